@@ -1,0 +1,1 @@
+"""Deploy a fleet of machines over the Machines API; see ARCHITECTURE.md."""

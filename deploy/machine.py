@@ -1,0 +1,165 @@
+"""Machines as a deploy sees them: frozen values, no input or output.
+
+The words are Fly.io's: a machine belongs to an app and, by its metadata, to a
+process group; each write mints a new `version` of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# The states of the Machines API. A transient state leads to a resting one by itself.
+RESTING = frozenset({"created", "started", "stopped", "suspended", "failed"})
+TRANSIENT = frozenset(
+    {
+        "creating",
+        "starting",
+        "stopping",
+        "restarting",
+        "suspending",
+        "updating",
+        "replacing",
+        "destroying",
+        "launch_failed",
+    }
+)
+TERMINAL = frozenset({"destroyed", "replaced", "migrated"})
+
+# Groups that the platform's own tools run beside an app; never part of a deploy.
+RESERVED_GROUPS = frozenset(
+    {"fly_app_release_command", "fly_app_test_machine_command", "fly_app_console"}
+)
+
+CheckStatus = Literal["passing", "warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The last result of one health check; `output` is what the app answered."""
+
+    name: str
+    status: str
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """One end of the machine's main process; `at_ms` is Unix milliseconds by the server's clock."""
+
+    code: int
+    at_ms: int
+    oom_killed: bool = False
+    requested: bool = False
+
+    @property
+    def is_bad(self) -> bool:
+        """Nobody asked for it, and it was not a clean 0."""
+        return not self.requested and (self.code != 0 or self.oom_killed)
+
+    @property
+    def reason(self) -> str:
+        return "out of memory" if self.oom_killed else f"exit code {self.code}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One machine at one look.
+
+    `config` is the configuration as the server returned it (normalised: never
+    compare it with one that was sent). `exits` is newest first.
+    """
+
+    id: str
+    state: str
+    name: str = ""
+    region: str = ""
+    version: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    exits: tuple[Exit, ...] = ()
+    cordoned: bool = False
+    host_status: str = "ok"
+    incomplete: bool = False
+    private_ip: str = ""
+    updated_at: str = ""
+    nonce: str = ""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self.config.get("metadata") or {}
+
+    @property
+    def image(self) -> str:
+        return str(self.config.get("image") or "")
+
+    @property
+    def group(self) -> str:
+        return self.metadata.get("fly_process_group", "")
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether a deploy may touch it: made by a platform tool, and not a helper of one."""
+        return (
+            self.metadata.get("fly_platform_version") == "v2"
+            and bool(self.group)
+            and self.group not in RESERVED_GROUPS
+            and self.state not in TERMINAL
+        )
+
+    @property
+    def configured_checks(self) -> int:
+        """How many health checks its configuration asks for."""
+        services = self.config.get("services") or ()
+        of_services = sum(len(service.get("checks") or ()) for service in services)
+        return of_services + len(self.config.get("checks") or {})
+
+    @property
+    def checks_pass(self) -> bool:
+        """Every configured check has a result and passes; no result is not a pass."""
+        return len(self.checks) >= self.configured_checks and all(
+            check.status == "passing" for check in self.checks
+        )
+
+    @property
+    def is_serving(self) -> bool:
+        return self.state == "started" and not self.cordoned and self.checks_pass
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease on one machine as the platform describes it; `expires_at` is in Unix seconds."""
+
+    nonce: str
+    expires_at: int
+    owner: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The machines of an app at one look, in the order of their ids."""
+
+    machines: tuple[Machine, ...] = ()
+
+    @classmethod
+    def of(cls, machines: Iterable[Machine]) -> Fleet:
+        return cls(tuple(sorted(machines, key=lambda machine: machine.id)))
+
+    def __iter__(self) -> Iterator[Machine]:
+        return iter(self.machines)
+
+    def __len__(self) -> int:
+        return len(self.machines)
+
+    @property
+    def by_id(self) -> dict[str, Machine]:
+        return {machine.id: machine for machine in self.machines}
+
+    @property
+    def managed(self) -> Fleet:
+        return Fleet(tuple(machine for machine in self.machines if machine.is_managed))
+
+    def group(self, name: str) -> Fleet:
+        return Fleet(tuple(machine for machine in self.machines if machine.group == name))

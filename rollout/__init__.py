@@ -1,0 +1,1 @@
+"""Decide, for a unit, what a flag is worth; see ARCHITECTURE.md."""
