@@ -1,0 +1,218 @@
+"""The facts a run emits, as frozen values.
+
+A run tells what happens to it and never prints: progress, journal and report
+are readers of these events, each ignoring what it does not need. Every event
+can be written as JSON by `to_json`; the names of events and fields are a
+documented, versioned interface (`SCHEMA_VERSION`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class Phase(StrEnum):
+    """Where one machine stands in this run."""
+
+    QUEUED = "queued"
+    CREATING = "creating"
+    UPDATING = "updating"
+    STARTING = "starting"
+    CHECKING = "checking"
+    CORDONING = "cordoning"
+    UNCORDONING = "uncordoning"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    DESTROYING = "destroying"
+    DONE = "done"
+    BACK = "back"
+    GONE = "gone"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+class Result(StrEnum):
+    """How a run ended, in the words of the exit codes."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    ROLLED_BACK = "rolled-back"
+    FAILED = "failed"
+    IN_BETWEEN = "in-between"
+    REFUSED = "refused"
+    LEASED = "leased"
+    OUTAGE = "outage"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The first event. `command` is deploy, scale, resume or rollback."""
+
+    command: str
+    app: str
+    deploy_id: str
+    run_id: str
+    image: str
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathChosen:
+    """Which path runs and why, as one sentence; `decision` is the flag's, where one was asked."""
+
+    path: str
+    retries: int
+    sentence: str
+    decision: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What the first look says is to be done: one (machine id or name, group, verb) per action."""
+
+    actions: tuple[tuple[str, str, str], ...]
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassStarted:
+    """Pass `number` of at most `of`; `direction` is forward or back."""
+
+    number: int
+    of: int
+    direction: str = "forward"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineMoved:
+    """A machine entered a phase. `machine_id` is empty while it is being created."""
+
+    machine_id: str
+    name: str
+    group: str
+    phase: Phase
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiccupMet:
+    """A call failed in a way that retrying can help; `outcome_known` says if the write is settled."""
+
+    operation: str
+    machine_id: str
+    message: str
+    outcome_known: bool
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassFinished:
+    """How a pass ended: machines that are as wanted, machines still to do, and why."""
+
+    number: int
+    done: int
+    left: int
+    reason: str = ""
+    direction: str = "forward"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackingOff:
+    """Nothing is done for `delay_s` seconds before the next pass."""
+
+    delay_s: float
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoingBack:
+    """The release is given up: machines return to what they ran before."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """Something a person should know that does not end the run."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineStands:
+    """One machine at the end: `runs` is new, old, mixed (neither), gone or unknown."""
+
+    machine_id: str
+    name: str
+    group: str
+    region: str
+    version: str
+    image: str
+    state: str
+    cordoned: bool
+    checks: str
+    runs: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """The last event: the result, every machine, and the machines left over with their remedy."""
+
+    result: Result
+    exit_code: int
+    message: str
+    hint: str = ""
+    machines: tuple[MachineStands, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+
+Event = (
+    RunStarted
+    | PathChosen
+    | Planned
+    | PassStarted
+    | MachineMoved
+    | HiccupMet
+    | PassFinished
+    | BackingOff
+    | GoingBack
+    | Noticed
+    | RunFinished
+)
+
+Emit = Callable[[Event], None]
+
+# A reader takes the Unix time in seconds at which the event happened, and the event.
+Reader = Callable[[float, Event], None]
+
+
+def emitter(now: Callable[[], float], *readers: Reader) -> Emit:
+    """An `Emit` that stamps each event with `now()` and hands it to every reader in turn."""
+
+    def emit(event: Event) -> None:
+        at = now()
+        for read in readers:
+            read(at, event)
+
+    return emit
+
+
+def to_json(at: float, event: Event) -> dict[str, Any]:
+    """The event as JSON-ready data: `{"v": 1, "at": unix seconds, "event": name, ...fields}`."""
+    fields = dataclasses.asdict(event)
+    return {"v": SCHEMA_VERSION, "at": round(at, 3), "event": _name(event), **fields}
+
+
+def _name(event: Event) -> str:
+    """`PassStarted` -> `pass_started`."""
+    name = type(event).__name__
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
