@@ -1,0 +1,189 @@
+"""Answers of the Machines API, decoded into the values of `deploy.machine`.
+
+Null and absent are alike, unknown fields are skipped, and an answer of another
+shape raises `Unreadable`: nothing half-decoded leaves this file.
+Shapes: Fly.io's published OpenAPI document and FACTS in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from deploy.machine import Check, Exit, Lease, Machine
+
+
+class Unreadable(ValueError):
+    """The body is not what the endpoint promises: truncated, HTML, another type."""
+
+
+class _Check(msgspec.Struct):
+    name: str | None = None
+    status: str | None = None
+    output: str | None = None
+
+
+class _ExitEvent(msgspec.Struct):
+    exit_code: int | None = None
+    oom_killed: bool | None = None
+    requested_stop: bool | None = None
+
+
+class _EventRequest(msgspec.Struct):
+    exit_event: _ExitEvent | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str | None = None
+    timestamp: int | None = None
+    request: _EventRequest | None = None
+
+
+class _Machine(msgspec.Struct):
+    id: str
+    state: str
+    name: str | None = None
+    region: str | None = None
+    instance_id: str | None = None
+    version: str | None = None
+    private_ip: str | None = None
+    host_status: str | None = None
+    cordoned: bool | None = None
+    config: dict[str, Any] | None = None
+    incomplete_config: dict[str, Any] | None = None
+    nonce: str | None = None
+    updated_at: str | None = None
+    checks: list[_Check] | None = None
+    events: list[_Event] | None = None
+
+
+class _Lease(msgspec.Struct):
+    nonce: str | None = None
+    expires_at: int | None = None
+    owner: str | None = None
+    description: str | None = None
+
+
+class _LeaseEnvelope(msgspec.Struct):
+    data: _Lease | None = None
+
+
+class _Version(msgspec.Struct):
+    version: str
+    user_config: dict[str, Any] | None = None
+
+
+class _Organization(msgspec.Struct):
+    slug: str | None = None
+
+
+class _App(msgspec.Struct):
+    organization: _Organization | None = None
+
+
+class _Fault(msgspec.Struct):
+    error: str | None = None
+    message: str | None = None
+    status: str | None = None
+
+
+def machine(body: bytes) -> Machine:
+    return _machine(_decode(body, _Machine))
+
+
+def machines(body: bytes) -> list[Machine]:
+    return [_machine(raw) for raw in _decode(body, list[_Machine])]
+
+
+def lease(body: bytes) -> Lease:
+    """A lease out of its envelope. A lease without a nonce is of no use and unreadable."""
+    data = _decode(body, _LeaseEnvelope).data
+    if data is None or not data.nonce:
+        raise Unreadable("the answer holds no lease")
+    return Lease(data.nonce, data.expires_at or 0, data.owner or "", data.description or "")
+
+
+def versions(body: bytes) -> list[tuple[str, Mapping[str, Any]]]:
+    """(version, configuration as it was sent then), newest first."""
+    return [(entry.version, entry.user_config or {}) for entry in _decode(body, list[_Version])]
+
+
+def organization(body: bytes) -> str:
+    """The slug of the organisation that owns an app, empty where the server does not say."""
+    owner = _decode(body, _App).organization
+    return (owner.slug if owner else None) or ""
+
+
+def fault(body: bytes) -> tuple[str, str]:
+    """(what the server says, its `status` code) of an error answer; never raises."""
+    try:
+        said = _decode(body, _Fault)
+    except Unreadable:
+        return "", ""
+    return said.message or said.error or "", said.status or ""
+
+
+def _machine(raw: _Machine) -> Machine:
+    config = raw.config if raw.config is not None else raw.incomplete_config
+    _require_mappings(config or {})
+    return Machine(
+        id=raw.id,
+        state=raw.state,
+        name=raw.name or "",
+        region=raw.region or "",
+        version=raw.version or raw.instance_id or "",
+        config=config or {},
+        checks=tuple(
+            Check(check.name or "", check.status or "", check.output or "")
+            for check in raw.checks or ()
+        ),
+        exits=tuple(_exits(raw.events or ())),
+        cordoned=bool(raw.cordoned),
+        host_status=raw.host_status or "ok",
+        incomplete=raw.config is None and raw.incomplete_config is not None,
+        private_ip=raw.private_ip or "",
+        updated_at=raw.updated_at or "",
+        nonce=raw.nonce or "",
+    )
+
+
+def _exits(events: list[_Event] | tuple[()]) -> list[Exit]:
+    exits = []
+    for event in events:
+        ended = event.request.exit_event if event.request else None
+        if ended is not None and ended.exit_code is not None:
+            exits.append(
+                Exit(
+                    code=ended.exit_code,
+                    at_ms=event.timestamp or 0,
+                    oom_killed=bool(ended.oom_killed),
+                    requested=bool(ended.requested_stop),
+                )
+            )
+    return exits
+
+
+def _require_mappings(config: Mapping[str, Any]) -> None:
+    """The parts of a configuration that a deploy reads have the documented types."""
+    for key, kind in (("metadata", dict), ("env", dict), ("checks", dict), ("image", str)):
+        if config.get(key) is not None and not isinstance(config[key], kind):
+            raise Unreadable(f"config.{key} is not a {kind.__name__}")
+    for key in ("services", "mounts", "standbys"):
+        value = config.get(key)
+        if value is None:
+            continue
+        entry = str if key == "standbys" else dict
+        if not isinstance(value, list) or not all(isinstance(item, entry) for item in value):
+            raise Unreadable(f"config.{key} is not a list of {entry.__name__}")
+
+
+T = TypeVar("T")
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind, strict=False)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from None
