@@ -9,10 +9,15 @@ documented, versioned interface (`SCHEMA_VERSION`).
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_args
+
+import msgspec
 
 SCHEMA_VERSION = 1
 
@@ -103,7 +108,7 @@ class MachineMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiccupMet:
-    """A call failed in a way that retrying can help; `outcome_known` says if the write is settled."""
+    """A call failed in a way that retrying can help; `outcome_known`: the write is settled."""
 
     operation: str
     machine_id: str
@@ -208,11 +213,58 @@ def emitter(now: Callable[[], float], *readers: Reader) -> Emit:
 
 def to_json(at: float, event: Event) -> dict[str, Any]:
     """The event as JSON-ready data: `{"v": 1, "at": unix seconds, "event": name, ...fields}`."""
-    fields = dataclasses.asdict(event)
-    return {"v": SCHEMA_VERSION, "at": round(at, 3), "event": _name(event), **fields}
+    fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    head = {"v": SCHEMA_VERSION, "at": round(at, 3), "event": _name(type(event))}
+    return {**head, **{name: json_ready(value) for name, value in fields.items()}}
 
 
-def _name(event: Event) -> str:
+def from_json(data: object) -> tuple[float, Event] | None:
+    """What `to_json` wrote: (Unix seconds, event); None for anything that this version cannot read.
+
+    Fields it does not know are passed over: they come from a later tidegate.
+    """
+    if not isinstance(data, dict):
+        return None
+    at, event_type = data.get("at"), _TYPES.get(str(data.get("event")))
+    if event_type is None or not isinstance(at, int | float) or isinstance(at, bool):
+        return None
+    try:
+        seconds = float(at)
+        event: Event = msgspec.convert(data, event_type)
+    except (msgspec.ValidationError, OverflowError):
+        return None
+    return (seconds, event) if math.isfinite(seconds) else None
+
+
+def to_line(data: Mapping[str, Any]) -> str:
+    """JSON-ready data as one line of ASCII without its end, safe on any stream."""
+    return json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def json_ready(value: object) -> Any:
+    """Plain dicts, lists, numbers and text; a number that JSON has no form for becomes null."""
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            return str(value)
+        case float() | Decimal():
+            return float(value) if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): json_ready(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [json_ready(item) for item in value]
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = dataclasses.fields(value)
+            return {field.name: json_ready(getattr(value, field.name)) for field in fields}
+        case _:
+            return str(value)
+
+
+def _name(event_type: type) -> str:
     """`PassStarted` -> `pass_started`."""
-    name = type(event).__name__
+    name = event_type.__name__
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+_TYPES: dict[str, type[Event]] = {_name(kind): kind for kind in get_args(Event)}

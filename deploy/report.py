@@ -1,0 +1,252 @@
+"""The report of a run: one frozen value, as a versioned JSON object and as text for people.
+
+It is also the record of the experiment: which path the flag chose, what the
+retries were needed for, and how the app stands. Pure: events in, values out.
+The JSON object is documented in docs/events.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from deploy.events import SCHEMA_VERSION, Event, MachineStands, PathChosen, Result, json_ready
+from deploy.timeline import Timeline
+from deploy.wording import count, printable, seconds, short_image, short_version
+
+# Results after which an app may be mixed: the text names every machine.
+_MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
+_COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETAIL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """Why this path: what the flag said, or `source` "option" where the number was given.
+
+    `bucket` is 0 to 99,999 and `percent` 0 to 100; None where no flag was asked.
+    """
+
+    source: str
+    sentence: str
+    flag: str = ""
+    unit: str = ""
+    bucket: int | None = None
+    percent: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A run in one object. `result`, `exit_code` and `finished` are None while it has no end.
+
+    Times are ISO 8601 in UTC, durations seconds. A hiccup is mended when the run
+    ends done. A machine's duration is from its first phase of work to its last
+    phase, filed under its id (its name, where no id was ever known).
+    """
+
+    app: str = ""
+    deploy_id: str = ""
+    run_id: str = ""
+    command: str = ""
+    image: str = ""
+    strategy: str = ""
+    decision: Decided | None = None
+    path: str = ""
+    retries_allowed: int = 0
+    passes_used: int = 0
+    retries_used: int = 0
+    passes_back: int = 0
+    hiccups_met: int = 0
+    hiccups_mended: int = 0
+    result: Result | None = None
+    exit_code: int | None = None
+    message: str = ""
+    hint: str = ""
+    machines: tuple[MachineStands, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    started: str | None = None
+    finished: str | None = None
+    duration_s: float = 0.0
+    machine_durations_s: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, events: Iterable[tuple[float, Event]]) -> Report:
+        return report_of(Timeline.of(events))
+
+    def to_json(self, at: float) -> dict[str, Any]:
+        """The last line of `--output json` and the file of `--report`; `at` in Unix seconds."""
+        head = {"v": SCHEMA_VERSION, "at": round(at, 3), "event": "report"}
+        fields: dict[str, Any] = json_ready(self)
+        return {**head, **fields}
+
+
+def report_of(timeline: Timeline) -> Report:
+    """What the timeline of a run amounts to."""
+    started, chosen, finished = timeline.started, timeline.chosen, timeline.finished
+    forward = sum(lap.started.direction != "back" for lap in timeline.passes)
+    met = len(timeline.hiccups)
+    is_done = finished is not None and finished.result in (Result.DONE, Result.UNCHANGED)
+    return Report(
+        app=started.app if started else "",
+        deploy_id=started.deploy_id if started else "",
+        run_id=started.run_id if started else "",
+        command=started.command if started else "",
+        image=started.image if started else "",
+        strategy=started.strategy if started else "",
+        decision=_decided(chosen) if chosen else None,
+        path=chosen.path if chosen else "",
+        retries_allowed=chosen.retries if chosen else 0,
+        passes_used=forward,
+        retries_used=max(0, forward - 1),
+        passes_back=len(timeline.passes) - forward,
+        hiccups_met=met,
+        hiccups_mended=met if is_done else 0,
+        result=finished.result if finished else None,
+        exit_code=finished.exit_code if finished else None,
+        message=finished.message if finished else "",
+        hint=finished.hint if finished else "",
+        machines=finished.machines if finished else (),
+        leftovers=finished.leftovers if finished else (),
+        notices=tuple(notice.message for notice in timeline.notices),
+        started=iso(timeline.begin_s),
+        finished=iso(timeline.end_s) if finished else None,
+        duration_s=round(timeline.duration_s, 3),
+        machine_durations_s={
+            track.key: round(track.duration_s(timeline.end_s), 3)
+            for track in timeline.tracks
+            if track.moves
+        },
+    )
+
+
+def render_text(report: Report) -> str:
+    """The closing words of a run, for people: what came of it, who runs what, what to do next."""
+    lines = [headline(report)]
+    if report.machines and _is_mixed(report):
+        lines += ["", *(f"  {row}" for row in machine_table(report.machines)), ""]
+    lines += [f"left over: {printable(each)}" for each in report.leftovers]
+    if step := next_step(report):
+        lines.append(f"next: {step}")
+    return "\n".join(lines)
+
+
+def headline(report: Report) -> str:
+    """`done: hello runs v2 (4 machines, 2 passes, 3 hiccups mended, 12.3 s)`."""
+    if report.result is None:
+        return f"unfinished: {printable(report.app) or 'the run'} has no end on record ({_facts(report)})"
+    words = printable(report.message) or _standing(report)
+    return f"{str(report.result).replace('-', ' ')}: {words} ({_facts(report)})"
+
+
+def next_step(report: Report) -> str:
+    """The hint that the run gave, else the command that fits how it ended."""
+    app = printable(report.app)
+    if report.hint:
+        return printable(report.hint)
+    match report.result:
+        case None | Result.IN_BETWEEN | Result.INTERRUPTED:
+            return (
+                f"`deploy resume --app {app}` finishes it, `deploy rollback --app {app}` undoes it"
+            )
+        case Result.DONE | Result.UNCHANGED | Result.ROLLED_BACK | Result.FAILED:
+            return f"`deploy status --app {app}` shows the machines"
+        case Result.LEASED:
+            return f"deploy again when the other deploy is over; `deploy status --app {app}`"
+        case Result.OUTAGE:
+            return f"deploy again when the platform answers; `deploy status --app {app}`"
+        case Result.REFUSED:
+            return "mend what the platform refused, then deploy again"
+
+
+def machine_table(machines: Iterable[MachineStands]) -> list[str]:
+    """Aligned rows under a heading, by group and name; columns that say nothing are left out."""
+    ordered = sorted(machines, key=lambda each: (each.group, each.name, each.machine_id))
+    shorten_images = _tells_apart(ordered)
+    rows = [_COLUMNS, *(_cells(each, shorten_images) for each in ordered)]
+    used = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows[1:])]
+    widths = {i: max(len(row[i]) for row in rows) for i in used}
+    return ["  ".join(row[i].ljust(widths[i]) for i in used).rstrip() for row in rows]
+
+
+def iso(at: float) -> str | None:
+    """`2026-11-23T00:36:12.345Z`; None for a time that no calendar holds."""
+    try:
+        moment = datetime.fromtimestamp(at, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def state_words(machine: MachineStands) -> str:
+    """`started`, or `started, cordoned, checks 1/2`: what a look at the machine shows."""
+    checks = f"checks {machine.checks}" if machine.checks else ""
+    words = (machine.state, "cordoned" if machine.cordoned else "", checks)
+    return printable(", ".join(word for word in words if word))
+
+
+def _decided(chosen: PathChosen) -> Decided:
+    told = chosen.decision
+    if told is None:
+        return Decided(source="option", sentence=chosen.sentence)
+    bucket, percent = json_ready(told.get("bucket")), told.get("percent")
+    return Decided(
+        source=str(told.get("source") or ""),
+        sentence=chosen.sentence,
+        flag=str(told.get("flag") or ""),
+        unit=str(told.get("unit") or ""),
+        bucket=bucket if isinstance(bucket, int) and not isinstance(bucket, bool) else None,
+        percent=_number(percent),
+        reason=str(told.get("reason") or ""),
+    )
+
+
+def _number(value: object) -> float | None:
+    try:
+        return json_ready(float(str(value)))  # type: ignore[no-any-return]  # a float stays one
+    except ValueError:
+        return None
+
+
+def _is_mixed(report: Report) -> bool:
+    return report.result in _MIXED or len({each.runs for each in report.machines}) > 1
+
+
+def _standing(report: Report) -> str:
+    """`hello: 3 machines run new, 1 machine runs old`, where the run sent no message."""
+    runs = Counter(each.runs for each in report.machines)
+    told = ", ".join(f"{count(many, 'machine')} {what}" for what, many in sorted(runs.items()))
+    return printable(f"{report.app}: {told}" if told else report.app) or "no machine known"
+
+
+def _facts(report: Report) -> str:
+    facts = [count(len(report.machines), "machine")] if report.machines else []
+    if report.passes_used > 1:
+        facts.append(count(report.passes_used, "pass"))
+    if report.hiccups_met:
+        mended = " mended" if report.hiccups_mended else ""
+        facts.append(count(report.hiccups_met, "hiccup") + mended)
+    return ", ".join([*facts, seconds(report.duration_s)])
+
+
+def _tells_apart(machines: Iterable[MachineStands]) -> bool:
+    """Whether images can be shown short: no two of them look the same then."""
+    images = {each.image for each in machines}
+    return len({short_image(image) for image in images}) == len(images)
+
+
+def _cells(machine: MachineStands, shorten_images: bool) -> tuple[str, ...]:
+    is_named = bool(machine.name)
+    return (
+        printable(machine.name or machine.machine_id, 32),
+        printable(machine.machine_id, 32) if is_named else "",
+        printable(machine.group, 20),
+        short_version(machine.version),
+        short_image(machine.image) if shorten_images else printable(machine.image),
+        state_words(machine),
+        printable(machine.runs),
+        printable(machine.detail, 120),
+    )

@@ -1,0 +1,260 @@
+"""What happened when: the one fold over a run's events that every reader looks at.
+
+A `Timeline` takes events one by one and can be read at any moment, so that live
+progress, the report and the pictures of a finished run agree. It knows neither
+clocks nor screens. It takes what comes: a missing first event, an unknown
+machine or a clock that jumps back make a poorer timeline and never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from deploy.events import (
+    BackingOff,
+    Event,
+    GoingBack,
+    HiccupMet,
+    MachineMoved,
+    Noticed,
+    PassFinished,
+    PassStarted,
+    PathChosen,
+    Phase,
+    Planned,
+    RunFinished,
+    RunStarted,
+)
+
+
+class Kind(StrEnum):
+    """Phases that mean the same to somebody looking on."""
+
+    IDLE = "waiting"
+    WRITE = "changing"
+    START = "starting"
+    CHECK = "checking"
+    SWITCH = "switching"
+    STOP = "stopping"
+    DONE = "done"
+    BACK = "back"
+    GONE = "gone"
+    FAILED = "failed"
+
+
+KIND: dict[Phase, Kind] = {
+    Phase.QUEUED: Kind.IDLE,
+    Phase.WAITING: Kind.IDLE,
+    Phase.CREATING: Kind.WRITE,
+    Phase.UPDATING: Kind.WRITE,
+    Phase.STARTING: Kind.START,
+    Phase.CHECKING: Kind.CHECK,
+    Phase.CORDONING: Kind.SWITCH,
+    Phase.UNCORDONING: Kind.SWITCH,
+    Phase.DRAINING: Kind.SWITCH,
+    Phase.STOPPING: Kind.STOP,
+    Phase.DESTROYING: Kind.STOP,
+    Phase.DONE: Kind.DONE,
+    Phase.BACK: Kind.BACK,
+    Phase.GONE: Kind.GONE,
+    Phase.FAILED: Kind.FAILED,
+}
+
+SETTLED = frozenset({Kind.DONE, Kind.BACK, Kind.GONE})
+AT_REST = SETTLED | {Kind.FAILED, Kind.IDLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One phase of one machine, in Unix seconds; a phase at rest lasts until the next one."""
+
+    phase: Phase
+    begin_s: float
+    end_s: float
+    detail: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        return KIND[self.phase]
+
+
+@dataclass(slots=True)
+class Track:
+    """One machine through the run. `ref` is the id or name it was first heard of by."""
+
+    ref: str
+    machine_id: str = ""
+    name: str = ""
+    group: str = ""
+    verb: str = ""
+    moves: list[tuple[float, MachineMoved]] = field(default_factory=list)
+    hiccups: list[tuple[float, HiccupMet]] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """Its name, else its id."""
+        return self.name or self.machine_id or self.ref or "(no name)"
+
+    @property
+    def key(self) -> str:
+        """Its id, else its name: what a record files it under."""
+        return self.machine_id or self.name or self.ref
+
+    @property
+    def phase(self) -> Phase:
+        return self.moves[-1][1].phase if self.moves else Phase.QUEUED
+
+    @property
+    def kind(self) -> Kind:
+        return KIND[self.phase]
+
+    @property
+    def detail(self) -> str:
+        """The newest word on it: its last move's, or a hiccup's that came after."""
+        moved_s = self.moves[-1][0] if self.moves else 0.0
+        if self.hiccups and self.hiccups[-1][0] >= moved_s and self.kind not in SETTLED:
+            hiccup = self.hiccups[-1][1]
+            return f"hiccup: {hiccup.operation}: {hiccup.message}"
+        return self.moves[-1][1].detail if self.moves else self.verb
+
+    @property
+    def began_s(self) -> float | None:
+        """When work on it began, which queueing is not; None when it never did."""
+        return next((at for at, move in self.moves if KIND[move.phase] is not Kind.IDLE), None)
+
+    def duration_s(self, now_s: float) -> float:
+        """From its first phase of work to its last phase; to `now_s` while it is in motion."""
+        if self.began_s is None:
+            return 0.0
+        end_s = self.moves[-1][0] if self.kind in AT_REST else now_s
+        return max(0.0, end_s - self.began_s)
+
+    def spans(self, end_s: float) -> list[Span]:
+        """Its phases in order, the last one until `end_s`."""
+        ends = [at for at, _ in self.moves[1:]] + [end_s]
+        return [
+            Span(move.phase, at, max(at, end), move.detail)
+            for (at, move), end in zip(self.moves, ends, strict=False)
+        ]
+
+
+@dataclass(slots=True)
+class Lap:
+    """One pass, in Unix seconds; `outcome` is None while it is under way."""
+
+    begin_s: float
+    started: PassStarted
+    end_s: float | None = None
+    outcome: PassFinished | None = None
+
+
+@dataclass(slots=True)
+class Timeline:
+    """All that is known of a run so far."""
+
+    begin_s: float = 0.0
+    end_s: float = 0.0
+    started: RunStarted | None = None
+    chosen: PathChosen | None = None
+    planned: Planned | None = None
+    going_back: GoingBack | None = None
+    finished: RunFinished | None = None
+    resting: tuple[float, BackingOff] | None = None
+    passes: list[Lap] = field(default_factory=list)
+    tracks: list[Track] = field(default_factory=list)
+    hiccups: list[tuple[float, HiccupMet]] = field(default_factory=list)
+    notices: list[Noticed] = field(default_factory=list)
+    backoffs: list[tuple[float, BackingOff]] = field(default_factory=list)
+    _known: dict[str, Track] = field(default_factory=dict)
+    _is_empty: bool = True
+
+    @classmethod
+    def of(cls, events: Iterable[tuple[float, Event]]) -> Timeline:
+        timeline = cls()
+        for at, event in events:
+            timeline.add(at, event)
+        return timeline
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.begin_s
+
+    def add(self, at: float, event: Event) -> Track | None:  # noqa: C901 - one case per event
+        """Take in one event; returns the machine it is about, where it is about one."""
+        if self._is_empty:
+            self._is_empty, self.begin_s, self.end_s = False, at, at
+        # A wall clock may be set back in the middle of a run; a timeline only goes forward.
+        at = self.end_s = max(at, self.end_s)
+        match event:
+            case MachineMoved():
+                return self._move(at, event)
+            case HiccupMet():
+                return self._hiccup(at, event)
+            case RunStarted():
+                self.started = event
+            case PathChosen():
+                self.chosen = event
+            case Planned():
+                self._plan(event)
+            case PassStarted():
+                self.resting = None
+                self.passes.append(Lap(at, event))
+            case PassFinished():
+                self._end_pass(at, event)
+            case BackingOff():
+                self.resting = (at, event)
+                self.backoffs.append((at, event))
+            case GoingBack():
+                self.going_back = event
+            case Noticed():
+                self.notices.append(event)
+            case RunFinished():
+                self.resting = None
+                self.finished = event
+        return None
+
+    def _move(self, at: float, event: MachineMoved) -> Track:
+        track = self._find(event)
+        track.machine_id = event.machine_id or track.machine_id
+        track.name = event.name or track.name
+        track.group = event.group or track.group
+        for ref in filter(None, (track.machine_id, track.name)):
+            self._known[ref] = track
+        track.moves.append((at, event))
+        return track
+
+    def _find(self, event: MachineMoved) -> Track:
+        """By id first; a name is somebody else's once its machine has another id or is gone."""
+        if event.machine_id and (track := self._known.get(event.machine_id)):
+            return track
+        track = self._known.get(event.name or event.machine_id)
+        if track is not None:
+            same = event.machine_id in ("", track.machine_id) if track.machine_id else True
+            if same and (event.machine_id or track.kind is not Kind.GONE):
+                return track
+        return self._new(event.name or event.machine_id)
+
+    def _new(self, ref: str) -> Track:
+        track = Track(ref=ref)
+        self.tracks.append(track)
+        self._known[ref] = track
+        return track
+
+    def _hiccup(self, at: float, event: HiccupMet) -> Track | None:
+        self.hiccups.append((at, event))
+        track = self._known.get(event.machine_id) if event.machine_id else None
+        if track is not None:
+            track.hiccups.append((at, event))
+        return track
+
+    def _plan(self, event: Planned) -> None:
+        self.planned = event
+        for ref, group, verb in event.actions:
+            track = self._known.get(ref) or self._new(ref)
+            track.group, track.verb = group, verb
+
+    def _end_pass(self, at: float, event: PassFinished) -> None:
+        if self.passes and self.passes[-1].outcome is None:
+            self.passes[-1].end_s, self.passes[-1].outcome = at, event
