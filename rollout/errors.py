@@ -1,0 +1,107 @@
+"""Everything that can go wrong between a flags file and a decision.
+
+    RolloutError                message, hint, exit code; rendered once, in cli.py
+    |-- SourceProblem       2   the text cannot be had: no such file, too large, not UTF-8
+    |-- BadFlagFile         1   the text is not a flags file; carries every problem found
+    |-- UnknownFlag         1   the file has no such flag
+    |-- EditRefused         1   the file cannot be changed as asked; nothing was written
+    `-- InvalidValue        2   a value given by the caller: a unit, a percentage, a time
+
+A unit that is missing or unusable during an evaluation is no exception: it is a
+Decision with the reason ERROR, because a flag must always have a value.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class RolloutError(Exception):
+    """What happened, in one line, and what to do next.
+
+    `exit_code` is the code with which the `rollout` command ends on this error.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SourceProblem(RolloutError):
+    """The text of the flags cannot be read from where it should come."""
+
+    exit_code = EXIT_USAGE
+
+
+class Problem(msgspec.Struct, frozen=True, order=True):
+    """One thing that is wrong in a flags file; `line` and `column` count from 1."""
+
+    line: int
+    column: int
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.message}; {self.fix}"
+
+
+class BadFlagFile(RolloutError):
+    """The text is not a flags file; `problems` holds all that is wrong, in order of place."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(sorted(problems))
+        first = self.problems[0]
+        more = len(self.problems) - 1
+        rest = f" (and {more} more)" if more else ""
+        where = f"{source}:{first.line}:{first.column}"
+        super().__init__(f"{where}: {first.message}{rest}", hint=first.fix)
+
+
+class UnknownFlag(RolloutError):
+    """The file has no flag of this name."""
+
+    def __init__(self, key: str, known: Iterable[str], source: str) -> None:
+        names = list(known)
+        near = nearest(key, names)
+        if near:
+            hint = f"did you mean {near}?"
+        elif names:
+            hint = "the flags are: " + ", ".join(names[:10]) + (", ..." if names[10:] else "")
+        else:
+            hint = "add it under flags:"
+        super().__init__(f"{source} has no flag {show(key)}", hint=hint)
+        self.key = key
+
+
+class EditRefused(RolloutError):
+    """The change asked for was not made, and nothing was written."""
+
+
+class InvalidValue(RolloutError, ValueError):
+    """A value that the caller gave cannot be used."""
+
+    exit_code = EXIT_USAGE
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that `word` is most likely a slip of, or nothing."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), "")
+
+
+def show(text: str) -> str:
+    """`text` as it can stand in a message of one line: quoted if odd, cut if long, no controls."""
+    if text and len(text) <= 60 and text.isprintable() and " " not in text:
+        return text
+    cut = text if len(text) <= 60 else text[:57] + "..."
+    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'

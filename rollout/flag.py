@@ -1,0 +1,165 @@
+"""The values that rollout is made of: Flag, Ramp, Context, Decision. All frozen.
+
+A percentage is kept as its *threshold*, the exact integer percent * 1000: a unit
+is inside when its bucket is below the threshold. Knows no file, no clock and no hash.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from datetime import datetime
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from rollout.errors import show
+
+Value: TypeAlias = bool | int | str
+"""What a flag can be worth."""
+
+Context: TypeAlias = Mapping[str, Any]
+"""What is known about the one who asks: attribute name to value, units are text."""
+
+Reason: TypeAlias = Literal["SPLIT", "TARGETING_MATCH", "DISABLED", "ERROR"]
+ErrorCode: TypeAlias = Literal["", "TARGETING_KEY_MISSING", "INVALID_CONTEXT"]
+Variant: TypeAlias = Literal["inside", "outside"]
+
+NOBODY: Mapping[str, frozenset[str]] = MappingProxyType({})
+
+
+class Step(msgspec.Struct, frozen=True):
+    """From `at` (with an offset) on, the rollout is at `threshold`, 0..100000."""
+
+    at: datetime
+    threshold: int
+
+
+class Ramp(msgspec.Struct, frozen=True):
+    """Dated steps, in order of time; before the first the rollout is at 0."""
+
+    steps: tuple[Step, ...]
+
+    def current(self, now: datetime) -> Step | None:
+        """The step that holds at `now` (with an offset), None before the first."""
+        index = bisect_right(self.steps, now, key=attrgetter("at"))
+        return self.steps[index - 1] if index else None
+
+
+class Flag(msgspec.Struct, frozen=True, kw_only=True):
+    """A flag as flags.yaml states it.
+
+    `bucket_by` names the attribute that is the unit. `rollout` is a threshold
+    (0..100000) or a Ramp. `always_inside` and `always_outside` map an attribute
+    to the values that are always in or out; outside wins. `expires` is an ISO date.
+    """
+
+    key: str
+    bucket_by: str
+    inside: Value
+    outside: Value
+    rollout: int | Ramp
+    salt: str
+    enabled: bool = True
+    always_inside: Mapping[str, frozenset[str]] = NOBODY
+    always_outside: Mapping[str, frozenset[str]] = NOBODY
+    description: str = ""
+    owner: str = ""
+    expires: str = ""
+
+    def threshold_at(self, now: datetime) -> int:
+        """The threshold, 0..100000, that the file gives this flag at `now`."""
+        if isinstance(self.rollout, int):
+            return self.rollout
+        step = self.rollout.current(now)
+        return step.threshold if step else 0
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """All of a Decision that does not depend on the unit; built once, shared by many.
+
+    `cause` is the part of the explanation that is known beforehand.
+    """
+
+    flag: str
+    variant: Variant
+    value: Value
+    reason: Reason
+    bucket_by: str
+    threshold: int
+    cause: str
+    error_code: ErrorCode = ""
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What a flag is worth for one unit, and why.
+
+    `unit` is None when the context has no usable one; `bucket` (0..99999) is None
+    unless it decided, that is unless the reason is SPLIT. Built for every
+    evaluation, hence the smallest object that can answer all the questions below.
+    """
+
+    outcome: Outcome
+    unit: str | None
+    bucket: int | None
+
+    @property
+    def flag(self) -> str:
+        """The flag's key."""
+        return self.outcome.flag
+
+    @property
+    def value(self) -> Value:
+        """What the flag is worth: its `inside` or its `outside`."""
+        return self.outcome.value
+
+    @property
+    def variant(self) -> Variant:
+        """Which of the two it is."""
+        return self.outcome.variant
+
+    @property
+    def reason(self) -> Reason:
+        """OpenFeature's word for how the value came about."""
+        return self.outcome.reason
+
+    @property
+    def error_code(self) -> ErrorCode:
+        """OpenFeature's error code; empty unless the reason is ERROR."""
+        return self.outcome.error_code
+
+    @property
+    def percent(self) -> str:
+        """How far the rollout was, in percent, as exact decimal text: "5", "0.125"."""
+        return percent_text(self.outcome.threshold)
+
+    @property
+    def why(self) -> str:
+        """The cause, for people: "app hello is at 6.343 %, rollout is at 5 %"."""
+        if self.bucket is None:
+            return self.outcome.cause
+        whole, thousandths = divmod(self.bucket, 1000)
+        at = f"{self.outcome.bucket_by} {show(self.unit or '')} is at {whole}.{thousandths:03d} %"
+        return f"{at}, {self.outcome.cause}"
+
+    def explain(self, subject: str = "") -> str:
+        """One sentence for people: "deploy-retries -> 0 (app hello is at ...)".
+
+        `subject` is what stands before the arrow; the flag's key if not given.
+        """
+        return f"{subject or self.flag} -> {value_text(self.value)} ({self.why})"
+
+
+def percent_text(threshold: int) -> str:
+    """A threshold as the shortest exact decimal number of percent."""
+    whole, thousandths = divmod(threshold, 1000)
+    return f"{whole}.{thousandths:03d}".rstrip("0").rstrip(".") if thousandths else str(whole)
+
+
+def value_text(value: Value) -> str:
+    """A value as flags.yaml writes it, on one line."""
+    if isinstance(value, str):
+        return show(value)
+    return str(value).lower()
