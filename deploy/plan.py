@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from deploy.appconfig import Group
 from deploy.machine import RESTING, TERMINAL, Fleet, Machine
@@ -194,7 +194,7 @@ def _bring(
         yield Destroy(machine_id=machine.id, name=machine.name, group=group.name)
         return
     launch = _launches(group, machine, before)
-    where = {"machine_id": machine.id, "name": machine.name, "group": group.name}
+    where = _where(machine)
     forced = release.force and before is not None and machine.version == before.version
     if forced or not is_current(release, group, machine):
         if not mounts_fit(group, machine) or (launch and release.strategy == "bluegreen"):
@@ -218,6 +218,16 @@ def _bring(
             yield Start(**where, version=machine.version)
     elif machine.state != "started" or machine.id in doubtful or not machine.checks_pass:
         yield Wait(**where, version=machine.version)
+
+
+class _Where(TypedDict):
+    machine_id: str
+    name: str
+    group: str
+
+
+def _where(machine: Machine) -> _Where:
+    return {"machine_id": machine.id, "name": machine.name, "group": machine.group}
 
 
 def _launches(group: Group, machine: Machine, before: Machine | None) -> bool:
@@ -244,7 +254,7 @@ def replacement(release: Release, group: Group, machine: Machine, *, launch: boo
 
 
 def canary(release: Release, group: Group, region: str) -> Create:
-    """One extra machine that tries the release before any other; destroyed when the roll is done."""
+    """One extra machine that tries the release first; destroyed when the roll is done."""
     return Create(
         name=f"{group.name}-canary-{release.deploy_id[-6:]}",
         group=group.name,
@@ -321,7 +331,7 @@ def plan_scale(fleet: Fleet, group: str, count: int, pattern: Create) -> tuple[A
 
 
 def clone_config(machine: Machine) -> dict[str, Any]:
-    """The configuration of a further machine like this one: its stamps hold, its intent does not."""
+    """The configuration of one more machine like this: its stamps hold, its intent does not."""
     config = {key: value for key, value in machine.config.items() if value is not None}
     config["metadata"] = {
         key: value
@@ -355,7 +365,7 @@ def _plan_back(
     for machine in fleet:
         if machine.state in TERMINAL or machine.state == "destroying":
             continue
-        where = {"machine_id": machine.id, "name": machine.name, "group": machine.group}
+        where = _where(machine)
         old = before.get(machine.id)
         if old is None:
             if machine.id in written and machine.metadata.get(DEPLOY) == deploy_id:
@@ -381,7 +391,7 @@ def _back_to_state(
     machine: Machine,
     old: Machine,
     launch: bool,
-    where: Mapping[str, Any],
+    where: _Where,
     doubtful: frozenset[str],
 ) -> Iterator[Action]:
     if machine.cordoned and not old.cordoned:

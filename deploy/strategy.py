@@ -20,14 +20,13 @@ from deploy.plan import (
     Cordon,
     Create,
     Destroy,
-    Start,
     Stop,
     Uncordon,
     Update,
     Wait,
     canary,
 )
-from deploy.release import Release, is_current
+from deploy.release import CANARY, ROLE, Release, is_current
 
 
 class Gate(Enum):
@@ -66,49 +65,73 @@ Stage = tuple[Track, ...]
 Schedule = tuple[Stage, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One process group as a strategy sees it: what is there, and what is to be done to it.
+
+    `blues` are its machines that others replace, to be destroyed at the end.
+    """
+
+    release: Release
+    group: str
+    fleet: Fleet
+    base: Base
+    actions: tuple[Action, ...]
+    blues: tuple[Destroy, ...]
+
+    @property
+    def machines(self) -> Fleet:
+        return self.fleet.managed.group(self.group)
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether a machine of the group serves with the new release already."""
+        spec = next(spec for spec in self.release.groups if spec.name == self.group)
+        return any(m.is_serving and is_current(self.release, spec, m) for m in self.machines)
+
+
 def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Action]) -> Schedule:
     """The actions in the order of the release's strategy; destroying comes last of all."""
-    removals = [action for action in actions if isinstance(action, Destroy)]
-    groups = dict.fromkeys(action.group for action in actions if not isinstance(action, Destroy))
+    removals: list[Action] = [action for action in actions if isinstance(action, Destroy)]
+    rest = [action for action in actions if not isinstance(action, Destroy)]
     tracks: list[Track] = []
-    for group in groups:
-        mine = [a for a in actions if a.group == group and not isinstance(a, Destroy)]
-        cold = [a for a in mine if is_cold(a)]
-        if cold:
-            tracks.append(Track(group, (_step(cold, Gate.NONE, required=False),)))
-        warm = [a for a in mine if not is_cold(a)]
-        blues = [r for r in removals if r.group == group and r.machine_id in base.machines.by_id]
-        steps = _STRATEGIES[release.strategy](release, group, fleet, base, warm, blues)
-        if any(step.actions for step in steps):
-            tracks.append(Track(group, tuple(step for step in steps if step.actions)))
-    stages = [tuple(tracks)] if tracks else []
-    if removals:
-        last = _step(removals, Gate.NONE, required=False)
-        stages.append((Track("", (last,)),))
-    return tuple(stages)
+    for group in dict.fromkeys(action.group for action in rest):
+        cold = [a for a in rest if a.group == group and is_cold(a)]
+        warm = tuple(a for a in rest if a.group == group and not is_cold(a))
+        blues = tuple(
+            removal
+            for removal in actions
+            if isinstance(removal, Destroy)
+            and removal.group == group
+            and removal.machine_id in base.serving
+        )
+        steps = _STRATEGIES[release.strategy](Scene(release, group, fleet, base, warm, blues))
+        tracks += _track(group, steps) + _track(group, (_step(cold, Gate.NONE, required=False),))
+        removals += [
+            Destroy(name=action.name, group=group)
+            for step in steps
+            for action in step.actions
+            if isinstance(action, Create) and action.config["metadata"].get(ROLE) == CANARY
+        ]
+    return _stages(tracks, removals)
 
 
-def schedule_back(base: Base, fleet: Fleet, actions: Sequence[Action]) -> Schedule:
-    """The way back: what serves nobody first, then the rest within the window, then extra machines.
-
-    Starting and uncordoning what was in service before never waits for anything.
-    """
+def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
+    """The way back: what serves nobody goes first and costs nothing, extra machines go last."""
     serving = _serving(fleet)
     removals = [action for action in actions if isinstance(action, Destroy)]
+    rest = [action for action in actions if not isinstance(action, Destroy)]
     tracks: list[Track] = []
-    for group in dict.fromkeys(a.group for a in actions if not isinstance(a, Destroy)):
-        mine = [a for a in actions if a.group == group and not isinstance(a, Destroy)]
-        free = [a for a in mine if a.machine_id not in serving or not isinstance(a, Update)]
-        rest = [a for a in mine if a not in free]
+    for group in dict.fromkeys(action.group for action in rest):
+        mine = [action for action in rest if action.group == group]
+        costly = [a for a in mine if isinstance(a, Update) and a.machine_id in serving]
+        free = [action for action in mine if action not in costly]
         steps = (
             _step(free, Gate.HEALTHY, required=False),
-            _step(rest, Gate.HEALTHY, counted=True, required=False),
+            _step(costly, Gate.HEALTHY, counted=True, required=False),
         )
-        tracks.append(Track(group, tuple(step for step in steps if step.actions)))
-    stages = [tuple(tracks)] if tracks else []
-    if removals:
-        stages.append((Track("", (_step(removals, Gate.NONE, required=False),)),))
-    return tuple(stages)
+        tracks += _track(group, steps)
+    return _stages(tracks, removals)
 
 
 def refuse_unsuited(release: Release, fleet: Fleet) -> None:
@@ -135,90 +158,57 @@ def is_cold(action: Action) -> bool:
     return isinstance(action, Update | Create) and not action.launch
 
 
-def _rolling(
-    release: Release,
-    group: str,
-    fleet: Fleet,
-    base: Base,
-    actions: Sequence[Action],
-    blues: Sequence[Destroy],
-) -> tuple[Step, ...]:
-    """New and sick machines first, since they cost nothing; the first serving one alone; the rest."""
-    del blues
-    serving = _serving(fleet) & base.serving
-    tried = any(
-        machine.is_serving and is_current(release, spec, machine)
-        for spec in release.groups
-        if spec.name == group
-        for machine in fleet.managed.group(group)
-    )
-    free = [a for a in actions if a.machine_id not in serving or not isinstance(a, Update)]
-    rest = [a for a in actions if a.machine_id in serving and isinstance(a, Update)]
+def _rolling(scene: Scene) -> tuple[Step, ...]:
+    """New and sick machines first, they cost nothing; one serving machine alone; then the rest."""
+    serving = _serving(scene.fleet) & scene.base.serving
+    costly = [a for a in scene.actions if isinstance(a, Update) and a.machine_id in serving]
+    free = [action for action in scene.actions if action not in costly]
+    alone = not scene.is_tried
     return (
         _step(free, Gate.HEALTHY, required=False),
-        _step(rest, Gate.HEALTHY, counted=True, first_alone=not tried, required=False),
+        _step(costly, Gate.HEALTHY, counted=True, first_alone=alone, required=False),
     )
 
 
-def _canary(
-    release: Release,
-    group: str,
-    fleet: Fleet,
-    base: Base,
-    actions: Sequence[Action],
-    blues: Sequence[Destroy],
-) -> tuple[Step, ...]:
+def _canary(scene: Scene) -> tuple[Step, ...]:
     """One extra machine on the new release has to do well before the roll begins."""
-    spec = next(spec for spec in release.groups if spec.name == group)
-    before = base.machines.group(group)
-    rolling = _rolling(release, group, fleet, base, actions, blues)
-    if not before or not any(isinstance(action, Update) for action in actions):
-        return rolling
-    bird = canary(release, spec, before.machines[0].region)
-    if any(machine.name == bird.name for machine in fleet):
-        return rolling
-    return (_step([bird], Gate.HEALTHY), *rolling)
+    before = scene.base.machines.group(scene.group)
+    rolls = any(isinstance(action, Update) for action in scene.actions)
+    if not before or not rolls or scene.is_tried:
+        return _rolling(scene)
+    spec = next(spec for spec in scene.release.groups if spec.name == scene.group)
+    bird = canary(scene.release, spec, before.machines[0].region)
+    there = next((machine for machine in scene.machines if machine.name == bird.name), None)
+    if there is None:
+        return (_step([bird], Gate.HEALTHY), *_rolling(scene))
+    watch = Wait(machine_id=there.id, name=there.name, group=there.group, version=there.version)
+    return (_step([watch], Gate.HEALTHY), *_rolling(scene))
 
 
-def _bluegreen(
-    release: Release,
-    group: str,
-    fleet: Fleet,
-    base: Base,
-    actions: Sequence[Action],
-    blues: Sequence[Destroy],
-) -> tuple[Step, ...]:
+def _bluegreen(scene: Scene) -> tuple[Step, ...]:
     """Green comes up beside blue; all of it healthy, traffic moves; blue drains and stops."""
-    del release, base
-    greens = [a for a in actions if isinstance(a, Create | Wait | Start)]
-    cordoned = {machine.id for machine in fleet if machine.cordoned}
-    running = {machine.id for machine in fleet if machine.state == "started"}
-    made = {a.key: a for a in greens if isinstance(a, Create) and a.cordoned}
-    waiting = {a.machine_id: a for a in actions if isinstance(a, Uncordon)}
-    switch = [
-        *(Uncordon(name=a.name, group=group) for a in made.values()),
-        *waiting.values(),
+    by_id = scene.fleet.by_id
+    waiting = [action for action in scene.actions if isinstance(action, Uncordon)]
+    greens = [action for action in scene.actions if not isinstance(action, Uncordon)]
+    made = [
+        Uncordon(name=green.name, group=green.group)
+        for green in greens
+        if isinstance(green, Create) and green.cordoned
     ]
-    others = [a for a in actions if isinstance(a, Update)]
+    running = [blue for blue in scene.blues if by_id[blue.machine_id].state == "started"]
+    in_rotation = [blue for blue in running if not by_id[blue.machine_id].cordoned]
     return (
-        _step([*greens, *others], Gate.HEALTHY),
-        _step(switch, Gate.HEALTHY),
-        _step([_cordon(blue) for blue in blues if blue.machine_id not in cordoned], Gate.NONE),
-        _step([_stop(blue) for blue in blues if blue.machine_id in running], Gate.NONE),
+        _step(greens, Gate.HEALTHY),
+        _step([*waiting, *made], Gate.HEALTHY),
+        _step([_cordon(blue) for blue in in_rotation], Gate.NONE),
+        _step([_stop(blue) for blue in running], Gate.NONE),
     )
 
 
-def _immediate(
-    release: Release,
-    group: str,
-    fleet: Fleet,
-    base: Base,
-    actions: Sequence[Action],
-    blues: Sequence[Destroy],
-) -> tuple[Step, ...]:
+def _immediate(scene: Scene) -> tuple[Step, ...]:
     """All at once; nothing is waited for."""
-    del release, group, fleet, base, blues
-    return (_step([a for a in actions if not isinstance(a, Wait)], Gate.NONE, required=False),)
+    begun = [action for action in scene.actions if not isinstance(action, Wait)]
+    return (_step(begun, Gate.NONE, required=False),)
 
 
 _STRATEGIES = {
@@ -227,6 +217,16 @@ _STRATEGIES = {
     "bluegreen": _bluegreen,
     "immediate": _immediate,
 }
+
+
+def _stages(tracks: Sequence[Track], removals: Sequence[Action]) -> Schedule:
+    last = Track("", (_step(removals, Gate.NONE, required=False),))
+    return tuple(stage for stage in (tuple(tracks), (last,) if removals else ()) if stage)
+
+
+def _track(group: str, steps: Iterable[Step]) -> list[Track]:
+    kept = tuple(step for step in steps if step.actions)
+    return [Track(group, kept)] if kept else []
 
 
 def _step(
