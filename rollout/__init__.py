@@ -1,1 +1,57 @@
-"""Decide, for a unit, what a flag is worth; see ARCHITECTURE.md."""
+"""Decide, for a unit, what a flag is worth; see ARCHITECTURE.md.
+
+    from rollout import Flags
+
+    flags = Flags.load("flags.yaml")
+    decision = flags.evaluate("deploy-retries", app="hello")
+    decision.value, decision.reason, decision.explain()
+
+Importing this costs nothing: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rollout.errors import (
+        BadFlagFile,
+        EditRefused,
+        InvalidValue,
+        Problem,
+        RolloutError,
+        SourceProblem,
+        UnknownFlag,
+    )
+    from rollout.flag import Context, Decision, Flag, Ramp, Step, Value
+    from rollout.flags import Flags
+
+__all__ = [
+    "BadFlagFile",
+    "Context",
+    "Decision",
+    "EditRefused",
+    "Flag",
+    "Flags",
+    "InvalidValue",
+    "Problem",
+    "Ramp",
+    "RolloutError",
+    "SourceProblem",
+    "Step",
+    "UnknownFlag",
+    "Value",
+]
+
+_HOMES = {"Flags": "flags"} | dict.fromkeys(
+    ("Context", "Decision", "Flag", "Ramp", "Step", "Value"), "flag"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"rollout.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value

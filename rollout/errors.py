@@ -13,10 +13,8 @@ Decision with the reason ERROR, because a flag must always have a value.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
-
-import msgspec
+from typing import NamedTuple
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -36,6 +34,9 @@ class RolloutError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class SourceProblem(RolloutError):
     """The text of the flags cannot be read from where it should come."""
@@ -43,7 +44,7 @@ class SourceProblem(RolloutError):
     exit_code = EXIT_USAGE
 
 
-class Problem(msgspec.Struct, frozen=True, order=True):
+class Problem(NamedTuple):
     """One thing that is wrong in a flags file; `line` and `column` count from 1."""
 
     line: int
@@ -68,7 +69,7 @@ class BadFlagFile(RolloutError):
         super().__init__(f"{where}: {first.message}{rest}", hint=first.fix)
 
 
-class UnknownFlag(RolloutError):
+class UnknownFlag(RolloutError, KeyError):
     """The file has no flag of this name."""
 
     def __init__(self, key: str, known: Iterable[str], source: str) -> None:
@@ -96,6 +97,8 @@ class InvalidValue(RolloutError, ValueError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that `word` is most likely a slip of, or nothing."""
+    import difflib
+
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), "")
 
 

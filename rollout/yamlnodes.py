@@ -111,10 +111,11 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call] # untyped stub
+        mark: Any = event.start_mark
         if isinstance(event, yaml.AliasEvent):
             self.get_event()  # type: ignore[no-untyped-call] # untyped stub
             self._refuse(event, f"an alias (*{event.anchor})", "write the value out")
-            return ScalarNode(_REFUSED, "", event.start_mark, event.end_mark)
+            return ScalarNode(_REFUSED, "", mark, mark)
         if event.anchor is not None:
             self._refuse(event, f"an anchor (&{event.anchor})", "remove it")
             event.anchor = None

@@ -1,0 +1,99 @@
+"""The library: `Flags.load(...)`, then `flags.evaluate("deploy-retries", app="hello")`."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from time import time
+from typing import Any, final
+
+from rollout import flagfile, source
+from rollout.errors import UnknownFlag
+from rollout.evaluate import Decide, compile_flag
+from rollout.flag import Context, Decision, Flag, Ramp
+
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
+@final
+class Flags(Mapping[str, Flag]):
+    """The flags of one file: a read-only mapping from key to Flag that can also decide.
+
+    Never changes after it is made, so any number of threads may share it.
+    `source` says for people where the flags are from.
+    """
+
+    __slots__ = ("_decide", "_flags", "source")
+
+    def __init__(self, file: flagfile.FlagFile) -> None:
+        self.source = file.source
+        self._flags = file.flags
+        self._decide = {key: _decider(flag) for key, flag in file.flags.items()}
+
+    @classmethod
+    def load(cls, spec: str | os.PathLike[str] | None = None) -> Flags:
+        """The flags of the file at `spec`; of the one bundled with the package without it.
+
+        Raises SourceProblem when it cannot be read, and BadFlagFile with all that is
+        wrong with it when it is not a flags file.
+        """
+        text = source.read(spec)
+        return cls(flagfile.parse_bytes(text.data, text.source))
+
+    @classmethod
+    def parse(cls, text: str, source: str = "flags.yaml") -> Flags:
+        """The flags that `text` states; raises BadFlagFile."""
+        return cls(flagfile.parse(text, source))
+
+    def evaluate(self, key: str, /, **attributes: Any) -> Decision:
+        """What the flag `key` is worth now, for somebody with these attributes.
+
+        Only raises UnknownFlag: a unit that is missing or is no text gives the
+        value outside the rollout, with the reason ERROR.
+        """
+        decide = self._decide.get(key)
+        if decide is None:
+            raise UnknownFlag(key, self._flags, self.source)
+        return decide(attributes)
+
+    def evaluate_at(self, now: datetime, key: str, context: Context) -> Decision:
+        """The same at a given time, which must have an offset: pure, never reads the clock."""
+        if now.tzinfo is None:
+            raise ValueError("the time needs an offset, such as datetime.now(UTC) has")
+        return compile_flag(self[key], now)(context)
+
+    def __getitem__(self, key: str) -> Flag:
+        flag = self._flags.get(key)
+        if flag is None:
+            raise UnknownFlag(key, self._flags, self.source)
+        return flag
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._flags
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._flags)
+
+    def __len__(self) -> int:
+        return len(self._flags)
+
+    def __repr__(self) -> str:
+        return f"<Flags of {self.source}: {', '.join(self._flags)}>"
+
+
+def _decider(flag: Flag) -> Decide:
+    """The flag compiled: once for good, or for a ramp once for each step."""
+    if not isinstance(flag.rollout, Ramp):
+        return compile_flag(flag, _BEFORE_ALL)
+    starts = [step.at.timestamp() for step in flag.rollout.steps]
+    stages = [
+        compile_flag(flag, _BEFORE_ALL),
+        *(compile_flag(flag, s.at) for s in flag.rollout.steps),
+    ]
+
+    def decide(context: Context) -> Decision:
+        return stages[bisect_right(starts, time())](context)
+
+    return decide

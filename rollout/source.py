@@ -1,0 +1,66 @@
+"""Where the text of the flags comes from: the file in the package, or a path.
+
+`read` is the only door, so that a new kind of source is one more branch here.
+Gives bytes and a name for them, and does not look inside.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from rollout.errors import SourceProblem, show
+from rollout.flagfile import LARGEST_BYTES
+
+_PACKAGE = Path(__file__).parent
+
+
+class Text(msgspec.Struct, frozen=True):
+    """What a source holds; `source` says for people where it is from.
+
+    Of a file over the limit only so much is read that the limit is seen to be passed.
+    """
+
+    data: bytes
+    source: str
+
+
+def read(spec: str | os.PathLike[str] | None = None) -> Text:
+    """The text of the flags file `spec`, a path; of the bundled one when there is no `spec`.
+
+    Raises SourceProblem when it cannot be had.
+    """
+    if spec is None:
+        return Text(_bytes(bundled_path()), "the bundled flags.yaml")
+    path = os.fspath(spec)
+    if "://" in path:
+        raise SourceProblem(f"{show(path)} is not a path", hint="give the path of a flags file")
+    return Text(_bytes(Path(path)), path)
+
+
+def bundled_path() -> Path:
+    """The flags file that ships with the package; in an editable install the live one itself."""
+    shipped = _PACKAGE / "flags.yaml"
+    return shipped if shipped.exists() else _PACKAGE.parent / "flags.yaml"
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise SourceProblem(
+            f"{show(str(path))} does not exist",
+            hint="name the flags file, or go to the directory that has it",
+        ) from None
+    except IsADirectoryError:
+        raise SourceProblem(
+            f"{show(str(path))} is a directory", hint="name the flags file in it"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SourceProblem(
+            f"{show(str(path))} cannot be read: {reason}", hint="check the path and its permissions"
+        ) from None
