@@ -137,7 +137,8 @@ def render_text(report: Report) -> str:
 def headline(report: Report) -> str:
     """`done: hello runs v2 (4 machines, 2 passes, 3 hiccups mended, 12.3 s)`."""
     if report.result is None:
-        return f"unfinished: {printable(report.app) or 'the run'} has no end on record ({_facts(report)})"
+        whose = printable(report.app) or "the run"
+        return f"unfinished: {whose} has no end on record ({_facts(report)})"
     words = printable(report.message) or _standing(report)
     return f"{str(report.result).replace('-', ' ')}: {words} ({_facts(report)})"
 

@@ -132,12 +132,14 @@ class Track:
         return max(0.0, end_s - self.began_s)
 
     def spans(self, end_s: float) -> list[Span]:
-        """Its phases in order, the last one until `end_s`."""
-        ends = [at for at, _ in self.moves[1:]] + [end_s]
-        return [
-            Span(move.phase, at, max(at, end), move.detail)
-            for (at, move), end in zip(self.moves, ends, strict=False)
-        ]
+        """Its phases in order, the last one until `end_s`; a phase heard of twice is one."""
+        spans: list[Span] = []
+        ends = [*(at for at, _ in self.moves[1:]), end_s]
+        for (begin_s, move), until_s in zip(self.moves, ends, strict=False):
+            if spans and spans[-1].phase is move.phase:
+                begin_s = spans.pop().begin_s  # noqa: PLW2901 - the two become one
+            spans.append(Span(move.phase, begin_s, max(begin_s, until_s), move.detail))
+        return spans
 
 
 @dataclass(slots=True)

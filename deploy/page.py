@@ -1,0 +1,303 @@
+"""A finished run as one self-contained web page: facts, timeline, machines. No script, no network.
+
+Every text from outside goes through `_text`; the page's own policy forbids all
+but its inline style, so that even a mistake here could load and run nothing.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from importlib import resources
+
+from deploy.events import Event, MachineStands, Result
+from deploy.report import Report, next_step, report_of, state_words
+from deploy.timeline import SETTLED, Kind, Lap, Span, Timeline, Track
+from deploy.wording import count, printable, seconds, short_image, short_version
+
+_CLASS = {kind: kind.name.lower() for kind in Kind} | {Kind.BACK: "back-mark"}
+_SIGN = {Kind.DONE: "✓", Kind.BACK: "↩", Kind.GONE: "×", Kind.FAILED: "✗"}
+_TONE = {
+    None: "dull",
+    Result.DONE: "good",
+    Result.UNCHANGED: "good",
+    Result.ROLLED_BACK: "warn",
+    Result.INTERRUPTED: "warn",
+}
+_RUNS_TONE = {"new": "good", "old": "warn", "gone": "dull"}
+_TICKS = 7
+_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600)
+
+
+def render_html(events: Iterable[tuple[float, Event]]) -> str:
+    """The page of one run as text, ready to be written as UTF-8."""
+    timeline = Timeline.of(events)
+    report = report_of(timeline)
+    style = resources.files("deploy").joinpath("page.css").read_text(encoding="utf-8")
+    title = f"{report.command or 'deploy'} of {report.app or 'an app'}"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{_text(title)}: {_result(report)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+{_header(report)}
+{_facts(report)}
+{_plot(timeline)}
+{_machines(report, timeline)}
+{_notes(report)}
+<footer>tidegate · deploy {_text(report.deploy_id)} · run {_text(report.run_id)}</footer>
+</body>
+</html>
+"""
+
+
+def _text(value: object) -> str:
+    return html.escape(printable(str(value)), quote=True)
+
+
+def _result(report: Report) -> str:
+    return _text(report.result or "unfinished").replace("-", " ")
+
+
+def _header(report: Report) -> str:
+    tone = _TONE.get(report.result, "bad")
+    message = report.message or ("" if report.result else "This run has no end on record.")
+    step = "" if report.result in (Result.DONE, Result.UNCHANGED) else next_step(report)
+    return (
+        f'<header><h1>{_text(report.app or "a run")} <span class="badge {tone}">'
+        f"{_result(report)}</span></h1>"
+        f'<p class="lead">{_text(message)}</p>'
+        + (f'<p class="soft">Next: {_commands(step)}</p>' if step else "")
+        + "</header>"
+    )
+
+
+def _commands(step: str) -> str:
+    """Backquoted words as code."""
+    parts = _text(step).split("`")
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
+
+
+def _facts(report: Report) -> str:
+    moment = (report.started or "").replace("T", " ")[:19]
+    hiccups = f"{report.hiccups_met} met, {report.hiccups_mended} mended"
+    passes = str(report.passes_used)
+    if report.passes_back:
+        passes += f" forward, {report.passes_back} back"
+    facts = (
+        ("Command", report.command),
+        ("Image", short_image(report.image)),
+        ("Strategy", report.strategy),
+        ("Path", report.path),
+        ("Passes", passes),
+        ("Retries", f"{report.retries_used} of {report.retries_allowed} used"),
+        ("Hiccups", hiccups if report.hiccups_met else "none"),
+        ("Started", f"{moment} UTC" if moment else ""),
+        ("Took", seconds(report.duration_s)),
+        ("Exit code", "" if report.exit_code is None else str(report.exit_code)),
+    )
+    cells = "".join(f"<div><dt>{k}</dt><dd>{_text(v)}</dd></div>" for k, v in facts if v)
+    return f"<section><dl>{cells}</dl>{_decision(report)}</section>"
+
+
+def _decision(report: Report) -> str:
+    """The sentence, and where the app and the rollout stand between 0 and 100 %."""
+    decision = report.decision
+    if decision is None:
+        return ""
+    scale = ""
+    if decision.bucket is not None and decision.percent is not None:
+        at, percent = (_clamp(n) for n in (decision.bucket / 1000, decision.percent))
+        scale = (
+            f'<div class="cohort" role="img" aria-label="the app is at {at:g} %, the rollout at '
+            f'{percent:g} %"><i style="width:{percent:g}%"></i><b style="left:{at:g}%"></b></div>'
+        )
+    source = (
+        "" if decision.source == "option" else f"<p class=soft>from {_text(decision.source)}</p>"
+    )
+    return f'<div class="why"><p>{_text(decision.sentence)}</p>{scale}{source}</div>'
+
+
+def _clamp(percent: float) -> float:
+    return min(100.0, max(0.0, percent))
+
+
+def _plot(timeline: Timeline) -> str:
+    tracks = [track for track in timeline.tracks if track.moves]
+    if not tracks:
+        return (
+            '<section><h2>Timeline</h2><p class="soft">No machine moved in this run.</p></section>'
+        )
+    groups = list(dict.fromkeys(track.group for track in tracks))
+    rows = []
+    for group in groups:
+        if len(groups) > 1:
+            rows.append(f'<div class="group">{_text(group or "no group")}</div>')
+        rows += [_row(track, timeline) for track in tracks if track.group == group]
+    return (
+        '<section><h2>Timeline</h2><div class="plot">'
+        f'<div class="back-drop">{_bands(timeline)}{_axis(timeline)}</div>'
+        f"{''.join(rows)}</div>{_legend(tracks, timeline)}</section>"
+    )
+
+
+def _percent(timeline: Timeline, at_s: float) -> float:
+    """Where a moment is between the first event and the last."""
+    if timeline.duration_s <= 0:
+        return 0.0
+    return _clamp(100 * (at_s - timeline.begin_s) / timeline.duration_s)
+
+
+def _place(timeline: Timeline, begin_s: float, end_s: float) -> str:
+    left, right = _percent(timeline, begin_s), _percent(timeline, end_s)
+    return f"left:{left:.3f}%;width:{right - left:.3f}%"
+
+
+def _bands(timeline: Timeline) -> str:
+    """A band per pass; what lies between is the waiting for the next one."""
+    laps = timeline.passes
+    starts_s = [lap.begin_s for lap in laps[1:]] + [timeline.end_s]
+    return "".join(_band(lap, next_s, timeline) for lap, next_s in zip(laps, starts_s, strict=True))
+
+
+def _band(lap: Lap, next_s: float, timeline: Timeline) -> str:
+    is_back = lap.started.direction == "back"
+    end_s = next_s if lap.end_s is None else lap.end_s
+    room = _percent(timeline, next_s) - _percent(timeline, lap.begin_s)
+    word = f"{'back' if is_back else 'pass'} {lap.started.number}"
+    label = word if room > 6 else str(lap.started.number)
+    return (
+        f'<div class="band{" back" if is_back else ""}" '
+        f'style="{_place(timeline, lap.begin_s, end_s)}"><span>{label}</span></div>'
+    )
+
+
+def _axis(timeline: Timeline) -> str:
+    span_s = timeline.duration_s
+    step_s = next((step for step in _STEPS_S if span_s / step <= _TICKS), span_s / _TICKS)
+    if step_s <= 0:
+        return ""
+    moments = [n * step_s for n in range(_TICKS + 1) if n * step_s <= span_s * 0.97]
+    return "".join(
+        f'<div class="tick" style="left:{100 * at / span_s:.3f}%"><span>{_tick(at)}</span></div>'
+        for at in moments
+    )
+
+
+def _tick(at_s: float) -> str:
+    return f"{at_s:g} s" if at_s < 60 else seconds(at_s)
+
+
+def _row(track: Track, timeline: Timeline) -> str:
+    spans = track.spans(timeline.end_s)
+    bars = "".join(_span(span, timeline) for span in spans)
+    marks = "".join(_hiccup(at_s, track, timeline) for at_s in {at for at, _ in track.hiccups})
+    told = ", ".join(f"{span.phase} {seconds(span.end_s - span.begin_s)}" for span in spans)
+    label, title = _text(track.label), _text(f"{track.label} {track.machine_id}")
+    took = seconds(track.duration_s(timeline.end_s))
+    return (
+        f'<div class="row"><div class="name" title="{title}">{label}</div>'
+        f'<div class="track" role="img" aria-label="{label}: {_text(told)}">{bars}{marks}</div>'
+        f'<div class="end"><span class="phase">{track.phase}</span>'
+        f'<span class="soft">{took}</span></div></div>'
+    )
+
+
+def _span(span: Span, timeline: Timeline) -> str:
+    """A bar, or a round mark where the machine came to rest."""
+    detail = f": {span.detail}" if span.detail else ""
+    if span.kind in SETTLED or span.kind is Kind.FAILED:
+        return (
+            f'<b class="rest {_CLASS[span.kind]}" title="{_text(f"{span.phase}{detail}")}" '
+            f'style="left:{_percent(timeline, span.begin_s):.3f}%">{_SIGN[span.kind]}</b>'
+        )
+    title = f"{span.phase}, {seconds(span.end_s - span.begin_s)}{detail}"
+    place = _place(timeline, span.begin_s, span.end_s)
+    return f'<i class="{_CLASS[span.kind]}" title="{_text(title)}" style="{place}"></i>'
+
+
+def _hiccup(at_s: float, track: Track, timeline: Timeline) -> str:
+    met = [hiccup for at, hiccup in track.hiccups if at == at_s]
+    title = "; ".join(f"{each.operation}: {each.message}" for each in met)
+    return (
+        f'<b class="hiccup" title="hiccup: {_text(title)}" '
+        f'style="left:{_percent(timeline, at_s):.3f}%"></b>'
+    )
+
+
+def _legend(tracks: list[Track], timeline: Timeline) -> str:
+    seen = {span.kind for track in tracks for span in track.spans(timeline.end_s)}
+    entries = [
+        f'<span><i class="{"rest " if kind in _SIGN else ""}{_CLASS[kind]}"></i>{kind}</span>'
+        for kind in Kind
+        if kind in seen
+    ]
+    if any(track.hiccups for track in tracks):
+        entries.append('<span><i class="hiccup"></i>hiccup</span>')
+    return f'<div class="legend">{"".join(entries)}</div>'
+
+
+def _machines(report: Report, timeline: Timeline) -> str:
+    """Every machine at the end; of a run without an end, how far each one got."""
+    if report.machines:
+        ordered = sorted(report.machines, key=lambda m: (m.group, m.name, m.machine_id))
+        rows = [_stands(machine) for machine in ordered]
+        title = count(len(rows), "machine")
+    else:
+        rows = [_last_seen(track) for track in timeline.tracks]
+        title = f"{count(len(rows), 'machine')}, as last heard of"
+    if not rows:
+        return ""
+    used = [name for name in rows[0] if any(row[name] for row in rows)]
+    headings = "".join(f"<th>{name}</th>" for name in used)
+    body = "".join(f"<tr>{''.join(f'<td>{row[name]}</td>' for name in used)}</tr>" for row in rows)
+    return (
+        f'<section><h2>{title}</h2><div class="wide"><table><thead><tr>{headings}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></section>"
+    )
+
+
+def _stands(machine: MachineStands) -> dict[str, str]:
+    return {
+        "Machine": _text(machine.name or machine.machine_id),
+        "Id": _short(machine.machine_id, machine.machine_id, "code"),
+        "Group": _text(machine.group),
+        "Region": _text(machine.region),
+        "Version": _short(short_version(machine.version), machine.version, "code"),
+        "Image": _short(short_image(machine.image), machine.image, "span"),
+        "State": _text(state_words(machine)),
+        "Runs": _pill(machine.runs, _RUNS_TONE.get(machine.runs, "bad")),
+        "Detail": _text(machine.detail),
+    }
+
+
+def _last_seen(track: Track) -> dict[str, str]:
+    return {
+        "Machine": _text(track.label),
+        "Id": _short(track.machine_id, track.machine_id, "code"),
+        "Group": _text(track.group),
+        "Last seen": _text(track.phase),
+        "Detail": _text(track.detail),
+    }
+
+
+def _short(text: str, whole: str, tag: str) -> str:
+    return f'<{tag} title="{_text(whole)}">{_text(text)}</{tag}>' if text else ""
+
+
+def _pill(word: str, tone: str) -> str:
+    return f'<span class="badge {tone}">{_text(word)}</span>'
+
+
+def _notes(report: Report) -> str:
+    lists = (("Left over", report.leftovers), ("Noticed", report.notices))
+    items = (
+        (title, "".join(f"<li>{_text(text)}</li>" for text in texts)) for title, texts in lists
+    )
+    return "".join(f"<section><h2>{title}</h2><ul>{li}</ul></section>" for title, li in items if li)

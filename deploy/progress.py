@@ -1,0 +1,139 @@
+"""Progress for people, and for programs that read along: events in, lines out.
+
+On a terminal the picture is `deploy.live`'s; elsewhere a line per change worth
+a line, without control characters, and in GitHub Actions groups and
+annotations. With `--output json` it is one event per line, the report the last.
+A run's warnings, and the closing report of a run that is not done, go to
+standard error; all else to standard output. Nothing here can fail a deploy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, Self, TextIO
+
+from deploy.events import (
+    Event,
+    HiccupMet,
+    MachineMoved,
+    Noticed,
+    PassFinished,
+    PassStarted,
+    Phase,
+    to_json,
+    to_line,
+)
+from deploy.report import report_of
+from deploy.sentences import (
+    hiccup_line,
+    move_line,
+    notice_line,
+    pass_result,
+    pass_title,
+    story_lines,
+)
+from deploy.timeline import AT_REST, KIND, Timeline, Track
+from deploy.voices import GithubVoice, Lines, PlainVoice, Voice
+
+
+class Progress(Protocol):
+    """A reader of events that says its last words when its `with` ends."""
+
+    def __call__(self, at: float, event: Event) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_progress(
+    output: str,
+    out: TextIO,
+    err: TextIO,
+    environ: Mapping[str, str],
+    now: Callable[[], float],
+) -> Progress:
+    """The progress that fits: `output` is text or json, `now` the clock that stamps the events."""
+    if output == "json":
+        return JsonLines(out)
+    is_terminal = _is_terminal(out) and environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+    if is_terminal:
+        from deploy.live import LiveProgress
+
+        return LiveProgress(out, err, no_color=bool(environ.get("NO_COLOR")), now=now)
+    if environ.get("GITHUB_ACTIONS") == "true":
+        return PlainProgress(GithubVoice(Lines(out)))
+    return PlainProgress(PlainVoice(Lines(out), Lines(err)))
+
+
+class JsonLines:
+    """One event per line as it happens, and the report as the last line."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._lines = Lines(out)
+        self._timeline = Timeline()
+
+    def __call__(self, at: float, event: Event) -> None:
+        self._timeline.add(at, event)
+        self._lines.write(to_line(to_json(at, event)))
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timeline.started is not None:
+            at = self._timeline.end_s
+            self._lines.write(to_line(report_of(self._timeline).to_json(at)))
+
+
+class PlainProgress:
+    """Where no terminal is: a line when a machine begins and one when it comes to rest."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        self._timeline = Timeline()
+        self._told: dict[str, tuple[Phase, str]] = {}
+
+    def __call__(self, at: float, event: Event) -> None:
+        track = self._timeline.add(at, event)
+        match event:
+            case MachineMoved() if track:
+                self._move(track, event)
+            case HiccupMet():
+                where = track.label if track else event.machine_id or "the platform"
+                self._voice.say(f"  {hiccup_line(where, event)}")
+            case PassStarted():
+                self._voice.begin(pass_title(event))
+            case PassFinished():
+                self._voice.say(pass_result(event))
+                self._voice.end()
+            case Noticed():
+                self._voice.warn(notice_line(event))
+            case _:
+                for line in story_lines(event):
+                    self._voice.say(line)
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._voice.end()
+        if self._timeline.finished is not None:
+            self._voice.close(report_of(self._timeline))
+
+    def _move(self, track: Track, event: MachineMoved) -> None:
+        """Phases between the first and the rest are for the journal, and so is queueing."""
+        before = self._told.get(track.key)
+        is_at_rest = KIND[event.phase] in AT_REST
+        goes_on = before is not None and KIND[before[0]] not in AT_REST
+        if event.phase is Phase.QUEUED or (goes_on and not is_at_rest):
+            return
+        if before == (event.phase, event.detail):
+            return
+        self._told[track.key] = (event.phase, event.detail)
+        self._voice.say(f"  {move_line(track, event, self._timeline.end_s)}")
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (OSError, ValueError):
+        return False
