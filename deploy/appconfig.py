@@ -36,7 +36,7 @@ from deploy.parts import (
 )
 from deploy.scope import DEFAULT_GROUP, Scope, Scoped, the_one
 from deploy.services import clashing_ports, read_services
-from deploy.tables import Problem, Table, Wire, said
+from deploy.tables import Problem, Table, Wire, said, shown
 
 STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
 
@@ -44,6 +44,7 @@ _LARGEST_FILE_BYTES = 1024 * 1024
 _MOST_GROUPS = 100
 _LARGEST_COUNT = 2**31
 _MOST_SHOWN = 20
+_APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 # tomllib needs time by the square of a dotted key's length.
 _LONG_KEY = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){65}""")
 # What fly.toml says of making an image is nothing to us.
@@ -149,18 +150,18 @@ def parse(
     problems: list[Problem] = []
     top = Table(_load(text, name), "", problems)
     config = AppConfig(
-        app=top.text("app") or None,
+        app=_app(top),
         primary_region=top.text("primary_region") or None,
         image=_image(top),
         groups=_groups(top, read_file, problems),
         deploy=_deploy_section(top),
     )
-    top.refuse("machine_config", "several containers in a machine, which this tool cannot do")
+    top.refuse("machine_config", "a configuration beside fly.toml, which is not read here")
     top.refuse("machine_checks", "test machines, which are not run here")
     top.skip("console_command", "container")
     top.end()
     if problems:
-        raise AppConfigProblem(name, tuple(problems))
+        raise AppConfigProblem(name, tuple(dict.fromkeys(problems)))
     return config
 
 
@@ -194,12 +195,20 @@ def _number(text: str) -> Decimal:
         return Decimal("NaN")
 
 
+def _app(top: Table) -> str | None:
+    app = top.text("app") or None
+    if app is not None and not _APP_NAME.fullmatch(app):
+        fix = "an app's name is made of letters, digits and dashes"
+        top.problem("app", f"is {shown(app)}, which is no app's name", fix)
+    return app
+
+
 def _image(top: Table) -> str | None:
     build = top.table("build")
     if build is None:
         return None
     image = build.text("image") or None
-    build.refuse("compose", "several containers in a machine, which this tool cannot do")
+    build.refuse("compose", "several containers in a machine, which are not deployed here")
     build.skip(*_OTHER_BUILD_KEYS)
     build.end()
     return image

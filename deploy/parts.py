@@ -52,7 +52,7 @@ def read_init(top: Table) -> Wire:
     section = top.table("experimental")
     if section is None:
         return init
-    section.refuse("machine_config", "several containers in a machine, which this tool cannot do")
+    section.refuse("machine_config", "a configuration beside fly.toml, which is not read here")
     texts = {key: section.texts(key, or_one=True) for key in ("cmd", "entrypoint", "exec")}
     return said(**texts, **init)
 

@@ -23,10 +23,12 @@ from deploy.durations import parse_duration_ns
 Wire = dict[str, Any]  # JSON in the Machines API's shape
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
+_INDEX = re.compile(r"\[[0-9]+\]")
 _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([kmgt]?)i?b?", re.IGNORECASE)
 _LARGEST_SIZE = 2**31 - 1
 _LARGEST_INTEGER = 2**63 - 1  # of TOML, and of every JSON decoder on the way
 _MOST_UNKNOWN_KEYS = 20
+_MOST_TABLES = 1000
 _LONGEST_SHOWN = 60
 
 
@@ -58,7 +60,7 @@ class Table:
         """The keys of a table in which they are free: environment, processes, headers."""
         for key in self._values:
             if not key or "\0" in key:
-                self.problem(key or '""', "is no name", "give it a name that can be printed")
+                self.problem(key, "is no name", "give it a name that can be printed")
         return [key for key in self._values if key and "\0" not in key]
 
     def value(self, key: str) -> Any:
@@ -194,8 +196,11 @@ class Table:
             return None
         if or_one and isinstance(value, str):
             value = [value]
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list):
             self._mistyped(key, value, "a list of texts", 'write ["one", "two"]')
+            return None
+        if not all(isinstance(item, str) for item in value):
+            self.problem(key, "lists something that is no text", 'write ["one", "two"]')
             return None
         if any("\0" in item for item in value):
             self.problem(key, "holds a NUL character", "remove it")
@@ -207,7 +212,7 @@ class Table:
         if value is None:
             return None
         if not isinstance(value, dict):
-            self._mistyped(key, value, "a table", f"write [{self.where(key)}]")
+            self._mistyped(key, value, "a table", f"write [{self._header(key)}]")
             return None
         return Table(value, self.where(key), self._problems)
 
@@ -218,13 +223,15 @@ class Table:
             value = self.value(key)
             if isinstance(value, dict):
                 found.append(Table(value, self.where(key), self._problems))
+            elif isinstance(value, list) and len(value) > _MOST_TABLES:
+                self.problem(key, f"has more than {_MOST_TABLES} entries", "remove some")
             elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
                 found += [
                     Table(item, f"{self.where(key)}[{index}]", self._problems)
                     for index, item in enumerate(value)
                 ]
             elif value is not None:
-                self._mistyped(key, value, "a list of tables", f"write [[{self.where(key)}]]")
+                self._mistyped(key, value, "a list of tables", f"write [[{self._header(key)}]]")
         return found
 
     def require(self, *keys: str, example: str) -> None:
@@ -255,10 +262,11 @@ class Table:
         self._problems.append(Problem(self.where(key), what, fix))
 
     def where(self, key: str) -> str:
-        if not key:
-            return self.path
         name = key if _BARE_KEY.fullmatch(key) else shown(key)
         return f"{self.path}.{name}" if self.path else name
+
+    def _header(self, key: str) -> str:
+        return _INDEX.sub("", self.where(key))
 
     def _mistyped(self, key: str, value: Any, wanted: str, fix: str = "") -> None:
         self.problem(key, f"is {_kind(value)}", fix or f"write {wanted}")
@@ -273,8 +281,9 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     """`did you mean "x"?`, or nothing when no known word is near."""
     if len(word) > _LONGEST_SHOWN:
         return ""
-    near = get_close_matches(word.lower(), sorted(known), n=1)
-    return f"did you mean {shown(near[0])}?" if near else ""
+    spelling = {name.lower(): name for name in sorted(known)}
+    near = get_close_matches(word.lower(), spelling, n=1)
+    return f"did you mean {shown(spelling[near[0]])}?" if near else ""
 
 
 def shown(text: str) -> str:
