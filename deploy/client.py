@@ -134,6 +134,7 @@ class MachinesClient:
         region: str,
         config: Mapping[str, Any],
         launch: bool,
+        cordoned: bool,
         lease_ttl_s: int,
     ) -> Machine:
         await self._pace_app.turn("create", "")
@@ -142,6 +143,8 @@ class MachinesClient:
             request["region"] = region
         if not launch:
             request["skip_launch"] = True
+        if cordoned:
+            request["skip_service_registration"] = True
         body = await self._call("create", "POST", f"{self._app_path}/machines", json=request)
         return _read("create", "", body, wire.machine)
 

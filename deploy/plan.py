@@ -153,16 +153,24 @@ def plan(
     base: Base,
     *,
     doubtful: frozenset[str] = frozenset(),
+    refused: frozenset[str] = frozenset(),
 ) -> tuple[Action, ...]:
     """The actions that bring `fleet` to `release`, in the order of groups and machine ids.
 
     `doubtful` holds the ids of machines that were written to in this run and
-    not yet seen to serve since.
+    not yet seen to serve since, `refused` those whose host will not take an
+    update.
     """
-    return tuple(_plan(release, fleet.managed, base, doubtful))
+    return tuple(_plan(release, fleet.managed, base, doubtful, refused))
 
 
-def _plan(release: Release, fleet: Fleet, base: Base, doubtful: frozenset[str]) -> Iterator[Action]:
+def _plan(
+    release: Release,
+    fleet: Fleet,
+    base: Base,
+    doubtful: frozenset[str],
+    refused: frozenset[str],
+) -> Iterator[Action]:
     before = base.machines.by_id
     for group in release.groups:
         machines = [m for m in fleet.group(group.name) if m.state != "destroying"]
@@ -171,7 +179,9 @@ def _plan(release: Release, fleet: Fleet, base: Base, doubtful: frozenset[str]) 
             if machine.id in replaced:
                 yield Destroy(machine_id=machine.id, name=machine.name, group=group.name)
             else:
-                yield from _bring(release, group, machine, before.get(machine.id), doubtful)
+                moves = machine.id in refused and not machine.config.get("mounts")
+                old = before.get(machine.id)
+                yield from _bring(release, group, machine, old, doubtful, moves=moves)
         if not any(m.group == group.name for m in base.machines) and not release.update_only:
             yield from _missing(release, group, {machine.name for machine in machines})
     if release.update_only:
@@ -188,8 +198,10 @@ def _bring(
     machine: Machine,
     before: Machine | None,
     doubtful: frozenset[str],
+    *,
+    moves: bool,
 ) -> Iterator[Action]:
-    """What one machine of a group needs."""
+    """What one machine of a group needs; it `moves` when its host will not take an update."""
     if machine.metadata.get(ROLE) == CANARY:
         yield Destroy(machine_id=machine.id, name=machine.name, group=group.name)
         return
@@ -197,7 +209,8 @@ def _bring(
     where = _where(machine)
     forced = release.force and before is not None and machine.version == before.version
     if forced or not is_current(release, group, machine):
-        if not mounts_fit(group, machine) or (launch and release.strategy == "bluegreen"):
+        swaps = launch and release.strategy == "bluegreen"
+        if moves or swaps or not mounts_fit(group, machine):
             yield replacement(release, group, machine, launch=launch)
             yield Destroy(**where)
         else:

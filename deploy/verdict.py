@@ -21,7 +21,7 @@ WRITES = frozenset(
 
 
 class Verdict(Enum):
-    """What to do about a failure. The first five are hiccups: the platform's, and passing."""
+    """What to do about a failure; `is_hiccup` tells those that another pass can mend."""
 
     REPEAT = "it surely did not happen: do it again in the next pass"
     UNSETTLED = "it may have happened: a read must settle it before anything is written"
@@ -48,7 +48,7 @@ class Verdict(Enum):
 
 _HICCUPS = frozenset(
     {Verdict.REPEAT, Verdict.UNSETTLED, Verdict.BUSY, Verdict.CHANGED, Verdict.MISSING}
-    | {Verdict.NOT_YET}
+    | {Verdict.NOT_YET, Verdict.RELOCATE}
 )
 
 _LEASE_HELD = re.compile(r"lease currently held|lease is held", re.IGNORECASE)

@@ -1,0 +1,261 @@
+"""Carry out one action on one machine; both paths call it.
+
+A write is sent once. When its outcome is unknown, reading settles what reading
+can, and the failure is raised all the same: what to do next is the next pass's
+decision. Every write that can carry a lease's nonce carries ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import anyio
+
+from deploy.backoff import Patience
+from deploy.client import MachinesClient
+from deploy.errors import CallFailed
+from deploy.events import Emit, MachineMoved, Phase
+from deploy.health import Expectation, Health, Observer
+from deploy.lease import Leases
+from deploy.ledger import Ledger
+from deploy.machine import Machine
+from deploy.plan import (
+    Action,
+    Cordon,
+    Create,
+    Destroy,
+    Start,
+    Stop,
+    Uncordon,
+    Update,
+    Wait,
+)
+from deploy.release import is_stamped
+from deploy.strategy import Gate
+from deploy.verdict import Verdict, verdict
+
+_SETTLE_S = 10.0  # how long a lost create may take to appear in a list
+_DRAIN_S = 2.0  # between leaving the rotation and the kill signal
+_STOP_TIMEOUT_S = 60.0
+_NAMED = re.compile(r"machine ID (\w+)")
+
+
+class Actions:
+    """The tools of one run, bound together. `perform` is the only way in."""
+
+    def __init__(
+        self,
+        client: MachinesClient,
+        leases: Leases,
+        health: Health,
+        observer: Observer,
+        ledger: Ledger,
+        *,
+        deploy_id: str,
+        patience: Patience,
+        emit: Emit,
+    ) -> None:
+        self._client = client
+        self._leases = leases
+        self._health = health
+        self._observer = observer
+        self._ledger = ledger
+        self._deploy_id = deploy_id
+        self._patience = patience
+        self._emit = emit
+
+    async def perform(self, action: Action, gate: Gate) -> None:
+        """Do it and see the gate reached.
+
+        Raises CallFailed, AppFailed, LeaseLost, Outage; Cut when the run is
+        halted while waiting.
+        """
+        if not action.machine_id and action.name in self._ledger.ids:
+            action = replace(action, machine_id=self._ledger.ids[action.name])
+        match action:
+            case Create():
+                await self._create(action, gate)
+            case Update():
+                await self._update(action, gate)
+            case Wait():
+                await self._see(action, action.version, gate)
+            case Start():
+                self._tell(action, Phase.STARTING)
+                await self._idempotent(action, self._client.start)
+                await self._see(action, action.version, gate)
+            case Stop():
+                await self._stop(action)
+            case Cordon():
+                self._tell(action, Phase.CORDONING)
+                await self._idempotent(action, self._client.cordon)
+            case Uncordon():
+                self._tell(action, Phase.UNCORDONING)
+                await self._idempotent(action, self._client.uncordon)
+                self._tell(action, Phase.DONE)
+            case Destroy():
+                await self._destroy(action)
+            case _:
+                raise TypeError(f"no way to perform {action!r}")
+
+    # -- update --------------------------------------------------------------------
+
+    async def _update(self, action: Update, gate: Gate) -> None:
+        nonce = self._leases.nonce(action.machine_id)
+        self._tell(action, Phase.UPDATING)
+        self._ledger.begin(action.machine_id)
+        try:
+            machine = await self._client.update(
+                action.machine_id,
+                config=action.config,
+                current_version=action.current_version,
+                launch=action.launch,
+                nonce=nonce,
+            )
+        except CallFailed as failure:
+            if verdict(failure) is not Verdict.UNSETTLED or await self._is_unchanged(action):
+                self._ledger.settle(action.machine_id)
+            if verdict(failure) is Verdict.RELOCATE:
+                self._ledger.refused.add(action.machine_id)
+            raise
+        self._ledger.wrote(machine)
+        if not action.launch:
+            self._ledger.settle(action.machine_id)
+            self._tell(action, Phase.BACK if action.restores else Phase.DONE)
+            return
+        wanted = gate if action.serves else Gate.NONE
+        await self._see(action, machine.version, wanted, back=action.restores)
+
+    async def _is_unchanged(self, action: Update) -> bool:
+        """Whether a read shows that an update with an unknown outcome did not happen."""
+        try:
+            machine = await self._patience.ask(
+                lambda: self._client.machine(action.machine_id), within_s=_SETTLE_S
+            )
+        except CallFailed:
+            return False
+        return machine.version == action.current_version
+
+    # -- create --------------------------------------------------------------------
+
+    async def _create(self, action: Create, gate: Gate) -> None:
+        self._tell(action, Phase.CREATING)
+        machine = await self._find_lost(action) or await self._send_create(action)
+        self._ledger.created(machine)
+        created = replace(action, machine_id=machine.id)
+        if not action.launch:
+            self._ledger.settle(machine.id)
+            self._tell(created, Phase.DONE)
+            return
+        await self._see(created, machine.version, gate)
+
+    async def _send_create(self, action: Create) -> Machine:
+        sent = anyio.current_time()
+        config = action.config
+        if action.standby_for:
+            config = {**config, "standbys": [self._ledger.ids[action.standby_for]]}
+        try:
+            machine = await self._client.create(
+                name=action.name,
+                region=action.region,
+                config=config,
+                launch=action.launch,
+                cordoned=action.cordoned,
+                lease_ttl_s=self._leases.ttl_s,
+            )
+        except CallFailed as failure:
+            match verdict(failure):
+                case Verdict.UNSETTLED:
+                    self._ledger.lost_creates[action.name] = anyio.current_time()
+                case Verdict.NAME_TAKEN:
+                    return await self._adopt(action, failure)
+            raise
+        self._leases.adopt(machine.id, machine.nonce, since=sent)
+        return machine
+
+    async def _adopt(self, action: Create, failure: CallFailed) -> Machine:
+        """The machine that has the name, if an earlier try of ours made it."""
+        named = _NAMED.search(failure.message)
+        if named is None:
+            raise failure
+        machine = await self._patience.ask(lambda: self._client.machine(named.group(1)))
+        if machine.name != action.name or not is_stamped(machine, self._deploy_id):
+            raise failure
+        await self._leases.acquire([machine.id])
+        return machine
+
+    async def _find_lost(self, action: Create) -> Machine | None:
+        """Look for 10 s for what a create with a lost answer may have made.
+
+        Where names are not unique, creating again before that could make two.
+        """
+        lost_at = self._ledger.lost_creates.get(action.name)
+        if lost_at is None:
+            return None
+        while True:
+            for machine in await self._observer.look():
+                if machine.name == action.name and is_stamped(machine, self._deploy_id):
+                    await self._leases.acquire([machine.id])
+                    return machine
+            if anyio.current_time() >= lost_at + _SETTLE_S:
+                del self._ledger.lost_creates[action.name]
+                return None
+
+    # -- the rest --------------------------------------------------------------------
+
+    async def _stop(self, action: Stop) -> None:
+        self._tell(action, Phase.DRAINING)
+        await anyio.sleep(_DRAIN_S)
+        self._tell(action, Phase.STOPPING)
+        await self._idempotent(action, self._client.stop)
+        await self._health.stopped(action.machine_id, timeout_s=_STOP_TIMEOUT_S)
+
+    async def _destroy(self, action: Destroy) -> None:
+        if not action.machine_id:
+            return  # it was never made
+        self._tell(action, Phase.DESTROYING)
+        nonce = self._nonce(action.machine_id)
+        self._ledger.written.add(action.machine_id)
+        try:
+            await self._client.destroy(action.machine_id, nonce=nonce)
+        except CallFailed as failure:
+            if failure.status != 404:
+                raise
+        self._leases.forget(action.machine_id)
+        self._ledger.gone(action.machine_id)
+        self._tell(action, Phase.GONE)
+
+    async def _idempotent(self, action: Action, write: Callable[..., Awaitable[None]]) -> None:
+        """A write that asks for a state: doing it twice is doing it once."""
+        nonce = self._nonce(action.machine_id)
+        self._ledger.written.add(action.machine_id)
+        await write(action.machine_id, nonce=nonce)
+
+    def _nonce(self, machine_id: str) -> str:
+        """A machine of our own making may be without a lease where `lease_ttl` is not honoured."""
+        own = machine_id in self._ledger.own and not self._leases.holds(machine_id)
+        return "" if own else self._leases.nonce(machine_id)
+
+    async def _see(self, action: Action, version: str, gate: Gate, *, back: bool = False) -> None:
+        self._tell(action, Phase.STARTING if gate is Gate.STARTED else Phase.CHECKING)
+        await self._health.until(
+            Expectation(
+                machine_id=action.machine_id,
+                version=version,
+                gate=gate,
+                exits_after_ms=self._ledger.exits_after_ms(action.machine_id),
+            )
+        )
+        self._ledger.settle(action.machine_id)
+        self._tell(action, Phase.BACK if back else Phase.DONE)
+
+    def _tell(self, action: Action, phase: Phase) -> None:
+        self._emit(
+            MachineMoved(
+                machine_id=action.machine_id,
+                name=action.name,
+                group=action.group,
+                phase=phase,
+            )
+        )

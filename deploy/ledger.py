@@ -1,0 +1,63 @@
+"""What this run knows of its own writes: the memory that outlives a pass.
+
+Kept apart from what the platform says, because after an unknown outcome the
+two differ until a read settles it.
+"""
+
+from __future__ import annotations
+
+from deploy.machine import Fleet, Machine
+
+
+class Ledger:
+    """Mutable on purpose; written to by `actions`, read by plans and windows."""
+
+    def __init__(self) -> None:
+        self.written: set[str] = set()  # ids that we may have written to
+        self.doubtful: set[str] = set()  # of those, not seen to serve since
+        self.known: dict[str, str] = {}  # id -> the version we last saw or wrote
+        self.ids: dict[str, str] = {}  # name -> id of what we created
+        self.own: set[str] = set()  # those ids
+        self.refused: set[str] = set()  # ids whose host will not take an update
+        self.lost_creates: dict[str, float] = {}  # name -> when a create's answer was lost
+        self.hiccups = 0
+        self._exits_ms: dict[str, int] = {}
+
+    def look(self, fleet: Fleet) -> None:
+        """Remember versions and last exits of machines not seen before."""
+        for machine in fleet:
+            self.known.setdefault(machine.id, machine.version)
+            self._exits_ms.setdefault(machine.id, _last_exit_ms(machine))
+
+    def begin(self, machine_id: str) -> None:
+        """A write to this machine is about to leave."""
+        self.written.add(machine_id)
+        self.doubtful.add(machine_id)
+
+    def created(self, machine: Machine) -> None:
+        """A machine of our making exists."""
+        self.ids[machine.name] = machine.id
+        self.own.add(machine.id)
+        self.wrote(machine)
+
+    def wrote(self, machine: Machine) -> None:
+        """The platform confirmed a write."""
+        self.begin(machine.id)
+        self.known[machine.id] = machine.version
+        self._exits_ms[machine.id] = _last_exit_ms(machine)
+
+    def settle(self, machine_id: str) -> None:
+        """The machine is known to be as it was, or seen to serve."""
+        self.doubtful.discard(machine_id)
+
+    def gone(self, machine_id: str) -> None:
+        self.doubtful.discard(machine_id)
+        self.known.pop(machine_id, None)
+
+    def exits_after_ms(self, machine_id: str) -> int:
+        """Exits up to this time, by the server's clock, belong to older versions."""
+        return self._exits_ms.get(machine_id, 0)
+
+
+def _last_exit_ms(machine: Machine) -> int:
+    return max((ended.at_ms for ended in machine.exits), default=0)
