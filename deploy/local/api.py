@@ -1,0 +1,267 @@
+"""The Machines API over a `Platform`, as an ASGI application.
+
+The table of routes is the whole interface; each row names its operation, which
+is also the word by which `deploy.local.hiccups` knows it. No input makes this
+answer 500: what cannot be read is a 400, 404, 405 or 413 with a sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deploy.local import endpoints as ep
+from deploy.local.calls import Call, Reply
+from deploy.local.engine import Platform
+from deploy.local.hiccups import Hiccups, Strike
+from deploy.local.refusals import Refusal, invalid
+from deploy.local.slots import slot_for
+
+BODY_LIMIT_BYTES = 1024 * 1024
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+NONCE_HEADER = "fly-machine-lease-nonce"
+_LOST = "tidegate.reply_lost"
+
+Handler = Callable[[Call], Reply | Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the interface; `strikes` says whether hiccups may hit it."""
+
+    method: str
+    path: str
+    name: str
+    handler: Handler
+    strikes: bool = False
+
+
+_APP = "/v1/apps/{app}"
+_MACHINES = f"{_APP}/machines"
+_MACHINE = f"{_MACHINES}/{{machine}}"
+
+OPERATIONS = (
+    Operation("GET", "/v1/apps", "list_apps", ep.list_apps),
+    Operation("POST", "/v1/apps", "create_app", ep.create_app),
+    Operation("GET", _APP, "get_app", ep.get_app),
+    Operation("DELETE", _APP, "delete_app", ep.delete_app),
+    Operation("GET", _MACHINES, "list", ep.list_machines),
+    Operation("POST", _MACHINES, "create", ep.create_machine, strikes=True),
+    Operation("GET", _MACHINE, "get", ep.get_machine),
+    Operation("POST", _MACHINE, "update", ep.update_machine, strikes=True),
+    Operation("DELETE", _MACHINE, "destroy", ep.destroy_machine, strikes=True),
+    Operation("POST", f"{_MACHINE}/start", "start", ep.start_machine, strikes=True),
+    Operation("POST", f"{_MACHINE}/stop", "stop", ep.stop_machine, strikes=True),
+    Operation("POST", f"{_MACHINE}/restart", "restart", ep.restart_machine, strikes=True),
+    Operation("POST", f"{_MACHINE}/suspend", "suspend", ep.suspend_machine, strikes=True),
+    Operation("POST", f"{_MACHINE}/signal", "signal", ep.signal_machine, strikes=True),
+    Operation("POST", f"{_MACHINE}/cordon", "cordon", ep.cordon_machine, strikes=True),
+    Operation("POST", f"{_MACHINE}/uncordon", "uncordon", ep.uncordon_machine, strikes=True),
+    Operation("GET", f"{_MACHINE}/wait", "wait", ep.wait),
+    Operation("GET", f"{_MACHINE}/lease", "get_lease", ep.get_lease),
+    Operation("POST", f"{_MACHINE}/lease", "lease", ep.take_lease, strikes=True),
+    Operation("DELETE", f"{_MACHINE}/lease", "release", ep.release_lease, strikes=True),
+    Operation("GET", f"{_MACHINE}/metadata", "get_metadata", ep.get_metadata),
+    Operation("PATCH", f"{_MACHINE}/metadata", "metadata", ep.update_metadata, strikes=True),
+    Operation("PUT", f"{_MACHINE}/metadata", "metadata", ep.update_metadata, strikes=True),
+    Operation("GET", f"{_MACHINE}/metadata/{{key}}", "get_metadata", ep.get_metadata_key),
+    Operation(
+        "POST", f"{_MACHINE}/metadata/{{key}}", "metadata", ep.set_metadata_key, strikes=True
+    ),
+    Operation(
+        "DELETE", f"{_MACHINE}/metadata/{{key}}", "metadata", ep.remove_metadata_key, strikes=True
+    ),
+    Operation("GET", f"{_MACHINE}/events", "events", ep.list_events),
+    Operation("GET", f"{_MACHINE}/versions", "versions", ep.list_versions),
+    Operation("GET", f"{_MACHINE}/ps", "ps", ep.list_processes),
+    Operation("GET", "/local/v1/apps/{app}/services", "services", ep.list_services),
+    Operation("GET", f"/local{_MACHINE}/logs", "logs", ep.list_logs),
+)
+
+
+def app(
+    platform: Platform,
+    *,
+    token: str = "",
+    hosts: frozenset[str] = LOOPBACK_NAMES,
+    hiccups: Hiccups | None = None,
+) -> ASGIApp:
+    """The ASGI application.
+
+    With a `token` every request must bear it. `hosts` are the names that a
+    Host header may carry; empty lets any pass. A reply that a hiccup loses is
+    a ConnectionResetError out of the application: whoever serves it must break
+    the connection then (`deploy.local.server` aborts the transport).
+    """
+    frame = _Frame(platform, token, hosts, hiccups)
+    routes = [
+        Route(operation.path, frame.endpoint(operation), methods=[operation.method])
+        for operation in OPERATIONS
+    ]
+    handlers: Mapping[Any, Any] = {HTTPException: frame.no_route}
+    return _losing_replies(Starlette(routes=routes, exception_handlers=handlers))
+
+
+class _Frame:
+    """What every operation shares: who may ask, reading, hiccups, writing the answer."""
+
+    def __init__(
+        self, platform: Platform, token: str, hosts: frozenset[str], hiccups: Hiccups | None
+    ) -> None:
+        self._platform = platform
+        self._token = token
+        self._hosts = hosts
+        self._hiccups = hiccups
+
+    def endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+        async def respond(request: Request) -> Response:
+            try:
+                reply = await self._reply(operation, request)
+            except Refusal as refusal:
+                reply = _refused(refusal)
+            return self._response(reply)
+
+        return respond
+
+    async def no_route(self, _request: Request, error: HTTPException) -> Response:
+        return self._response(Reply({"error": error.detail}, error.status_code))
+
+    async def _reply(self, operation: Operation, request: Request) -> Reply:
+        self._admit(request)
+        body = await _body(request)
+        call = Call(
+            platform=self._platform,
+            path=request.path_params,
+            query=request.query_params.multi_items(),
+            nonce=request.headers.get(NONCE_HEADER, ""),
+            owner=self._owner(request),
+            slot=self._slot(operation, request.path_params, body) if operation.strikes else "",
+            body=body,
+        )
+        strike = self._strike(operation, call)
+        if strike is None:
+            return await _carried_out(operation, call)
+        reply = None
+        if strike.applied:
+            try:
+                reply = await _carried_out(operation, call)
+            except Refusal as refusal:
+                reply = _refused(refusal)
+        return self._struck(request, call, strike, reply)
+
+    def _slot(self, operation: Operation, path: Mapping[str, str], body: Any) -> str:
+        """The slot of the machine that is written to; "" where there is none."""
+        app = self._platform.apps.get(path["app"])
+        if operation.name == "create":
+            return slot_for(app, body)
+        machine = app.machines.get(path["machine"]) if app else None
+        return machine.slot if machine else ""
+
+    def _struck(self, request: Request, call: Call, strike: Strike, reply: Reply | None) -> Reply:
+        """The answer that a hiccup makes of what was, or was not, carried out."""
+        if strike.hidden_s and reply is not None and reply.status == 200:
+            self._platform.hide(call.app, reply.content["id"], for_s=strike.hidden_s)
+            return reply
+        if strike.lost:
+            request.scope[_LOST] = True
+            return Reply()
+        return _refused(Refusal(strike.status, strike.text, retry_after_s=strike.retry_after_s))
+
+    def _admit(self, request: Request) -> None:
+        """Only programs on this machine, or those that know the token: it runs commands."""
+        host = request.headers.get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if self._hosts and name.lower() not in self._hosts:
+            raise Refusal(400, f"host {host[:80]!r} is not this platform's: use its address")
+        if "origin" in request.headers:
+            raise Refusal(403, "requests from web pages are refused: this API runs commands")
+        given = request.headers.get("authorization", "").encode()
+        if self._token and not hmac.compare_digest(_bare(given), self._token.encode()):
+            raise Refusal(401, "the token is missing or wrong: set FLY_API_TOKEN to the --token")
+
+    def _owner(self, request: Request) -> str:
+        """Whoever shares a token shares an owner; the token itself must not show."""
+        given = _bare(request.headers.get("authorization", "").encode())
+        return f"token-{hashlib.sha256(given).hexdigest()[:8]}" if given else "anonymous"
+
+    def _strike(self, operation: Operation, call: Call) -> Strike | None:
+        if self._hiccups is None or not call.slot:
+            return None
+        name = "refresh" if operation.name == "lease" and call.nonce else operation.name
+        return self._hiccups.next(call.app, call.slot, name)
+
+    def _response(self, reply: Reply) -> Response:
+        headers = {"fly-request-id": f"{self._platform.identity.ulid()}-local", **reply.headers}
+        if reply.content is None:
+            return Response(status_code=reply.status, headers=headers)
+        body = msgspec.json.encode(reply.content)
+        return Response(body, reply.status, headers, media_type="application/json")
+
+
+async def _carried_out(operation: Operation, call: Call) -> Reply:
+    reply = operation.handler(call)
+    return await reply if inspect.isawaitable(reply) else reply
+
+
+async def _body(request: Request) -> Any:
+    """The request's JSON; {} for an empty body. Raises Refusal (400, 413)."""
+    if request.method in ("GET", "HEAD"):
+        return {}
+    read = bytearray()
+    try:
+        async for chunk in request.stream():
+            read += chunk
+            if len(read) > BODY_LIMIT_BYTES:
+                raise Refusal(413, f"the body is larger than {BODY_LIMIT_BYTES} bytes")
+    except ClientDisconnect:
+        raise invalid("the request ended before its body did") from None
+    if not read.strip():
+        return {}
+    try:
+        return msgspec.json.decode(read)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise invalid(f"the body is not JSON: {why}") from None
+
+
+def _refused(refusal: Refusal) -> Reply:
+    content = {"error": refusal.text}
+    if refusal.code:
+        content["status"] = refusal.code
+    headers = {}
+    if refusal.retry_after_s is not None:
+        headers["retry-after"] = str(refusal.retry_after_s)
+    return Reply(content, refusal.status, headers)
+
+
+def _bare(authorization: bytes) -> bytes:
+    """The token in an Authorization header, with or without the scheme's name."""
+    scheme, _, token = authorization.partition(b" ")
+    return token.strip() if scheme.lower() in (b"bearer", b"flyv1") else authorization.strip()
+
+
+def _losing_replies(inner: ASGIApp) -> ASGIApp:
+    """Swallow the answers that are to be lost, and say so by ConnectionResetError."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_unless_lost(message: Message) -> None:
+            if not scope.get(_LOST):
+                await send(message)
+
+        await inner(scope, receive, send_unless_lost)
+        if scope.get(_LOST):
+            raise ConnectionResetError("a hiccup lost this reply")
+
+    return application

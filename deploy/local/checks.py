@@ -1,0 +1,94 @@
+"""Real health checks: HTTP and TCP, asked over and over for as long as a machine runs.
+
+2xx passes and redirects are not followed, as on the real platform. Until a check
+has passed once it is asked more often than its interval, so that a machine that
+boots quickly is seen to be healthy quickly.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import anyio
+import httpx
+
+from deploy.local.config import Check
+from deploy.local.durations import parse_s
+from deploy.local.runtime import CheckStatus, Report
+
+DEFAULT_INTERVAL_S = 10.0
+DEFAULT_TIMEOUT_S = 2.0
+LEAST_INTERVAL_S = 0.05
+OUTPUT_LIMIT = 512  # characters
+HOST = "127.0.0.1"
+
+_FIRST_DELAY_S = 0.1
+
+
+async def watch(check: Check, port: int, report: Report) -> None:
+    """Probe `port` on the loopback by the check's own rhythm and report each result; endless."""
+    interval_s = max(_seconds(check.interval, DEFAULT_INTERVAL_S), LEAST_INTERVAL_S)
+    timeout_s = _seconds(check.timeout, DEFAULT_TIMEOUT_S) or DEFAULT_TIMEOUT_S
+    await anyio.sleep(_seconds(check.grace_period, 0.0))
+    delay_s, has_passed = _FIRST_DELAY_S, False
+    while True:
+        status, output = await probe(check, port, timeout_s=timeout_s)
+        report(status, output)
+        has_passed = has_passed or status == "passing"
+        await anyio.sleep(interval_s if has_passed else min(delay_s, interval_s))
+        delay_s *= 2
+
+
+async def probe(check: Check, port: int, *, timeout_s: float) -> tuple[CheckStatus, str]:
+    """One question and its answer; a timeout or a refused connection is critical."""
+    try:
+        with anyio.fail_after(timeout_s):
+            if check.type == "http":
+                return await _ask_http(check, port, timeout_s)
+            async with await anyio.connect_tcp(HOST, port):
+                return "passing", "Success"
+    except (TimeoutError, httpx.TimeoutException):
+        return "critical", f"no answer within {timeout_s:g} s"
+    except (OSError, httpx.HTTPError) as error:
+        return "critical", _reason(error)
+    except (httpx.InvalidURL, ValueError) as error:
+        return "critical", f"the check itself is wrong: {error}"[:OUTPUT_LIMIT]
+
+
+async def _ask_http(check: Check, port: int, timeout_s: float) -> tuple[CheckStatus, str]:
+    scheme = "https" if check.protocol == "https" else "http"
+    path = check.path or "/"
+    url = f"{scheme}://{HOST}:{port}{path if path.startswith('/') else '/' + path}"
+    headers = [(h.name, value) for h in check.headers or () for value in h.values or ()]
+    client = httpx.AsyncClient(trust_env=False, timeout=timeout_s, verify=_trust(check, scheme))
+    method = (check.method or "GET").upper()
+    async with client, client.stream(method, url, headers=headers) as answer:
+        text = await _beginning(answer)
+    if answer.is_success:
+        return "passing", text
+    return "critical", f"HTTP {answer.status_code}: {text}"[:OUTPUT_LIMIT]
+
+
+async def _beginning(answer: httpx.Response) -> str:
+    read = bytearray()
+    async for chunk in answer.aiter_bytes():
+        read += chunk
+        if len(read) >= OUTPUT_LIMIT:
+            break
+    return read[:OUTPUT_LIMIT].decode(errors="replace")
+
+
+def _trust(check: Check, scheme: str) -> ssl.SSLContext | bool:
+    """Certificates matter only over https; the check may say to skip them."""
+    return scheme == "https" and not check.tls_skip_verify
+
+
+def _seconds(text: str | None, default: float) -> float:
+    return parse_s(text) if text else default
+
+
+def _reason(error: Exception) -> str:
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__ or cause
+    return f"connect: {str(cause) or type(cause).__name__}"[:OUTPUT_LIMIT]

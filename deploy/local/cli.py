@@ -1,0 +1,63 @@
+"""`deploy local`: the embedded platform from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deploy.errors import DeployError
+
+
+@click.group()
+def local() -> None:
+    """Run the Machines API on this computer, with processes as machines."""
+
+
+@local.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=4280,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--token",
+    envvar="TIDEGATE_LOCAL_TOKEN",
+    default="",
+    help="What every request must bear; needed to listen anywhere but on the loopback.",
+)
+@click.option(
+    "--hiccups",
+    default=0.0,
+    type=click.FloatRange(0.0, 1.0),
+    metavar="RATE",
+    help="Let this share of all writes fail as a real platform's do, 0 to 1.",
+)
+@click.option("--seed", type=int, help="Draw ids and hiccups from this number: repeatable.")
+@click.option(
+    "--dir",
+    "directory",
+    default=".",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory that machines' commands run in.",
+)
+def up(host: str, port: int, token: str, hiccups: float, seed: int | None, directory: Path) -> None:
+    """Serve until Ctrl-C; every machine ends with it. State is in memory only."""
+    from deploy.local.server import serve  # starlette, uvicorn and httpx: only when serving
+
+    try:
+        serve(
+            host=host,
+            port=port,
+            token=token,
+            hiccup_rate=hiccups,
+            seed=seed,
+            directory=directory.resolve(),
+            say=click.echo,
+        )
+    except DeployError as error:
+        click.echo(f"error: {error.message}\n  hint: {error.hint}", err=True)
+        raise SystemExit(error.exit_code) from None

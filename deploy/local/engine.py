@@ -1,0 +1,413 @@
+"""The platform: apps, machines, and what may be done to them when.
+
+`Platform` answers each operation of the Machines API on values that were parsed
+already; it raises `Refusal` where the real platform says no. It knows nothing
+of HTTP, and nothing of processes: machines live in a `Runtime`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import anyio
+import msgspec
+
+from deploy.local import leases, refusals
+from deploy.local.config import Config, accept
+from deploy.local.identity import Identity
+from deploy.local.lifecycle import Lifecycle, Stop
+from deploy.local.requests import CreateMachine, UpdateMachine
+from deploy.local.runtime import Clock, Runtime
+from deploy.local.state import App, HeldLease, Machine, Version
+
+DESTROYED_KEPT = 1000
+_SETTLED = frozenset({"created", "started", "stopped", "suspended", "failed", "destroyed"})
+_BUSY = frozenset({"replacing", "updating", "creating", "destroying", "suspending"})
+
+
+class Traffic(Protocol):
+    """Whoever carries requests to machines: the router, or nobody."""
+
+    def sync(self, app: App) -> None:
+        """The services of an app may have changed."""
+
+    def services(self, app: str) -> list[dict[str, Any]]:
+        """Where the services of an app can be reached, as JSON."""
+
+    async def drain(self, machine_id: str, timeout_s: float) -> None:
+        """Return when no request is in flight to the machine, or the time is over."""
+
+
+class Platform:
+    """All state, in memory. An async context manager: leaving it ends every machine.
+
+    `seed` makes ids, versions and nonces repeatable; `owner` names the holder of
+    leases when a request does not.
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        clock: Clock = time.time,
+        seed: int | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
+        self.apps: dict[str, App] = {}
+        self.clock = clock
+        self.identity = Identity(seed, clock)
+        self._runtime = runtime
+        self._traffic = traffic
+        self._order = 0
+        self._stack = AsyncExitStack()
+        self._lifecycle: Lifecycle
+
+    async def __aenter__(self) -> Self:
+        tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self._stack.callback(tasks.cancel_scope.cancel)
+        self._lifecycle = Lifecycle(
+            runtime=self._runtime,
+            clock=self.clock,
+            tasks=tasks,
+            drain=self._drain,
+            mint=self.identity.ulid,
+            destroyed=self._forget,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, trace)
+
+    async def end_all(self, *, within_s: float) -> None:
+        """Stop every machine with its own signal, all at once, and kill what is left."""
+        async with anyio.create_task_group() as tasks:
+            for app in self.apps.values():
+                for machine in app.living:
+                    tasks.start_soon(self._lifecycle.end, machine, within_s)
+
+    # -- apps ----------------------------------------------------------------------
+
+    def app(self, name: str) -> App:
+        """Raises Refusal (404)."""
+        app = self.apps.get(name)
+        if app is None:
+            raise refusals.app_unknown(name)
+        return app
+
+    def create_app(self, name: str, *, organization: str = "personal") -> App:
+        """Raises Refusal: 422 with code `name_taken` if there is one of that name."""
+        if name in self.apps:
+            raise refusals.app_exists(name)
+        app = self.apps[name] = App(name, organization, self.clock())
+        return app
+
+    def delete_app(self, name: str) -> None:
+        """Forgets the app; its machines are destroyed in the background."""
+        app = self.app(name)
+        for machine in app.living:
+            if machine.state != "destroying":
+                self._lifecycle.destroy(machine)
+        del self.apps[name]
+        self._changed(app)
+
+    def services(self, app: str) -> list[dict[str, Any]]:
+        """Where each service of the app listens. Raises Refusal (404)."""
+        self.app(app)
+        return self._traffic.services(app) if self._traffic is not None else []
+
+    # -- reading -------------------------------------------------------------------
+
+    def machine(self, app: str, machine_id: str) -> Machine:
+        """A machine that may be destroyed already. Raises Refusal (404)."""
+        machine = self.app(app).machines.get(machine_id)
+        if machine is None or machine.visible_at_s > self.clock():
+            raise refusals.machine_unknown()
+        return machine
+
+    def machines(self, app: str) -> list[Machine]:
+        """Every machine of the app that can be seen now, destroyed ones too, oldest first."""
+        now = self.clock()
+        return [
+            machine for machine in self.app(app).machines.values() if machine.visible_at_s <= now
+        ]
+
+    def log(self, machine: Machine) -> Sequence[str]:
+        """The newest lines that the machine wrote, oldest first."""
+        return self._runtime.log(machine.id)
+
+    def hide(self, app: str, machine_id: str, *, for_s: float) -> None:
+        """Let reads not find a machine yet: the API is eventually consistent."""
+        self.machine(app, machine_id).visible_at_s = self.clock() + for_s
+
+    async def wait(
+        self,
+        machine: Machine,
+        *,
+        states: Sequence[str],
+        version: str,
+        from_event_id: str,
+        timeout_s: float,
+    ) -> str:
+        """The state that was waited for and reached. Raises Refusal (408) after `timeout_s`."""
+        with anyio.move_on_after(timeout_s):
+            while True:
+                state = _state_of(machine, version)
+                news = not from_event_id or machine.events[0].id != from_event_id
+                if news and (state in states or ("settled" in states and state in _SETTLED)):
+                    return state
+                await machine.next_change()
+        raise refusals.not_reached(", ".join(states), state)
+
+    # -- writing -------------------------------------------------------------------
+
+    def create(self, app_name: str, request: CreateMachine, *, slot: str, owner: str) -> Machine:
+        """A new machine, launched unless the request says not to; makes the app if need be."""
+        kept, config = self._accept(request.config)
+        app = self.apps.get(app_name) or self.create_app(app_name)
+        if request.name and request.name in app.by_name:
+            raise refusals.name_taken(app.by_name[request.name])
+        machine = self._register(app, request, slot, kept, config)
+        if request.lease_ttl:
+            self._lease_for_writer(machine, request.lease_ttl, owner)
+        if request.skip_launch:
+            machine.wake()
+        else:
+            self._lifecycle.launch(machine, state="creating")
+        self._changed(app)
+        return machine
+
+    def update(self, machine: Machine, request: UpdateMachine, *, nonce: str, owner: str) -> None:
+        """Replace the whole configuration; the process of the version before is stopped."""
+        self._may_write(machine, nonce)
+        kept, config = self._accept(request.config)
+        if machine.state in _BUSY:
+            raise refusals.update_in_progress(machine.state)
+        if request.current_version and request.current_version != machine.version:
+            raise refusals.version_moved(machine.version)
+        stop = Stop.of(machine.config)
+        frozen = machine.state in ("suspended", "suspending")
+        self._apply(machine, request, kept, config)
+        if request.lease_ttl:
+            self._lease_for_writer(machine, request.lease_ttl, owner)
+        resting = None
+        if request.skip_launch:
+            resting = "created" if machine.state == "created" else "stopped"
+        self._lifecycle.replace(machine, stop=Stop(None, 0) if frozen else stop, resting=resting)
+        self._changed(self.apps[machine.app])
+
+    def start(self, machine: Machine, *, nonce: str) -> str:
+        """The state before. Starting what runs already changes nothing."""
+        self._may_write(machine, nonce)
+        before = machine.state
+        if before == "replacing":
+            raise refusals.being_replaced()
+        if before in _BUSY or before == "stopping":
+            raise refusals.not_from_state("start", before)
+        if before == "suspended":
+            self._lifecycle.resume(machine)
+        elif before not in ("started", "starting", "restarting"):
+            self._lifecycle.launch(machine)
+        return before
+
+    def stop(
+        self, machine: Machine, *, nonce: str, signal: str = "", timeout_s: float | None = None
+    ) -> None:
+        self._may_write(machine, nonce)
+        if machine.state in _BUSY:
+            raise refusals.update_in_progress(machine.state)
+        if machine.state in ("started", "starting", "restarting", "suspended"):
+            self._lifecycle.stop(machine, stop=_stop(machine, signal, timeout_s))
+
+    def restart(
+        self, machine: Machine, *, nonce: str, signal: str = "", timeout_s: float | None = None
+    ) -> None:
+        self._may_write(machine, nonce)
+        if machine.state in _BUSY:
+            raise refusals.update_in_progress(machine.state)
+        if machine.state not in ("started", "starting", "restarting"):
+            raise refusals.not_from_state("restart", machine.state)
+        self._lifecycle.restart(machine, stop=_stop(machine, signal, timeout_s))
+
+    def suspend(self, machine: Machine, *, nonce: str) -> None:
+        self._may_write(machine, nonce)
+        if machine.state in _BUSY:
+            raise refusals.update_in_progress(machine.state)
+        if machine.state == "started":
+            self._lifecycle.suspend(machine)
+        elif machine.state != "suspended":
+            raise refusals.not_from_state("suspend", machine.state)
+
+    def signal(self, machine: Machine, name: str) -> None:
+        """Send a signal to the main process; a lease does not guard this one."""
+        if machine.state != "started" or machine.process is None:
+            raise refusals.not_from_state("signal", machine.state)
+        machine.process.signal(name)
+
+    def destroy(self, machine: Machine, *, nonce: str, force: bool) -> None:
+        self._may_write(machine, nonce)
+        if machine.state == "destroying":
+            return
+        if not force and machine.state not in ("created", "stopped", "suspended", "failed"):
+            raise refusals.not_from_state("destroy", machine.state)
+        self._lifecycle.destroy(machine)
+
+    def cordon(self, machine: Machine, *, nonce: str, cordoned: bool) -> None:
+        """Take it out of the router's choice, or put it back."""
+        self._may_write(machine, nonce)
+        machine.cordoned = cordoned
+        machine.updated_at_s = self.clock()
+
+    def set_metadata(
+        self, machine: Machine, changes: Mapping[str, str | None], *, machine_version: str = ""
+    ) -> None:
+        """Set keys, or remove those whose value is None or empty; mints no new version."""
+        if machine_version and machine_version != machine.version:
+            raise refusals.metadata_version_moved(machine.version)
+        metadata = dict(machine.raw["metadata"])
+        for key, value in changes.items():
+            if value:
+                metadata[key] = value
+            else:
+                metadata.pop(key, None)
+        machine.raw = {**machine.raw, "metadata": metadata}
+        machine.config = msgspec.structs.replace(machine.config, metadata=metadata)
+        machine.updated_at_s = self.clock()
+
+    # -- leases --------------------------------------------------------------------
+
+    def lease(self, machine: Machine) -> HeldLease:
+        """Raises Refusal (404) if nobody holds one."""
+        held = leases.current(machine, self.clock())
+        if held is None:
+            raise refusals.lease_unknown()
+        return held
+
+    def acquire_lease(
+        self, machine: Machine, *, owner: str, description: str, ttl_s: int
+    ) -> HeldLease:
+        return leases.acquire(
+            machine,
+            nonce=self.identity.nonce(),
+            owner=owner,
+            description=description,
+            ttl_s=ttl_s,
+            now=self.clock(),
+        )
+
+    def refresh_lease(
+        self, machine: Machine, *, nonce: str, description: str | None, ttl_s: int
+    ) -> HeldLease:
+        return leases.refresh(
+            machine, nonce=nonce, description=description, ttl_s=ttl_s, now=self.clock()
+        )
+
+    def release_lease(self, machine: Machine, *, nonce: str) -> None:
+        leases.release(machine, nonce=nonce, now=self.clock())
+
+    # -- helpers -------------------------------------------------------------------
+
+    def _may_write(self, machine: Machine, nonce: str) -> None:
+        if machine.is_gone:
+            raise refusals.machine_unknown()
+        leases.guard(machine, nonce, self.clock())
+        if machine.host_status != "ok":
+            raise refusals.host_lost()
+
+    def _accept(self, raw: Mapping[str, Any]) -> tuple[dict[str, Any], Config]:
+        kept, config = accept(raw)
+        objection = self._runtime.objection(config)
+        if objection:
+            raise refusals.invalid(objection)
+        return kept, config
+
+    def _register(
+        self, app: App, request: CreateMachine, slot: str, kept: dict[str, Any], config: Config
+    ) -> Machine:
+        now = self.clock()
+        self._order += 1
+        machine = Machine(
+            id=self.identity.machine_id(app.name, slot),
+            app=app.name,
+            name=request.name or self._free_name(app),
+            region=request.region or "local",
+            slot=slot,
+            order=self._order,
+            created_at_s=now,
+            raw=kept,
+            config=config,
+            updated_at_s=now,
+            cordoned=bool(request.skip_service_registration),
+        )
+        machine.versions.appendleft(Version(self.identity.ulid(), request.config, kept))
+        self._lifecycle.created(machine)
+        app.machines[machine.id] = machine
+        app.by_name[machine.name] = machine.id
+        return machine
+
+    def _apply(
+        self, machine: Machine, request: UpdateMachine, kept: dict[str, Any], config: Config
+    ) -> None:
+        app = self.apps[machine.app]
+        if request.name and request.name != machine.name:
+            if request.name in app.by_name:
+                raise refusals.name_taken(app.by_name[request.name])
+            del app.by_name[machine.name]
+            machine.name = request.name
+            app.by_name[machine.name] = machine.id
+        machine.raw, machine.config = kept, config
+        machine.versions.appendleft(Version(self.identity.ulid(), request.config, kept))
+        machine.cordoned = machine.cordoned or bool(request.skip_service_registration)
+        self._lifecycle.reset_checks(machine)
+
+    def _lease_for_writer(self, machine: Machine, ttl_s: int, owner: str) -> None:
+        held = leases.current(machine, self.clock())
+        if held is None:
+            self.acquire_lease(machine, owner=owner, description="", ttl_s=ttl_s)
+        else:
+            self.refresh_lease(machine, nonce=held.nonce, description=None, ttl_s=ttl_s)
+
+    def _free_name(self, app: App) -> str:
+        while (name := self.identity.name()) in app.by_name:
+            pass
+        return name
+
+    def _forget(self, machine: Machine) -> None:
+        """A destroyed machine frees its name; it can be read by id for a long while yet."""
+        app = self.apps.get(machine.app)
+        if app is None:
+            return
+        if app.by_name.get(machine.name) == machine.id:
+            del app.by_name[machine.name]
+        gone = [other.id for other in app.machines.values() if other.is_gone]
+        for machine_id in gone[: max(0, len(gone) - DESTROYED_KEPT)]:
+            del app.machines[machine_id]
+        self._changed(app)
+
+    async def _drain(self, machine_id: str, timeout_s: float) -> None:
+        if self._traffic is not None:
+            await self._traffic.drain(machine_id, timeout_s)
+
+    def _changed(self, app: App) -> None:
+        if self._traffic is not None:
+            self._traffic.sync(app)
+
+
+def _stop(machine: Machine, signal: str, timeout_s: float | None) -> Stop:
+    usual = Stop.of(machine.config)
+    return Stop(signal or usual.signal, usual.timeout_s if timeout_s is None else timeout_s)
+
+
+def _state_of(machine: Machine, version: str) -> str:
+    """The state as seen by who asks about one version: any but the newest is replaced."""
+    if not version or version == machine.version or machine.is_gone:
+        return machine.state
+    return "replaced"

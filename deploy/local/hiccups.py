@@ -1,0 +1,97 @@
+"""Failures of the platform, on purpose: drawn from a seed, repeatable.
+
+Whether a write is struck, and how, is a pure function of the seed, the app, the
+machine's slot, the operation and how often that operation was asked for that
+slot before. Reads are never counted, and lease refreshes, whose number depends
+on how long a run takes, are an operation of their own: so timing changes
+nothing. The failures are those that deploys on Fly.io meet.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from deploy.local import refusals
+
+HIDDEN_S = 1.0  # how long a new machine may be unseen by reads
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One failure. `applied`: the write is carried out all the same; `lost`: no answer comes."""
+
+    kind: str
+    applied: bool = False
+    lost: bool = False
+    status: int = 0
+    text: str = ""
+    retry_after_s: int | None = None
+    hidden_s: float = 0.0
+
+
+def _status(status: int, text: str) -> tuple[Strike, Strike]:
+    return (
+        Strike(f"{status} before the write", status=status, text=text),
+        Strike(f"{status} after the write", applied=True, status=status, text=text),
+    )
+
+
+_replacing = refusals.update_in_progress()
+_refusing = refusals.being_replaced()
+
+_ANY = (
+    Strike("reset before the write", lost=True),
+    Strike("reply lost", applied=True, lost=True),
+    Strike("reply lost", applied=True, lost=True),
+    *_status(408, "deadline_exceeded: request timed out"),
+    *_status(500, "internal: server error"),
+    *_status(502, "bad gateway"),
+    *_status(503, "unavailable: upstream unavailable"),
+    *_status(504, "gateway timeout"),
+    Strike("429", status=429, text="rate limit exceeded"),
+    Strike("429 with Retry-After", status=429, text="rate limit exceeded", retry_after_s=1),
+)
+_BUSY = Strike("409 replacing", status=_replacing.status, text=_replacing.text)
+_REFUSING = Strike("412 refusing to start", status=_refusing.status, text=_refusing.text)
+_UNSEEN = Strike("created but not seen yet", applied=True, hidden_s=HIDDEN_S)
+
+_EXTRA = {
+    "create": (_UNSEEN,),
+    "update": (_BUSY,),
+    "stop": (_BUSY,),
+    "restart": (_BUSY,),
+    "suspend": (_BUSY,),
+    "destroy": (_BUSY,),
+    "start": (_REFUSING,),
+}
+
+
+class Hiccups:
+    """Strikes a share `rate` (0 to 1) of all writes; `met` counts the strikes by kind."""
+
+    def __init__(self, *, rate: float, seed: int) -> None:
+        self.rate = rate
+        self.seed = seed
+        self.met: Counter[str] = Counter()
+        self._asked: Counter[tuple[str, str, str]] = Counter()
+
+    def next(self, app: str, slot: str, operation: str) -> Strike | None:
+        """What strikes this write, if anything; counts it."""
+        occurrence = self._asked[app, slot, operation]
+        self._asked[app, slot, operation] += 1
+        strike = self.draw(app, slot, operation, occurrence)
+        if strike is not None:
+            self.met[strike.kind] += 1
+        return strike
+
+    def draw(self, app: str, slot: str, operation: str, occurrence: int) -> Strike | None:
+        """The same answer for the same question, always."""
+        if self.rate <= 0:
+            return None
+        key = f"{self.seed}/{app}/{slot}/{operation}/{occurrence}"
+        chance = random.Random(key)  # noqa: S311 - a seeded run is to be repeatable
+        if chance.random() >= self.rate:
+            return None
+        return chance.choice(_ANY + _EXTRA.get(operation, ()))

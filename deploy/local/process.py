@@ -1,0 +1,266 @@
+"""Machines as operating-system processes.
+
+A machine is its configuration's command, in a session of its own, with a free
+port for each port that it would have listened on. Its end is the end of
+everything in that session. What an image holds is not known here: the command
+runs in the directory that the platform was given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal as signals
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import Process
+
+from deploy.local import checks, reaper
+from deploy.local.config import Check, Config
+from deploy.local.ports import Ports
+from deploy.local.runtime import CannotStart, Ended, Report, Spec
+
+LOG_LINES_KEPT = 1000
+_LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
+_LAST_WORDS_S = 1.0  # for output that is still in the pipe when the process has ended
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_KEPT_FROM_MACHINES = frozenset({"FLY_API_TOKEN"})
+
+Say = Callable[[str], None]
+"""Takes one line of a machine's output, already prefixed."""
+
+
+class ProcessRuntime:
+    """Runs machines as processes in `directory`; leaving the context kills those still there."""
+
+    def __init__(self, *, directory: Path, say: Say) -> None:
+        self._directory = directory
+        self._say = say
+        self._ports = Ports()
+        self._reaper = Reaper()
+        self._logs: dict[str, deque[str]] = {}
+
+    async def __aenter__(self) -> Self:
+        self._reaper.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reaper.end()
+
+    def objection(self, config: Config) -> str:
+        if not config.argv:
+            return (
+                "this machine has no command, and a local machine runs no image: "
+                'add one to fly.toml, such as [processes] app = "python app.py", '
+                "or set init.cmd in its configuration"
+            )
+        if "=" in config.argv[0]:
+            return f"{config.argv[0][:40]!r} is no command: set variables under [env]"
+        return ""
+
+    async def start(self, spec: Spec) -> LocalProcess:
+        ports: dict[int, int] = {}
+        try:
+            for internal in spec.config.internal_ports:
+                ports[internal] = self._ports.take()
+            process = await self._spawn(spec, ports)
+        except OSError as error:
+            self._ports.give_back(ports.values())
+            raise CannotStart(f"cannot run {spec.config.argv[0]!r}: {error}") from None
+        self._reaper.add(process.pid)
+        return LocalProcess(process, ports, say=self._logger(spec), ended=self._forget)
+
+    def log(self, machine_id: str) -> Sequence[str]:
+        return list(self._logs.get(machine_id, ()))
+
+    async def _spawn(self, spec: Spec, ports: Mapping[int, int]) -> Process:
+        # env(1) looks the command up and answers 127 or 126, with its own words
+        # in the log, when it cannot be run: an exit like any other.
+        with anyio.CancelScope(shield=True):
+            process = await anyio.open_process(
+                ["/usr/bin/env", *spec.config.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+                env=environment(spec, ports),
+                start_new_session=True,
+            )
+        return process  # noqa: RET504 - to mypy, a scope may swallow what it returns
+
+    def _logger(self, spec: Spec) -> Say:
+        lines = self._logs.setdefault(spec.machine_id, deque(maxlen=LOG_LINES_KEPT))
+        prefix = f"{spec.app}/{spec.name} | "
+
+        def log(line: str) -> None:
+            lines.append(line)
+            self._say(prefix + line)
+
+        return log
+
+    def _forget(self, process: LocalProcess) -> None:
+        self._reaper.remove(process.pid)
+        self._ports.give_back(process.ports.values())
+
+
+def environment(spec: Spec, ports: Mapping[int, int]) -> dict[str, str]:
+    """The platform's own environment, the machine's, and what the platform promises.
+
+    The platform's token stays out; the promised names win over the machine's own.
+    """
+    inherited = {k: v for k, v in os.environ.items() if k not in _KEPT_FROM_MACHINES}
+    promised = {
+        "FLY_APP_NAME": spec.app,
+        "FLY_MACHINE_ID": spec.machine_id,
+        "FLY_MACHINE_VERSION": spec.version,
+        "FLY_IMAGE_REF": spec.config.image or "",
+        "FLY_PROCESS_GROUP": spec.config.group,
+        "FLY_REGION": spec.region,
+    }
+    for internal, port in ports.items():
+        promised.setdefault("PORT", str(port))
+        promised[f"PORT_{internal}"] = str(port)
+    return {"PYTHONUNBUFFERED": "1", **inherited, **(spec.config.env or {}), **promised}
+
+
+class LocalProcess:
+    """One process and all that it started; `ports` maps internal ports to real ones."""
+
+    def __init__(
+        self,
+        process: Process,
+        ports: Mapping[int, int],
+        *,
+        say: Say,
+        ended: Callable[[LocalProcess], None],
+    ) -> None:
+        self.ports = ports
+        self._process = process
+        self._say = say
+        self._ended = ended
+        self._is_over = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def port(self, internal_port: int) -> int | None:
+        return self.ports.get(internal_port)
+
+    async def wait(self) -> Ended:
+        drained, code = anyio.Event(), 0
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read_output, drained)
+                code = await self._process.wait()
+                self.kill()
+                with anyio.move_on_after(_LAST_WORDS_S):
+                    await drained.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            self.kill()
+            with anyio.CancelScope(shield=True):
+                await self._process.aclose()
+            self._is_over = True
+            self._ended(self)
+        return Ended(code if code >= 0 else 128 - code)
+
+    def signal(self, name: str) -> None:
+        with suppress(OSError):
+            self._process.send_signal(signals.Signals[name])
+
+    def kill(self) -> None:
+        self._signal_all(signals.SIGKILL)
+
+    def freeze(self) -> None:
+        self._signal_all(signals.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_all(signals.SIGCONT)
+
+    async def observe(self, check: Check, report: Report) -> None:
+        port = self.ports.get(check.port) if check.port else next(iter(self.ports.values()), None)
+        if port is None:
+            report("critical", "the check names no port, and the machine has no service")
+            return
+        await checks.watch(check, port, report)
+
+    def _signal_all(self, signal: signals.Signals) -> None:
+        if not self._is_over:
+            with suppress(OSError):
+                os.killpg(self.pid, signal)
+
+    async def _read_output(self, drained: anyio.Event) -> None:
+        rest = b""
+        if self._process.stdout is not None:
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                async for chunk in self._process.stdout:
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        self._say(_plain(line))
+                    if len(rest) > _LINE_LIMIT_BYTES:
+                        self._say(_plain(rest))
+                        rest = b""
+        if rest:
+            self._say(_plain(rest))
+        drained.set()
+
+
+class Reaper:
+    """The other end of `deploy.local.reaper`: keeps its list of process groups true."""
+
+    def __init__(self) -> None:
+        self._groups: set[int] = set()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        script = str(Path(reaper.__file__))
+        self._process = subprocess.Popen(  # noqa: S603 - our own file, by our own interpreter
+            [sys.executable, "-I", "-S", script], stdin=subprocess.PIPE, start_new_session=True
+        )
+        for group in self._groups:
+            self._write(f"+{group}")
+
+    def end(self) -> None:
+        """Whatever is still on the list is killed."""
+        if self._process is not None:
+            with suppress(OSError):
+                self._process.communicate()
+            self._process = None
+
+    def add(self, group: int) -> None:
+        self._groups.add(group)
+        self._tell(f"+{group}")
+
+    def remove(self, group: int) -> None:
+        self._groups.discard(group)
+        self._tell(f"-{group}")
+
+    def _tell(self, line: str) -> None:
+        try:
+            self._write(line)
+        except OSError:  # somebody killed it: a new one learns the whole list
+            self.end()
+            self.start()
+
+    def _write(self, line: str) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
+
+
+def _plain(line: bytes) -> str:
+    return _UNPRINTABLE.sub("", line.decode(errors="replace"))

@@ -1,0 +1,137 @@
+"""What the platform remembers of apps and machines: plain records, in memory only."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from deploy.local.config import Config
+from deploy.local.runtime import CheckStatus, Process
+
+EVENTS_KEPT = 100
+VERSIONS_KEPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a machine's history; `request` has Fly's shape and may be empty."""
+
+    id: str
+    type: str
+    status: str
+    source: str
+    timestamp_ms: int
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A configuration that a machine had: as it was sent, and as the platform kept it."""
+
+    id: str
+    sent: Mapping[str, Any]
+    kept: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    nonce: str
+    expires_at: int  # Unix seconds
+    owner: str
+    description: str
+
+
+@dataclass(slots=True)
+class CheckResult:
+    status: CheckStatus
+    output: str
+    updated_at_s: float
+
+
+@dataclass(slots=True)
+class Run:
+    """One launch of a machine: its process, over all restarts, until somebody ends it."""
+
+    scope: anyio.CancelScope
+    done: anyio.Event
+    process: Process | None = None
+    ending: bool = False  # asked to end: do not restart it
+
+
+@dataclass(slots=True)
+class Machine:
+    """One machine. `raw` is its configuration as kept, `config` the typed reading of it."""
+
+    id: str
+    app: str
+    name: str
+    region: str
+    slot: str
+    order: int
+    created_at_s: float
+    raw: dict[str, Any]
+    config: Config
+    state: str = "created"
+    updated_at_s: float = 0.0
+    cordoned: bool = False
+    host_status: str = "ok"
+    visible_at_s: float = 0.0
+    versions: deque[Version] = field(default_factory=lambda: deque(maxlen=VERSIONS_KEPT))
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    checks: dict[str, CheckResult] = field(default_factory=dict)
+    lease: HeldLease | None = None
+    run: Run | None = None
+    restarts: int = 0
+    transition: anyio.CancelScope | None = None
+    changed: anyio.Event | None = None
+
+    @property
+    def version(self) -> str:
+        return self.versions[0].id
+
+    @property
+    def process(self) -> Process | None:
+        return self.run.process if self.run else None
+
+    @property
+    def is_gone(self) -> bool:
+        return self.state == "destroyed"
+
+    @property
+    def takes_traffic(self) -> bool:
+        """Whether the router may send it something: started, uncordoned, all checks passing."""
+        return (
+            self.state == "started"
+            and not self.cordoned
+            and self.host_status == "ok"
+            and all(result.status == "passing" for result in self.checks.values())
+        )
+
+    def wake(self) -> None:
+        """Tell everybody who waits for this machine to look again."""
+        if self.changed is not None:
+            self.changed.set()
+            self.changed = None
+
+    async def next_change(self) -> None:
+        if self.changed is None:
+            self.changed = anyio.Event()
+        await self.changed.wait()
+
+
+@dataclass(slots=True)
+class App:
+    name: str
+    organization: str
+    created_at_s: float
+    network: str = "default"
+    machines: dict[str, Machine] = field(default_factory=dict)  # destroyed ones included
+    by_name: dict[str, str] = field(default_factory=dict)  # living ones: name -> id
+
+    @property
+    def living(self) -> list[Machine]:
+        return [machine for machine in self.machines.values() if not machine.is_gone]
