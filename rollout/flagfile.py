@@ -184,7 +184,7 @@ class _Reader:
             return NOBODY
         lists: dict[str, frozenset[str]] = {}
         for attribute, (_, node) in (self.under(key, found) or {}).items():
-            with_path = f"{key} {attribute}"
+            with_path = f"{key}: {show(attribute)}"
             nodes = self.read(node, fields.items, with_path) or []
             values = [self.read(item, fields.text, with_path) for item in nodes]
             lists[attribute] = frozenset(value for value in values if value is not None)
