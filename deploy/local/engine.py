@@ -35,6 +35,9 @@ class Traffic(Protocol):
     def sync(self, app: App) -> None:
         """The services of an app may have changed."""
 
+    def remove(self, app: App) -> None:
+        """The app is gone."""
+
     def services(self, app: str) -> list[dict[str, Any]]:
         """Where the services of an app can be reached, as JSON."""
 
@@ -117,7 +120,8 @@ class Platform:
             if machine.state != "destroying":
                 self._lifecycle.destroy(machine)
         del self.apps[name]
-        self._changed(app)
+        if self._traffic is not None:
+            self._traffic.remove(app)
 
     def services(self, app: str) -> list[dict[str, Any]]:
         """Where each service of the app listens. Raises Refusal (404)."""

@@ -6,25 +6,21 @@ ends. What a machine writes goes to standard output, prefixed with its name.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import signal
 import socket
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deploy.errors import UsageProblem
 from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
 from deploy.local.process import ProcessRuntime
+from deploy.local.router import Router
+from deploy.local.serving import HttpServer, address, listen
 
 FAREWELL_S = 5.0  # for machines to stop by themselves when the platform ends
 
@@ -48,13 +44,14 @@ def serve(
             f"{host} can be reached by others, and this API runs commands",
             hint="add --token TOKEN, or listen on 127.0.0.1",
         )
-    listener = _listen(host, port)
+    listener = _listener(host, port)
     hiccups = Hiccups(rate=hiccup_rate, seed=seed or 0) if hiccup_rate > 0 else None
 
     async def run() -> None:
         async with (
             ProcessRuntime(directory=directory, say=say) as runtime,
-            Platform(runtime=runtime, seed=seed) as platform,
+            Router(host=host, say=say) as router,
+            Platform(runtime=runtime, seed=seed, traffic=router) as platform,
         ):
             hosts = api.LOOPBACK_NAMES if is_loopback else frozenset[str]()
             application = api.app(platform, token=token, hosts=hosts, hiccups=hiccups)
@@ -72,82 +69,23 @@ def serve(
     anyio.run(run)
 
 
-class HttpServer:
-    """An ASGI application on a socket that listens already, without signal handlers."""
-
-    def __init__(self, application: ASGIApp, listener: socket.socket) -> None:
-        config = uvicorn.Config(
-            application,
-            http=_Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            timeout_keep_alive=75,
-        )
-        self._server = _Server(config)
-        self._listener = listener
-
-    async def serve(self) -> None:
-        await self._server.serve(sockets=[self._listener])
-
-    def end(self) -> None:
-        self._server.should_exit = True
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Signals are the platform's business: several of these servers run in one process."""
-        yield
-
-
-class _Protocol(H11Protocol):
-    """Breaks the connection when the application says that its reply is lost."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
-        super().connection_made(transport)
-        self.app = _breaking(self.app, transport)
-
-
-def _breaking(inner: Any, transport: asyncio.Transport) -> Any:
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await inner(scope, receive, send)
-        except ConnectionResetError:
-            transport.abort()
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-    return application
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listener(host: str, port: int) -> socket.socket:
     try:
-        listener.bind((host, port))
-        listener.listen(1024)
+        return listen(host, port)
     except OSError as error:
-        listener.close()
         raise UsageProblem(
             f"cannot listen on {host}, port {port}: {error.strerror or error}",
             hint="is another platform running? end it, or choose another port with --port",
         ) from None
-    return listener
 
 
 def _announce(say: Say, listener: socket.socket, *, token: str, hiccups: Hiccups | None) -> None:
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    say(f"the local platform listens on http://{shown}:{port}")
+    url = f"http://{address(listener)}"
+    say(f"the local platform listens on {url}")
     if hiccups is not None:
         say(f"hiccups strike {hiccups.rate:.0%} of all writes, seed {hiccups.seed}")
     say("in another terminal:")
-    say(f"  export FLY_FLAPS_BASE_URL=http://{shown}:{port}")
+    say(f"  export FLY_FLAPS_BASE_URL={url}")
     say(f"  export FLY_API_TOKEN={'the --token you gave' if token else 'local'}")
 
 
