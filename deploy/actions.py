@@ -217,10 +217,13 @@ class Actions:
         self._tell(action, Phase.DESTROYING)
         nonce = self._nonce(action.machine_id)
         self._ledger.written.add(action.machine_id)
+        self._ledger.destroyed.add(action.machine_id)
         try:
             await self._client.destroy(action.machine_id, nonce=nonce)
         except CallFailed as failure:
             if failure.status != 404:
+                if verdict(failure).outcome_known:
+                    self._ledger.destroyed.discard(action.machine_id)
                 raise
         self._leases.forget(action.machine_id)
         self._ledger.gone(action.machine_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result
@@ -56,9 +56,10 @@ def between_passes(
     retries: int,
     chance: random.Random,
     *,
-    is_worth_another: Callable[[T], bool],
-    retry_after_s: Callable[[T], float],
+    is_worth_another: Callable[[Any], bool],
+    retry_after_s: Callable[[Any], float],
     before_sleep: Callable[[float], None],
+    sleep: Callable[[float], Awaitable[None]],
 ) -> AsyncRetrying:
     """At most `retries` + 1 passes; between them exponential backoff with jitter up to 30 s.
 
@@ -78,14 +79,14 @@ def between_passes(
         retry=_if_result(is_worth_another),
         stop=lambda state: state.attempt_number > retries,
         wait=wait_s,
-        sleep=anyio.sleep,
+        sleep=sleep,
         before_sleep=tell,
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         reraise=True,
     )
 
 
-def _if_result(predicate: Callable[[T], bool]) -> retry_base:
+def _if_result(predicate: Callable[[Any], bool]) -> retry_base:
     return retry_if_result(predicate)
 
 

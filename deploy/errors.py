@@ -6,7 +6,9 @@
     |-- CallFailed              one call to the platform; `verdict` says what it means
     |-- LeaseHeld           5   another deploy holds a lease that this one needs
     |-- LeaseLost           5   a lease of ours is gone; writes to that machine stop
-    `-- Outage              6   the platform answers nothing at all
+    |-- Outage              6   the platform answers nothing at all
+    |-- DeadlinePassed      1   the time that --deadline allows is over
+    `-- Interrupted       130   the person deploying, by Ctrl-C or SIGTERM
 
 Exit codes are an interface: they are listed in README.md and in `deploy --help`.
 """
@@ -120,3 +122,13 @@ class Outage(DeployError):
     """No call to the platform has succeeded for so long that waiting on would be guessing."""
 
     exit_code = EXIT_OUTAGE
+
+
+class DeadlinePassed(DeployError):
+    """The run took longer than it was allowed to."""
+
+
+class Interrupted(DeployError):
+    """Somebody wants the run to end now."""
+
+    exit_code = EXIT_INTERRUPTED

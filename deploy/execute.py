@@ -18,7 +18,7 @@ from deploy.events import Emit, HiccupMet, MachineMoved, Phase
 from deploy.halt import Cut, Halt
 from deploy.ledger import Ledger
 from deploy.machine import Fleet, Machine
-from deploy.plan import Action, Base
+from deploy.plan import Action, Base, Destroy
 from deploy.release import Release, is_stamped, unavailable_limit
 from deploy.strategy import Schedule, Step, Track
 from deploy.verdict import Verdict, verdict
@@ -49,6 +49,12 @@ class Outcome:
     @property
     def is_complete(self) -> bool:
         return self.left == 0 and not self.failures
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether all that is new is healthy, so that only cleaning up has failed."""
+        removals = [f for f in self.failures if isinstance(f.action, Destroy)]
+        return bool(removals) and len(removals) == len(self.failures)
 
     @property
     def cause(self) -> DeployError | None:

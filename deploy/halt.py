@@ -19,21 +19,28 @@ class Cut(Exception):
 
 
 class Halt:
-    """Set at most once; the first reason counts."""
+    """The first reason counts, but for a final one: that of a person who wants out."""
 
     def __init__(self) -> None:
         self.reason: DeployError | None = None
+        self.is_final = False
         self._waits: set[anyio.CancelScope] = set()
 
     @property
     def is_set(self) -> bool:
         return self.reason is not None
 
-    def set(self, reason: DeployError) -> None:
-        if self.reason is None:
+    def set(self, reason: DeployError, *, final: bool = False) -> None:
+        if self.reason is None or (final and not self.is_final):
             self.reason = reason
+            self.is_final = final
             for scope in self._waits:
                 scope.cancel()
+
+    def clear(self) -> None:
+        """Go on, in the other direction; after a final reason there is no going on."""
+        if not self.is_final:
+            self.reason = None
 
     @contextmanager
     def cuts(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ class Ledger:
         self.known: dict[str, str] = {}  # id -> the version we last saw or wrote
         self.ids: dict[str, str] = {}  # name -> id of what we created
         self.own: set[str] = set()  # those ids
+        self.destroyed: set[str] = set()  # ids that we may have destroyed
         self.refused: set[str] = set()  # ids whose host will not take an update
         self.lost_creates: dict[str, float] = {}  # name -> when a create's answer was lost
         self.hiccups = 0

@@ -390,7 +390,7 @@ def _plan_back(
         if is_stamped(machine, deploy_id):
             yield Update(
                 **where,
-                config=restored_config(base.config(old)),
+                config=restored_config(base.config(old), machine.metadata.get(INTENT)),
                 current_version=machine.version,
                 launch=launch,
                 serves=machine.id in base.serving,
@@ -418,9 +418,13 @@ def _back_to_state(
         yield Stop(**where)
 
 
-def restored_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration from before, to be sent back; an intent belongs to no earlier release."""
+def restored_config(config: Mapping[str, Any], intent: str | None) -> dict[str, Any]:
+    """A configuration from before, to be sent back.
+
+    The intent that the machine carries now stays until the run is over, so that
+    another computer can finish going back.
+    """
     kept = {key: value for key, value in config.items() if value is not None}
-    metadata = kept.get("metadata") or {}
-    kept["metadata"] = {key: value for key, value in metadata.items() if key != INTENT}
+    metadata = {k: v for k, v in (kept.get("metadata") or {}).items() if k != INTENT}
+    kept["metadata"] = metadata | ({INTENT: intent} if intent else {})
     return kept

@@ -16,7 +16,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from deploy.appconfig import Group
-from deploy.machine import Machine
+from deploy.machine import Fleet, Machine
 
 DIGEST = "tidegate_digest"
 DEPLOY = "tidegate_deploy"
@@ -65,6 +65,12 @@ def unavailable_limit(max_unavailable: Decimal | int, size: int) -> int:
         return min(int(max_unavailable), max(size, 1))
     share = Decimal(max_unavailable) * size
     return max(1, int(share.to_integral_value(ROUND_CEILING)))
+
+
+def next_number(fleet: Fleet) -> int:
+    """Fly's release version for the next release: one more than any machine carries."""
+    carried = (machine.metadata.get("fly_release_version", "") for machine in fleet.managed)
+    return 1 + max((int(number) for number in carried if number.isdecimal()), default=0)
 
 
 def is_current(release: Release, group: Group, machine: Machine) -> bool:

@@ -1,0 +1,232 @@
+"""How a run ended: what the last look shows, turned into a result and an exit code.
+
+Pure. The app's own state decides, not what the run believes it did: in between
+is in between, whatever the cause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_IN_BETWEEN,
+    EXIT_INTERRUPTED,
+    EXIT_LEASED,
+    EXIT_OUTAGE,
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    CallFailed,
+    DeployError,
+)
+from deploy.events import MachineStands, Result, RunFinished
+from deploy.execute import Outcome
+from deploy.machine import Fleet, Machine
+from deploy.passes import Work
+from deploy.plan import Action, Destroy, Wait
+from deploy.release import Release, is_current, is_stamped
+from deploy.retrying import Ending
+from deploy.verdict import Verdict, verdict
+
+_RESULTS = {
+    EXIT_FAILED: Result.FAILED,
+    EXIT_USAGE: Result.REFUSED,
+    EXIT_REFUSED: Result.REFUSED,
+    EXIT_LEASED: Result.LEASED,
+    EXIT_OUTAGE: Result.OUTAGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The last event, and whether the deploy is over rather than left to be taken up again."""
+
+    event: RunFinished
+    is_settled: bool
+
+
+def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
+    """`ending` is None when the run was cut off, `fleet` when nothing could be seen any more."""
+    forward = ending.forward if ending else Outcome(left=1)
+    cause = work.halt.reason if work.halt.is_final else forward.cause or work.halt.reason
+    machines = tuple(_stands(work, fleet))
+    if fleet is None or work.base is None:
+        return _unseen(work, cause, machines)
+    left = tuple(a for a in work.left(fleet) if not isinstance(a, Wait))
+    arrived = forward.is_complete or forward.is_in_place
+    if arrived and not [action for action in left if not isinstance(action, Destroy)]:
+        return _arrived(work, forward, left, machines)
+    undone = not work.left_back(fleet)
+    if work.halt.is_final:
+        where = "the app is as before" if undone else "the app is in between"
+        return Judgement(
+            RunFinished(
+                result=Result.INTERRUPTED,
+                exit_code=EXIT_INTERRUPTED,
+                message=f"{cause}: {where}",
+                hint="" if undone else _ways_out(work.release),
+                machines=machines,
+            ),
+            is_settled=undone,
+        )
+    if undone:
+        return _as_before(cause, went_back=bool(ending and ending.back), machines=machines)
+    return _in_between(work.release, cause, machines)
+
+
+def exit_code(error: DeployError | None) -> int:
+    """The code for a run that this error ended with the app as it was before."""
+    if error is None:
+        return EXIT_FAILED
+    if not isinstance(error, CallFailed):
+        return error.exit_code
+    match verdict(error):
+        case Verdict.REJECTED | Verdict.NAME_TAKEN:
+            return EXIT_REFUSED
+        case Verdict.LEASED:
+            return EXIT_LEASED
+        case _:
+            return EXIT_FAILED
+
+
+def _arrived(
+    work: Work, forward: Outcome, left: tuple[Action, ...], machines: tuple[MachineStands, ...]
+) -> Judgement:
+    leftovers = tuple(f"{action.name or action.key} ({action.key})" for action in left)
+    unchanged = forward.done == 0 and not leftovers
+    said = f"{work.release.app} runs {work.release.image}"
+    return Judgement(
+        RunFinished(
+            result=Result.UNCHANGED if unchanged else Result.DONE,
+            exit_code=EXIT_DONE,
+            message=f"{said} already, nothing to do" if unchanged else said,
+            hint=_remove(work.release, left) if left else "",
+            machines=machines,
+            leftovers=leftovers,
+        ),
+        is_settled=True,
+    )
+
+
+def _as_before(
+    cause: DeployError | None, *, went_back: bool, machines: tuple[MachineStands, ...]
+) -> Judgement:
+    code = exit_code(cause)
+    result = Result.ROLLED_BACK if went_back else _RESULTS.get(code, Result.FAILED)
+    said = "the app is as it was before"
+    return Judgement(
+        RunFinished(
+            result=result,
+            exit_code=code,
+            message=f"{cause}; {said}" if cause else said,
+            hint=cause.hint if cause else "",
+            machines=machines,
+        ),
+        is_settled=True,
+    )
+
+
+def _in_between(
+    release: Release, cause: DeployError | None, machines: tuple[MachineStands, ...]
+) -> Judgement:
+    return Judgement(
+        RunFinished(
+            result=Result.IN_BETWEEN,
+            exit_code=EXIT_IN_BETWEEN,
+            message=f"the app is in between: {cause}" if cause else "the app is in between",
+            hint=_ways_out(release),
+            machines=machines,
+        ),
+        is_settled=False,
+    )
+
+
+def _unseen(
+    work: Work, cause: DeployError | None, machines: tuple[MachineStands, ...]
+) -> Judgement:
+    """Nothing can be seen: in between if anything may have been written, else by cause."""
+    if work.ledger.written:
+        return _in_between(work.release, cause, machines)
+    if work.halt.is_final:
+        event = RunFinished(
+            result=Result.INTERRUPTED,
+            exit_code=EXIT_INTERRUPTED,
+            message=f"{cause}: nothing was changed",
+            machines=machines,
+        )
+        return Judgement(event, is_settled=False)
+    judged = _as_before(cause, went_back=False, machines=machines)
+    return Judgement(judged.event, is_settled=False)
+
+
+def _stands(work: Work, fleet: Fleet | None) -> list[MachineStands]:
+    """Every machine that was there at first or is there now."""
+    if fleet is None:
+        known = sorted(work.ledger.known.items())
+        return [_unknown(work, machine_id, version) for machine_id, version in known]
+    now = fleet.managed
+    before = work.base.machines if work.base else Fleet()
+    gone = [machine for machine in before if machine.id not in now.by_id]
+    return [
+        *(_stand(machine, _runs(work, machine)) for machine in now),
+        *(_stand(machine, "gone") for machine in gone),
+    ]
+
+
+def _runs(work: Work, machine: Machine) -> str:
+    release = work.release
+    for group in release.groups:
+        if machine.group == group.name and is_current(release, group, machine):
+            return "new"
+    old = work.base.machines.by_id.get(machine.id) if work.base else None
+    if old is not None and (
+        machine.version == old.version or not is_stamped(machine, release.deploy_id)
+    ):
+        return "old"
+    return "mixed"
+
+
+def _stand(machine: Machine, runs: str) -> MachineStands:
+    passing = sum(1 for check in machine.checks if check.status == "passing")
+    return MachineStands(
+        machine_id=machine.id,
+        name=machine.name,
+        group=machine.group,
+        region=machine.region,
+        version=machine.version,
+        image=machine.image,
+        state="destroyed" if runs == "gone" else machine.state,
+        cordoned=machine.cordoned,
+        checks=f"{passing}/{machine.configured_checks}" if machine.configured_checks else "",
+        runs=runs,
+    )
+
+
+def _unknown(work: Work, machine_id: str, version: str) -> MachineStands:
+    old = work.base.machines.by_id.get(machine_id) if work.base else None
+    touched = machine_id in work.ledger.written
+    return MachineStands(
+        machine_id=machine_id,
+        name=old.name if old else "",
+        group=old.group if old else "",
+        region=old.region if old else "",
+        version=version,
+        image="" if touched or old is None else old.image,
+        state="unknown",
+        cordoned=False,
+        checks="",
+        runs="unknown" if touched else "old",
+    )
+
+
+def _ways_out(release: Release) -> str:
+    app = release.app
+    return (
+        f"deploy --app {app} --deploy-retries 5 finishes it; deploy rollback --app {app} undoes it"
+    )
+
+
+def _remove(release: Release, left: tuple[Action, ...]) -> str:
+    ids = " ".join(action.key for action in left)
+    return f"left over, remove with: fly machine destroy --force --app {release.app} {ids}"

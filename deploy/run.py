@@ -1,0 +1,178 @@
+"""The composition root: one run from its first event to its last.
+
+Chooses the path, binds the tools together, watches for signals and the
+deadline, and judges at the end how the app stands, by looking at it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from deploy.actions import Actions
+from deploy.backoff import Patience
+from deploy.client import MachinesClient
+from deploy.ending import judge
+from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted
+from deploy.events import Emit, Noticed, RunFinished
+from deploy.halt import Halt
+from deploy.health import Health, Observer
+from deploy.lease import holding
+from deploy.ledger import Ledger
+from deploy.legacy import deploy_legacy
+from deploy.passes import Planner, Work
+from deploy.release import Release
+from deploy.retries import Retries
+from deploy.retrying import Ending, deploy_retrying
+
+_GRACE_S = 10.0  # after the first signal
+_LAST_LOOK_S = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the command line and fly.toml allow a run. Times in seconds."""
+
+    wait_timeout_s: float = 300.0
+    lease_ttl_s: int = 13
+    smoke_s: float = 10.0
+    deadline_s: float | None = None
+    wait_for_lease_s: float = 0.0
+    rolls_back: bool = True
+    max_concurrent: int = 64
+    handles_signals: bool = True
+
+
+async def run(
+    client: MachinesClient,
+    release: Release,
+    planner: Planner,
+    retries: Retries,
+    settings: Settings,
+    *,
+    run_id: str,
+    chance: random.Random,
+    emit: Emit,
+    app_exists: bool = True,
+    organization: str = "",
+) -> RunFinished:
+    """Deploy the release, or bring it back, and tell how the app stands in the end."""
+    patience = Patience(settings.wait_timeout_s if retries.count else 0.0, chance)
+    halt, ledger = Halt(), Ledger()
+    observer = Observer(client, patience)
+    health = Health(
+        client,
+        observer,
+        patience=patience,
+        halt=halt,
+        wait_timeout_s=settings.wait_timeout_s,
+        smoke_s=settings.smoke_s,
+    )
+    async with (
+        _interruptible(halt, settings, emit) as scope,
+        holding(
+            client,
+            ttl_s=settings.lease_ttl_s,
+            deploy_id=release.deploy_id,
+            run_id=run_id,
+            patience=patience,
+            emit=emit,
+            wait_for_others_s=settings.wait_for_lease_s,
+        ) as leases,
+    ):
+        work = Work(
+            release=release,
+            planner=planner,
+            client=client,
+            leases=leases,
+            actions=Actions(
+                client,
+                leases,
+                health,
+                observer,
+                ledger,
+                deploy_id=release.deploy_id,
+                patience=patience,
+                emit=emit,
+            ),
+            ledger=ledger,
+            halt=halt,
+            patience=patience,
+            emit=emit,
+            max_concurrent=settings.max_concurrent,
+            app_exists=app_exists,
+            organization=organization,
+        )
+        ending: Ending | None = None
+        with scope:
+            ending = await _take_path(work, retries, settings, chance)
+        finished = await _conclude(work, ending)
+    emit(finished)
+    return finished
+
+
+async def _take_path(
+    work: Work, retries: Retries, settings: Settings, chance: random.Random
+) -> Ending:
+    if retries.count == 0:
+        return Ending(await deploy_legacy(work))
+    return await deploy_retrying(
+        work, retries=retries.count, rolls_back=settings.rolls_back, chance=chance
+    )
+
+
+async def _conclude(work: Work, ending: Ending | None) -> RunFinished:
+    """Tidy up after an interruption, look once more, and judge."""
+    if work.halt.is_final:
+        with anyio.move_on_after(_GRACE_S, shield=True):
+            await work.tidy()
+    fleet = None
+    with anyio.move_on_after(_LAST_LOOK_S, shield=True):
+        try:
+            fleet = await work.look()
+        except DeployError as failure:
+            work.emit(Noticed(message=f"the last look at the app failed: {failure}"))
+    finished = judge(work, ending, fleet)
+    if finished.is_settled:
+        with anyio.move_on_after(_LAST_LOOK_S, shield=True):
+            await work.conclude()
+    return finished.event
+
+
+@asynccontextmanager
+async def _interruptible(
+    halt: Halt, settings: Settings, emit: Emit
+) -> AsyncIterator[anyio.CancelScope]:
+    """Watch for signals and the deadline; the scope is cut when a signal's grace is over."""
+    scope = anyio.CancelScope()
+
+    async def on_signals() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            listening.set()
+            async for number in signals:
+                if halt.is_final:
+                    os._exit(EXIT_INTERRUPTED)  # asked twice: leave at once, leases run out
+                name = signal.Signals(number).name
+                emit(Noticed(message=f"{name}: beginning nothing new; once more leaves at once"))
+                halt.set(Interrupted(f"interrupted by {name}"), final=True)
+                scope.deadline = anyio.current_time() + _GRACE_S
+
+    async def on_deadline(after_s: float) -> None:
+        await anyio.sleep(after_s)
+        halt.set(DeadlinePassed(f"the deadline of {after_s:g} s has passed"))
+
+    listening = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        if settings.handles_signals:
+            tasks.start_soon(on_signals)
+            await listening.wait()
+        if settings.deadline_s is not None:
+            tasks.start_soon(on_deadline, settings.deadline_s)
+        yield scope
+        tasks.cancel_scope.cancel()
