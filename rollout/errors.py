@@ -1,7 +1,8 @@
 """Everything that can go wrong between a flags file and a decision.
 
     RolloutError                message, hint, exit code; rendered once, in cli.py
-    |-- SourceProblem       2   the text cannot be had: no such file, too large, not UTF-8
+    |-- SourceProblem       2   the text cannot be had
+    |   `-- NoSuchSource    2   because there is nothing at that path
     |-- BadFlagFile         1   the text is not a flags file; carries every problem found
     |-- UnknownFlag         1   the file has no such flag
     |-- EditRefused         1   the file cannot be changed as asked; nothing was written
@@ -42,6 +43,10 @@ class SourceProblem(RolloutError):
     """The text of the flags cannot be read from where it should come."""
 
     exit_code = EXIT_USAGE
+
+
+class NoSuchSource(SourceProblem):
+    """There is no file at the path given."""
 
 
 class Problem(NamedTuple):

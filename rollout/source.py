@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from rollout.errors import SourceProblem, show
+from rollout.errors import NoSuchSource, SourceProblem, show
 from rollout.flagfile import LARGEST_BYTES
 
 _PACKAGE = Path(__file__).parent
@@ -30,7 +30,7 @@ class Text(msgspec.Struct, frozen=True):
 def read(spec: str | os.PathLike[str] | None = None) -> Text:
     """The text of the flags file `spec`, a path; of the bundled one when there is no `spec`.
 
-    Raises SourceProblem when it cannot be had.
+    Raises NoSuchSource when there is none, SourceProblem when it cannot be had otherwise.
     """
     if spec is None:
         return Text(_bytes(bundled_path()), "the bundled flags.yaml")
@@ -51,7 +51,7 @@ def _bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(LARGEST_BYTES + 1)
     except FileNotFoundError:
-        raise SourceProblem(
+        raise NoSuchSource(
             f"{show(str(path))} does not exist",
             hint="name the flags file, or go to the directory that has it",
         ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rollout import source
-from rollout.errors import SourceProblem
+from rollout.errors import NoSuchSource, SourceProblem
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +58,7 @@ def test_what_cannot_be_read_is_named(
     with pytest.raises(SourceProblem) as caught:
         source.read(spec)
     assert said in caught.value.message
+    assert isinstance(caught.value, NoSuchSource) is said.endswith("does not exist")
     assert caught.value.hint
 
 
