@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deploy.local import endpoints as ep
 from deploy.local.calls import Call, Reply
 from deploy.local.engine import Platform
-from deploy.local.hiccups import Hiccups, Strike
+from deploy.local.hiccups import Strike
 from deploy.local.refusals import Refusal, invalid
 from deploy.local.slots import slot_for
 
@@ -96,7 +96,6 @@ def app(
     *,
     token: str = "",
     hosts: frozenset[str] = LOOPBACK_NAMES,
-    hiccups: Hiccups | None = None,
 ) -> ASGIApp:
     """The ASGI application.
 
@@ -105,7 +104,7 @@ def app(
     a ConnectionResetError out of the application: whoever serves it must break
     the connection then (`deploy.local.server` aborts the transport).
     """
-    frame = _Frame(platform, token, hosts, hiccups)
+    frame = _Frame(platform, token, hosts)
     routes = [
         Route(operation.path, frame.endpoint(operation), methods=[operation.method])
         for operation in OPERATIONS
@@ -117,13 +116,10 @@ def app(
 class _Frame:
     """What every operation shares: who may ask, reading, hiccups, writing the answer."""
 
-    def __init__(
-        self, platform: Platform, token: str, hosts: frozenset[str], hiccups: Hiccups | None
-    ) -> None:
+    def __init__(self, platform: Platform, token: str, hosts: frozenset[str]) -> None:
         self._platform = platform
         self._token = token
         self._hosts = hosts
-        self._hiccups = hiccups
 
     def endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
@@ -197,10 +193,11 @@ class _Frame:
         return f"token-{hashlib.sha256(given).hexdigest()[:8]}" if given else "anonymous"
 
     def _strike(self, operation: Operation, call: Call) -> Strike | None:
-        if self._hiccups is None or not call.slot:
+        hiccups = self._platform.hiccups
+        if hiccups is None or not call.slot:
             return None
         name = "refresh" if operation.name == "lease" and call.nonce else operation.name
-        return self._hiccups.next(call.app, call.slot, name)
+        return hiccups.next(call.app, call.slot, name)
 
     def _response(self, reply: Reply) -> Response:
         headers = {"fly-request-id": f"{self._platform.identity.ulid()}-local", **reply.headers}

@@ -18,6 +18,7 @@ import msgspec
 
 from deploy.local import leases, refusals
 from deploy.local.config import Config, accept
+from deploy.local.hiccups import Hiccups
 from deploy.local.identity import Identity
 from deploy.local.lifecycle import Lifecycle, Stop
 from deploy.local.requests import CreateMachine, UpdateMachine
@@ -48,8 +49,8 @@ class Traffic(Protocol):
 class Platform:
     """All state, in memory. An async context manager: leaving it ends every machine.
 
-    `seed` makes ids, versions and nonces repeatable; `owner` names the holder of
-    leases when a request does not.
+    `seed` makes ids, versions and nonces repeatable; `hiccups` strike the writes
+    that come in over the API; `traffic` is the router, where there is one.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class Platform:
         runtime: Runtime,
         clock: Clock = time.time,
         seed: int | None = None,
+        hiccups: Hiccups | None = None,
         traffic: Traffic | None = None,
     ) -> None:
         self.apps: dict[str, App] = {}
         self.clock = clock
+        self.hiccups = hiccups
         self.identity = Identity(seed, clock)
         self._runtime = runtime
         self._traffic = traffic

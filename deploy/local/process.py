@@ -26,7 +26,7 @@ from anyio.abc import Process
 from deploy.local import checks, reaper
 from deploy.local.config import Check, Config
 from deploy.local.ports import Ports
-from deploy.local.runtime import CannotStart, Ended, Report, Spec
+from deploy.local.runtime import CannotStart, Ended, HostStatus, Report, Spec
 
 LOG_LINES_KEPT = 1000
 _LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
@@ -156,6 +156,10 @@ class LocalProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def host_status(self) -> HostStatus:
+        return "ok"
 
     def port(self, internal_port: int) -> int | None:
         return self.ports.get(internal_port)

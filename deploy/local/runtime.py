@@ -17,6 +17,8 @@ from deploy.local.config import Check, Config
 Clock = Callable[[], float]
 """Now, in Unix seconds. It must agree with anyio's clock on how fast time passes."""
 
+HostStatus = Literal["ok", "unknown", "unreachable"]
+
 CheckStatus = Literal["passing", "warning", "critical"]
 
 Report = Callable[[CheckStatus, str], None]
@@ -53,6 +55,10 @@ class Process(Protocol):
     @property
     def pid(self) -> int:
         """Of the main process; 0 where there is none."""
+
+    @property
+    def host_status(self) -> HostStatus:
+        """Whether the host it runs on can be reached."""
 
     async def wait(self) -> Ended:
         """Return when the machine has ended and left nothing behind; called once.

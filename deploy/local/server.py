@@ -51,10 +51,10 @@ def serve(
         async with (
             ProcessRuntime(directory=directory, say=say) as runtime,
             Router(host=host, say=say) as router,
-            Platform(runtime=runtime, seed=seed, traffic=router) as platform,
+            Platform(runtime=runtime, seed=seed, hiccups=hiccups, traffic=router) as platform,
         ):
             hosts = api.LOOPBACK_NAMES if is_loopback else frozenset[str]()
-            application = api.app(platform, token=token, hosts=hosts, hiccups=hiccups)
+            application = api.app(platform, token=token, hosts=hosts)
             async with anyio.create_task_group() as tasks:
                 server = HttpServer(application, listener)
                 tasks.start_soon(server.serve)

@@ -78,7 +78,6 @@ class Machine:
     state: str = "created"
     updated_at_s: float = 0.0
     cordoned: bool = False
-    host_status: str = "ok"
     visible_at_s: float = 0.0
     versions: deque[Version] = field(default_factory=lambda: deque(maxlen=VERSIONS_KEPT))
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
@@ -96,6 +95,11 @@ class Machine:
     @property
     def process(self) -> Process | None:
         return self.run.process if self.run else None
+
+    @property
+    def host_status(self) -> str:
+        """ok, unknown or unreachable: of the host that its process runs on."""
+        return self.process.host_status if self.process else "ok"
 
     @property
     def is_gone(self) -> bool:
