@@ -21,7 +21,7 @@ from deploy.events import Event, MachineMoved, Noticed, PassFinished, Phase, Pla
 from deploy.report import Report, render_text, report_of
 from deploy.sentences import notice_line, pass_result, pass_title, story_lines
 from deploy.timeline import SETTLED, Kind, Timeline, Track
-from deploy.voices import Lines
+from deploy.voices import Lines, is_terminal
 from deploy.wording import count, printable, seconds
 
 _STYLE = {
@@ -39,6 +39,7 @@ _STYLE = {
 _SIGN = {Kind.IDLE: "·", Kind.DONE: "✓", Kind.BACK: "↩", Kind.GONE: "✓", Kind.FAILED: "✗"}
 _IN_MOTION = "●"
 _REFRESH_HZ = 8
+_PHASE_WIDTH = max(len(phase) for phase in Phase)
 
 
 class LiveProgress:
@@ -48,7 +49,7 @@ class LiveProgress:
         self, out: TextIO, err: TextIO, *, no_color: bool, now: Callable[[], float]
     ) -> None:
         self._console = Console(file=out, no_color=no_color, highlight=False, emoji=False)
-        self._err = None if err.isatty() else Lines(err)
+        self._err = None if is_terminal(err) else Lines(err)
         self._now = now
         self._timeline = Timeline()
         # The picture is redrawn by rich's thread while events come in on ours.
@@ -72,6 +73,11 @@ class LiveProgress:
             case _:
                 self._story(event)
 
+    @property
+    def report(self) -> Report:
+        with self._lock:
+            return report_of(self._timeline)
+
     def __enter__(self) -> LiveProgress:
         return self
 
@@ -80,7 +86,7 @@ class LiveProgress:
             self._safely(self._live.stop)
             self._live = None
         if self._timeline.finished is not None:
-            self._close(report_of(self._timeline))
+            self._close(self.report)
 
     def _story(self, event: Event) -> None:
         for line in story_lines(event):
@@ -128,14 +134,19 @@ def picture(timeline: Timeline, now_s: float, height: int) -> RenderableType:
     """A line per machine and a total, in at most `height` - 1 lines."""
     shown, hidden = _fit(timeline.tracks, max(1, height - 4))
     grid = Table.grid(padding=(0, 1))
-    for _ in range(4):
+    for _ in ("sign", "machine", "group"):
         grid.add_column(no_wrap=True, overflow="ellipsis")
-    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(no_wrap=True, min_width=_PHASE_WIDTH)
+    grid.add_column(no_wrap=True, justify="right", min_width=7)
     grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for track in shown:
         grid.add_row(*_row(track, now_s))
-    rest = [Text(f"  and {_tally(hidden)}", style="dim")] if hidden else []
-    return Group(grid, *rest, Text(_total(timeline, now_s), style="bold", no_wrap=True))
+    rest = [_line(f"  and {_tally(hidden)}", "dim")] if hidden else []
+    return Group(grid, *rest, _line(_total(timeline, now_s), "bold"))
+
+
+def _line(words: str, style: str) -> Text:
+    return Text(words, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _row(track: Track, now_s: float) -> tuple[Text, ...]:

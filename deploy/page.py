@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from importlib import resources
 
 from deploy.events import Event, MachineStands, Result
-from deploy.report import Report, next_step, report_of, state_words
+from deploy.report import Report, in_order, next_step, report_of, state_words
 from deploy.timeline import SETTLED, Kind, Lap, Span, Timeline, Track
 from deploy.wording import count, printable, seconds, short_image, short_version
 
@@ -162,8 +162,8 @@ def _place(timeline: Timeline, begin_s: float, end_s: float) -> str:
 def _bands(timeline: Timeline) -> str:
     """A band per pass; what lies between is the waiting for the next one."""
     laps = timeline.passes
-    starts_s = [lap.begin_s for lap in laps[1:]] + [timeline.end_s]
-    return "".join(_band(lap, next_s, timeline) for lap, next_s in zip(laps, starts_s, strict=True))
+    nexts_s = [*(lap.begin_s for lap in laps[1:]), timeline.end_s]
+    return "".join(_band(lap, next_s, timeline) for lap, next_s in zip(laps, nexts_s, strict=False))
 
 
 def _band(lap: Lap, next_s: float, timeline: Timeline) -> str:
@@ -180,9 +180,9 @@ def _band(lap: Lap, next_s: float, timeline: Timeline) -> str:
 
 def _axis(timeline: Timeline) -> str:
     span_s = timeline.duration_s
-    step_s = next((step for step in _STEPS_S if span_s / step <= _TICKS), span_s / _TICKS)
-    if step_s <= 0:
+    if span_s <= 0:
         return ""
+    step_s = next((step for step in _STEPS_S if span_s / step <= _TICKS), span_s / _TICKS)
     moments = [n * step_s for n in range(_TICKS + 1) if n * step_s <= span_s * 0.97]
     return "".join(
         f'<div class="tick" style="left:{100 * at / span_s:.3f}%"><span>{_tick(at)}</span></div>'
@@ -246,7 +246,7 @@ def _legend(tracks: list[Track], timeline: Timeline) -> str:
 def _machines(report: Report, timeline: Timeline) -> str:
     """Every machine at the end; of a run without an end, how far each one got."""
     if report.machines:
-        ordered = sorted(report.machines, key=lambda m: (m.group, m.name, m.machine_id))
+        ordered = in_order(report.machines)
         rows = [_stands(machine) for machine in ordered]
         title = count(len(rows), "machine")
     else:
@@ -256,11 +256,16 @@ def _machines(report: Report, timeline: Timeline) -> str:
         return ""
     used = [name for name in rows[0] if any(row[name] for row in rows)]
     headings = "".join(f"<th>{name}</th>" for name in used)
-    body = "".join(f"<tr>{''.join(f'<td>{row[name]}</td>' for name in used)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(_cell(name, row) for name in used)}</tr>" for row in rows)
     return (
         f'<section><h2>{title}</h2><div class="wide"><table><thead><tr>{headings}</tr></thead>'
         f"<tbody>{body}</tbody></table></div></section>"
     )
+
+
+def _cell(name: str, row: dict[str, str]) -> str:
+    kind = ' class="prose"' if name == "Detail" else ""
+    return f"<td{kind}>{row[name]}</td>"
 
 
 def _stands(machine: MachineStands) -> dict[str, str]:

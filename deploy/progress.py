@@ -23,7 +23,7 @@ from deploy.events import (
     to_json,
     to_line,
 )
-from deploy.report import report_of
+from deploy.report import Report, report_of
 from deploy.sentences import (
     hiccup_line,
     move_line,
@@ -33,12 +33,17 @@ from deploy.sentences import (
     story_lines,
 )
 from deploy.timeline import AT_REST, KIND, Timeline, Track
-from deploy.voices import GithubVoice, Lines, PlainVoice, Voice
+from deploy.voices import GithubVoice, Lines, PlainVoice, Voice, is_terminal
 
 
 class Progress(Protocol):
-    """A reader of events that says its last words when its `with` ends."""
+    """A reader of events that says its last words when its `with` ends.
 
+    `report` is what it has heard so far: after the run, the record for `--report`.
+    """
+
+    @property
+    def report(self) -> Report: ...
     def __call__(self, at: float, event: Event) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
@@ -54,8 +59,8 @@ def open_progress(
     """The progress that fits: `output` is text or json, `now` the clock that stamps the events."""
     if output == "json":
         return JsonLines(out)
-    is_terminal = _is_terminal(out) and environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
-    if is_terminal:
+    can_redraw = is_terminal(out) and environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+    if can_redraw:
         from deploy.live import LiveProgress
 
         return LiveProgress(out, err, no_color=bool(environ.get("NO_COLOR")), now=now)
@@ -75,13 +80,16 @@ class JsonLines:
         self._timeline.add(at, event)
         self._lines.write(to_line(to_json(at, event)))
 
+    @property
+    def report(self) -> Report:
+        return report_of(self._timeline)
+
     def __enter__(self) -> JsonLines:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._timeline.started is not None:
-            at = self._timeline.end_s
-            self._lines.write(to_line(report_of(self._timeline).to_json(at)))
+            self._lines.write(self.report.to_line())
 
 
 class PlainProgress:
@@ -111,13 +119,17 @@ class PlainProgress:
                 for line in story_lines(event):
                     self._voice.say(line)
 
+    @property
+    def report(self) -> Report:
+        return report_of(self._timeline)
+
     def __enter__(self) -> PlainProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._voice.end()
         if self._timeline.finished is not None:
-            self._voice.close(report_of(self._timeline))
+            self._voice.close(self.report)
 
     def _move(self, track: Track, event: MachineMoved) -> None:
         """Phases between the first and the rest are for the journal, and so is queueing."""
@@ -130,10 +142,3 @@ class PlainProgress:
             return
         self._told[track.key] = (event.phase, event.detail)
         self._voice.say(f"  {move_line(track, event, self._timeline.end_s)}")
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    try:
-        return stream.isatty()
-    except (OSError, ValueError):
-        return False

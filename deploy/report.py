@@ -13,9 +13,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from deploy.events import SCHEMA_VERSION, Event, MachineStands, PathChosen, Result, json_ready
+from deploy.events import (
+    SCHEMA_VERSION,
+    Event,
+    MachineStands,
+    PathChosen,
+    Result,
+    json_ready,
+    to_line,
+)
 from deploy.timeline import Timeline
-from deploy.wording import count, printable, seconds, short_image, short_version
+from deploy.wording import count, natural, printable, seconds, short_image, short_version
 
 # Results after which an app may be mixed: the text names every machine.
 _MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
@@ -40,13 +48,15 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A run in one object. `result`, `exit_code` and `finished` are None while it has no end.
+    """A run in one object, `at` the Unix seconds of its last event.
 
+    `result`, `exit_code` and `finished` are None while it has no end.
     Times are ISO 8601 in UTC, durations seconds. A hiccup is mended when the run
     ends done. A machine's duration is from its first phase of work to its last
     phase, filed under its id (its name, where no id was ever known).
     """
 
+    at: float = 0.0
     app: str = ""
     deploy_id: str = ""
     run_id: str = ""
@@ -77,11 +87,14 @@ class Report:
     def of(cls, events: Iterable[tuple[float, Event]]) -> Report:
         return report_of(Timeline.of(events))
 
-    def to_json(self, at: float) -> dict[str, Any]:
-        """The last line of `--output json` and the file of `--report`; `at` in Unix seconds."""
-        head = {"v": SCHEMA_VERSION, "at": round(at, 3), "event": "report"}
+    def to_json(self) -> dict[str, Any]:
+        """The last line of `--output json` and the object in the file of `--report`."""
         fields: dict[str, Any] = json_ready(self)
-        return {**head, **fields}
+        return {"v": SCHEMA_VERSION, "at": fields.pop("at"), "event": "report", **fields}
+
+    def to_line(self) -> str:
+        """The same as one line of ASCII, without its end."""
+        return to_line(self.to_json())
 
 
 def report_of(timeline: Timeline) -> Report:
@@ -91,6 +104,7 @@ def report_of(timeline: Timeline) -> Report:
     met = len(timeline.hiccups)
     is_done = finished is not None and finished.result in (Result.DONE, Result.UNCHANGED)
     return Report(
+        at=round(timeline.end_s, 3),
         app=started.app if started else "",
         deploy_id=started.deploy_id if started else "",
         run_id=started.run_id if started else "",
@@ -165,12 +179,19 @@ def next_step(report: Report) -> str:
 
 def machine_table(machines: Iterable[MachineStands]) -> list[str]:
     """Aligned rows under a heading, by group and name; columns that say nothing are left out."""
-    ordered = sorted(machines, key=lambda each: (each.group, each.name, each.machine_id))
+    ordered = in_order(machines)
     shorten_images = _tells_apart(ordered)
     rows = [_COLUMNS, *(_cells(each, shorten_images) for each in ordered)]
     used = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows[1:])]
     widths = {i: max(len(row[i]) for row in rows) for i in used}
     return ["  ".join(row[i].ljust(widths[i]) for i in used).rstrip() for row in rows]
+
+
+def in_order(machines: Iterable[MachineStands]) -> list[MachineStands]:
+    """By group, then by name with its numbers as numbers: web-2 before web-10."""
+    return sorted(
+        machines, key=lambda each: (each.group, natural(each.name), natural(each.machine_id))
+    )
 
 
 def iso(at: float) -> str | None:

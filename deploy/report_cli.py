@@ -12,7 +12,7 @@ import click
 from deploy import atomic, journal
 from deploy.chart import plain, render_timeline
 from deploy.errors import UsageProblem
-from deploy.events import Event, to_line
+from deploy.events import Event
 from deploy.page import render_html
 from deploy.report import Report, machine_table, next_step
 from deploy.timeline import Kind
@@ -60,7 +60,7 @@ def report_command(identity: str | None, app: str | None, page: Path | None, out
         _write_page(page, events)
     report = Report.of(events)
     if output == "json":
-        click.echo(to_line(report.to_json(events[-1][0])))
+        click.echo(report.to_line())
     elif page is not None:
         click.echo(f"wrote {page}")
     else:

@@ -121,6 +121,15 @@ class Lines:
         """Send what is still buffered nowhere, or the interpreter complains of it at its exit."""
         self._is_gone = True
         with contextlib.suppress(OSError, ValueError):
+            gone = self._stream.fileno()
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
+            os.dup2(nowhere, gone)
             os.close(nowhere)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether somebody looks at it; a closed stream is nobody's."""
+    try:
+        return stream.isatty()
+    except (OSError, ValueError):
+        return False

@@ -46,6 +46,12 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts `web-2` before `web-10`."""
+    parts = re.split(r"([0-9]{1,18})", name)
+    return [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)]
+
+
 def short_image(image: str) -> str:
     """The image without its registry and with twelve digits of its digest, as `docker` shows it."""
     return printable(_DIGEST.sub(r"@\1", image.rsplit("/", 1)[-1]))
