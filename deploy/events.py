@@ -248,8 +248,10 @@ def json_ready(value: object) -> Any:
             return value
         case str():
             return str(value)
-        case float() | Decimal():
-            return float(value) if math.isfinite(value) else None
+        case Decimal():
+            return json_ready(float(value)) if value.is_finite() else None
+        case float():
+            return value if math.isfinite(value) else None
         case Mapping():
             return {str(key): json_ready(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():

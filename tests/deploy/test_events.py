@@ -58,9 +58,19 @@ def test_an_event_written_as_a_line_reads_back_as_it_was(at: float, event: Event
 
 
 def test_numbers_that_json_lacks_become_null_and_decimals_become_numbers() -> None:
-    decision = {"bucket": float("nan"), "percent": Decimal("6.343"), "phases": {Phase.DONE}}
+    decision = {
+        "bucket": float("nan"),
+        "percent": Decimal("6.343"),
+        "odd": Decimal("sNaN"),
+        "phases": {Phase.DONE},
+    }
     event = PathChosen(path="legacy", retries=0, sentence="", decision=decision)
-    assert to_json(1.0, event)["decision"] == {"bucket": None, "percent": 6.343, "phases": ["done"]}
+    assert to_json(1.0, event)["decision"] == {
+        "bucket": None,
+        "percent": 6.343,
+        "odd": None,
+        "phases": ["done"],
+    }
 
 
 @given(
