@@ -107,6 +107,12 @@ class MachinesClient:
         request = {"app_name": self.app, "name": self.app, "org_slug": organization}
         await self._call("create app", "POST", "/apps", json=request)
 
+    async def local_services(self) -> list[dict[str, Any]]:
+        """Where the embedded platform routes the app's services; a real one has no such page."""
+        address = f"{str(self._calls.base_url).rstrip('/').removesuffix('/v1')}/local/v1"
+        body = await self._call("read services", "GET", f"{address}{self._app_path}/services")
+        return _read("read services", "", body, wire.objects)
+
     # -- machines --------------------------------------------------------------
 
     async def machines(self) -> list[Machine]:

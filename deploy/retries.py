@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from deploy.errors import UsageProblem
@@ -60,16 +59,14 @@ def from_flag(
     `source` is a path or URL, None for the flags that come with the program.
     Raises UsageProblem only where a path given as an option does not exist.
     """
-    from rollout import Flags, RolloutError
+    from rollout import Flags, NoSuchSource, RolloutError
 
-    if is_option and source and "://" not in source and not Path(source).exists():
-        raise UsageProblem(
-            f"--flags {source} does not exist", hint="name a flags file, or leave --flags out"
-        )
     try:
         flags = Flags.load(source)
         decision = flags.evaluate_at(now, FLAG, context)
     except RolloutError as problem:
+        if is_option and isinstance(problem, NoSuchSource):
+            raise UsageProblem(f"--flags: {problem.message}", hint=problem.hint) from None
         return _unusable(problem.message, problem.hint)
     record = {
         "flag": decision.flag,

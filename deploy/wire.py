@@ -116,6 +116,11 @@ def organization(body: bytes) -> str:
     return (owner.slug if owner else None) or ""
 
 
+def objects(body: bytes) -> list[dict[str, Any]]:
+    """A list of JSON objects, as it is."""
+    return _decode(body, list[dict[str, Any]])
+
+
 def fault(body: bytes) -> tuple[str, str]:
     """(what the server says, its `status` code) of an error answer; never raises."""
     try:

@@ -1,0 +1,302 @@
+"""The `deploy` command: options in, one call, output and exit code out.
+
+Whatever a command needs is imported when it runs: `--help` and `--version` load
+neither httpx nor starlette nor rich.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click_default_group import DefaultGroup
+
+from deploy.errors import (
+    EXIT_INTERRUPTED,
+    CallFailed,
+    DeployError,
+    UsageProblem,
+)
+from deploy.options import FLAG, OUTPUT, RELEASE, RUN, TARGET, take
+from deploy.retries import parse_setting
+
+if TYPE_CHECKING:
+    from deploy.commands import Order
+    from deploy.events import Emit, RunFinished
+
+_EPILOG = """\b
+Exit codes:
+  0    done; what could not be cleaned up is named
+  1    failed, and the app is as it was before
+  2    usage or configuration
+  3    in between: every machine and what it runs is listed
+  4    refused by the platform's API
+  5    leased by another deploy: by whom and until when is said
+  6    the platform is down
+  130  interrupted: what runs where is listed
+"""
+
+
+def main() -> None:
+    """The entry point; errors of ours are one line and a hint, never a traceback."""
+    try:
+        cli(prog_name="deploy", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BaseExceptionGroup as group:
+        sys.exit(_render_group(group))
+    except DeployError as error:
+        sys.exit(_render(error))
+
+
+class _Group(DefaultGroup):
+    """`deploy DIR` is `deploy run DIR`; its options are shown with the commands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _refuse_ambiguous(args, self.commands)
+        return list(super().parse_args(ctx, args))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.commands["run"].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_LAZY})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in _LAZY:
+            return _LAZY[name]()
+        command: click.Command | None = super().get_command(ctx, name)
+        return command
+
+
+def _local() -> click.Command:
+    from deploy.local.cli import local
+
+    return local
+
+
+def _report() -> click.Command:
+    from deploy.report_cli import report_command
+
+    return report_command
+
+
+_LAZY: dict[str, Callable[[], click.Command]] = {"local": _local, "report": _report}
+
+
+@click.group(
+    cls=_Group,
+    default="run",
+    default_if_no_args=True,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(version("tidegate"), prog_name="deploy")
+def cli() -> None:
+    """Bring an app's machines to a new image: `deploy [DIR]`.
+
+    DIR (the current directory without it) holds fly.toml. The platform is
+    FLY_FLAPS_BASE_URL (https://api.machines.dev), the token FLY_API_TOKEN.
+    """
+
+
+@cli.command("run", hidden=True)
+@take(*TARGET)
+@take(*RELEASE, *FLAG)
+@take(*RUN)
+def run_command(directory: Path, app: str | None, config_path: Path | None, **options: Any) -> None:
+    """Deploy the app in DIR."""
+    from deploy.commands import deploy_app
+    from deploy.target import find_target
+
+    order = _order(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=True
+    )
+    _deploy(options, lambda emit: deploy_app(target, order, emit))
+
+
+@cli.command("plan")
+@take(*TARGET)
+@take(*RELEASE, *FLAG)
+@OUTPUT
+def plan_command(
+    directory: Path, app: str | None, config_path: Path | None, output: str, **options: Any
+) -> None:
+    """Show what a deploy would do, and change nothing."""
+    import anyio
+
+    from deploy.commands import plan_app
+    from deploy.show import show_plan
+    from deploy.target import find_target
+
+    order = _order(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=True
+    )
+    click.echo(show_plan(*anyio.run(plan_app, target, order), as_json=output == "json"))
+
+
+@cli.command("status")
+@take(*TARGET)
+@OUTPUT
+def status_command(directory: Path, app: str | None, config_path: Path | None, output: str) -> None:
+    """Show each machine: its version, state and checks."""
+    import anyio
+
+    from deploy.commands import look_at
+    from deploy.show import show_status
+    from deploy.target import find_target
+
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
+    )
+    machines, routes = anyio.run(look_at, target)
+    click.echo(show_status(target.app, machines, routes, as_json=output == "json"))
+
+
+@cli.command("scale")
+@click.argument("group_counts", metavar="GROUP=N", nargs=1)
+@take(*TARGET)
+@take(*RUN, *FLAG)
+@click.option("--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="For a first machine.")
+def scale_command(
+    group_counts: str,
+    directory: Path,
+    app: str | None,
+    config_path: Path | None,
+    **options: Any,
+) -> None:
+    """Create or destroy machines until process group GROUP has N."""
+    from deploy.commands import scale_app
+    from deploy.target import find_target
+
+    group, _, number = group_counts.partition("=")
+    if not group or not number.isdecimal() or len(number) > 4:
+        raise UsageProblem(f"{group_counts!r} is not GROUP=N", hint="write app=3")
+    order = _order(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
+    )
+    _deploy(options, lambda emit: scale_app(target, order, group, int(number), emit))
+
+
+def _order(options: dict[str, Any]) -> Order:
+    from deploy.commands import Order
+    from deploy.run import Settings
+
+    lease_s = float(options.get("lease_timeout") or 13)
+    if not 5 <= lease_s <= 3600:
+        raise UsageProblem(
+            f"--lease-timeout is {lease_s:g} s",
+            hint="give 5s to 1h: a lease is refreshed every third of it",
+        )
+    flags = options.get("flags")
+    return Order(
+        image=options.get("image"),
+        env=dict(_pair(text) for text in options.get("env") or ()),
+        strategy=options.get("strategy"),
+        max_unavailable=options.get("max_unavailable"),
+        retries=parse_setting(options["deploy_retries"]),
+        flags=flags or os.environ.get("ROLLOUT_FLAGS") or None,
+        flags_by_option=bool(flags),
+        force=bool(options.get("force")),
+        wait_timeout_s=options.get("wait_timeout"),
+        settings=Settings(
+            lease_ttl_s=int(lease_s),
+            deadline_s=options.get("deadline"),
+            wait_for_lease_s=options.get("wait_for_lease") or 0.0,
+            rolls_back=options.get("on_failure") != "hold",
+        ),
+    )
+
+
+def _deploy(options: dict[str, Any], start: Callable[[Emit], Any]) -> None:
+    """Run with the three readers attached, write the record, leave with the run's code."""
+    import anyio
+
+    from deploy import atomic, journal
+    from deploy.events import Event, emitter
+    from deploy.progress import open_progress
+    from deploy.report import Report
+
+    told: list[tuple[float, Event]] = []
+    report_path: Path | None = options["report_path"]
+    if report_path is not None and not report_path.absolute().parent.is_dir():
+        raise UsageProblem(f"--report: {report_path.parent} is not a directory")
+    with ExitStack() as readers:
+        progress = readers.enter_context(
+            open_progress(options["output"], sys.stdout, sys.stderr, os.environ, time.time)
+        )
+        kept = readers.enter_context(journal.Journal(journal.default_directory(), _warn))
+        emit = emitter(time.time, progress, kept, lambda at, event: told.append((at, event)))
+        finished: RunFinished = anyio.run(start, emit)
+    if report_path is not None:
+        try:
+            atomic.write_text(report_path, f"{Report.of(told).to_line()}\n")
+        except OSError as error:
+            _warn(f"--report {report_path} could not be written: {error.strerror}")
+    sys.exit(finished.exit_code)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageProblem(f"--env {text!r} is not KEY=VALUE")
+    return key, value
+
+
+def _refuse_ambiguous(args: Sequence[str], commands: Collection[str]) -> None:
+    """`deploy status` where ./status is an app of its own could mean either."""
+    if len(args) != 1 or args[0] not in {*commands, *_LAZY}:
+        return
+    if (Path(args[0]) / "fly.toml").is_file():
+        raise UsageProblem(
+            f"{args[0]} is a command and a directory with a fly.toml",
+            hint=f"write `deploy ./{args[0]}` to deploy the directory, "
+            f"`deploy {args[0]} .` for the command",
+        )
+
+
+def _warn(message: str) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
+def _render(error: DeployError) -> int:
+    """One line, a hint, and the code that it ends with."""
+    from deploy.ending import exit_code
+
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"  hint: {error.hint}", err=True)
+    return exit_code(error) if isinstance(error, CallFailed) else error.exit_code
+
+
+def _render_group(group: BaseExceptionGroup[BaseException]) -> int:
+    """Tasks that failed together: ours are told one by one, anything else is a fault of ours."""
+    ours, others = group.split(DeployError)
+    if others is not None:
+        raise others
+    errors = list(_leaves(ours)) if ours else []
+    return max((_render(error) for error in errors), default=1)
+
+
+def _leaves(group: BaseExceptionGroup[DeployError]) -> list[DeployError]:
+    found: list[DeployError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

@@ -1,0 +1,262 @@
+"""What each command does between its options and its output.
+
+Everything here is handed its target and its readers; `cli` parses and renders.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from deploy.appconfig import Group
+from deploy.backoff import Patience
+from deploy.client import OUTAGE_S, MachinesClient, connect
+from deploy.errors import CallFailed, UsageProblem
+from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
+from deploy.ledger import Ledger
+from deploy.machine import Fleet
+from deploy.passes import Planner
+from deploy.plan import (
+    Action,
+    Base,
+    Create,
+    clone_config,
+    plan,
+    plan_scale,
+    slot_name,
+)
+from deploy.release import (
+    DEFAULT_MAX_UNAVAILABLE,
+    DEPLOY,
+    Release,
+    created_config,
+    next_number,
+)
+from deploy.retries import Retries, asked_for, from_flag
+from deploy.run import Settings, run
+from deploy.strategy import Schedule, refuse_unsuited, schedule
+from deploy.target import Target, is_loopback
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no look-alikes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A deploy as it was asked for. None is what nobody said."""
+
+    image: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    strategy: str | None = None
+    max_unavailable: Decimal | int | None = None
+    retries: int | None = None
+    flags: str | None = None
+    flags_by_option: bool = False
+    force: bool = False
+    high_availability: bool = True
+    update_only: bool = False
+    wait_timeout_s: float | None = None
+    settings: Settings = field(default_factory=Settings)
+
+
+def new_id(now: datetime) -> str:
+    """An id that sorts by time: 9 characters of it and 7 of chance."""
+    number = int(now.timestamp() * 1000)
+    stamp = "".join(_ALPHABET[number >> shift & 31] for shift in range(40, -1, -5))
+    return stamp + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+
+
+def release_of(target: Target, order: Order, deploy_id: str) -> Release:
+    """The release that fly.toml and the options describe. Raises UsageProblem without an image."""
+    config = target.config
+    if config is None:
+        raise UsageProblem("a deploy needs fly.toml")
+    image = order.image or config.image
+    if not image:
+        raise UsageProblem(
+            "no image to deploy",
+            hint="name one with --image, in fly.toml as [build] image, or in DEPLOY_IMAGE",
+        )
+    groups = tuple(
+        Group(name=g.name, config={**g.config, "env": {**g.config["env"], **order.env}})
+        for g in config.groups
+    )
+    said = order.max_unavailable or config.deploy.max_unavailable
+    return Release(
+        app=target.app,
+        deploy_id=deploy_id,
+        image=image,
+        groups=groups,
+        strategy=order.strategy or config.deploy.strategy or "rolling",
+        max_unavailable=said or DEFAULT_MAX_UNAVAILABLE,
+        region=config.primary_region or "",
+        high_availability=order.high_availability,
+        force=order.force,
+        update_only=order.update_only,
+    )
+
+
+async def deploy_app(target: Target, order: Order, emit: Emit) -> RunFinished:
+    """Bring the app to the release."""
+    now = datetime.now(UTC)
+    release = release_of(target, order, new_id(now))
+
+    def planner(fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+        return plan(
+            release,
+            fleet,
+            base,
+            doubtful=frozenset(ledger.doubtful),
+            refused=frozenset(ledger.refused),
+        )
+
+    return await _run("deploy", target, order, release, planner, emit, now)
+
+
+async def scale_app(
+    target: Target, order: Order, group: str, count: int, emit: Emit
+) -> RunFinished:
+    """Bring a process group to `count` machines, new ones like those it has."""
+    now = datetime.now(UTC)
+    deploy_id = new_id(now)
+    async with connect(target.address, target.token, target.app) as client:
+        fleet = Fleet.of(await _patience().ask(client.machines)).managed
+    release, pattern = _pattern(target, order, fleet, group, deploy_id)
+
+    def planner(fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+        del base, ledger
+        return plan_scale(fleet, group, count, pattern)
+
+    return await _run("scale", target, order, release, planner, emit, now)
+
+
+async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedule, Retries]:
+    """What a deploy would do now; writes nothing."""
+    now = datetime.now(UTC)
+    async with connect(target.address, target.token, target.app) as client:
+        exists, organization = await _owner(client)
+        fleet = Fleet.of(await _patience().ask(client.machines)) if exists else Fleet()
+    release = release_of(target, order, new_id(now))
+    release = replace(release, number=next_number(fleet))
+    refuse_unsuited(release, fleet)
+    base = Base.of(fleet)
+    order_of_things = schedule(release, fleet, base, plan(release, fleet, base))
+    return release, fleet, order_of_things, _retries(order, target.app, organization, now)
+
+
+async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
+    """The app's machines and, on the embedded platform, where its services are routed."""
+    async with connect(target.address, target.token, target.app) as client:
+        fleet = Fleet.of(await _patience().ask(client.machines))
+        routes: list[dict[str, Any]] = []
+        if is_loopback(urlsplit(target.address).hostname or ""):
+            with suppress(CallFailed):
+                routes = await client.local_services()
+        return fleet, routes
+
+
+async def _run(
+    command: str,
+    target: Target,
+    order: Order,
+    release: Release,
+    planner: Planner,
+    emit: Emit,
+    now: datetime,
+) -> RunFinished:
+    run_id = new_id(datetime.now(UTC))
+    said = target.config.deploy.wait_timeout_s if target.config else None
+    wait_s = order.wait_timeout_s or said or order.settings.wait_timeout_s
+    settings = replace(order.settings, wait_timeout_s=wait_s)
+    emit(
+        RunStarted(
+            command=command,
+            app=target.app,
+            deploy_id=release.deploy_id,
+            run_id=run_id,
+            image=release.image,
+            strategy=release.strategy,
+        )
+    )
+    async with connect(target.address, target.token, target.app) as client:
+        exists, organization = await _owner(client)
+        retries = _retries(order, target.app, organization, now)
+        emit(
+            PathChosen(
+                path=retries.path,
+                retries=retries.count,
+                sentence=retries.sentence,
+                decision=retries.decision,
+            )
+        )
+        if retries.warning:
+            emit(Noticed(message=retries.warning, hint=retries.warning_hint))
+        return await run(
+            client,
+            release,
+            planner,
+            retries,
+            settings,
+            run_id=run_id,
+            chance=random.Random(),  # noqa: S311 - jitter, not secrets
+            emit=emit,
+            app_exists=exists,
+            organization=organization,
+        )
+
+
+async def _owner(client: MachinesClient) -> tuple[bool, str]:
+    """(whether the app exists, its organisation); what cannot be read now is left to the run."""
+    try:
+        return True, await client.organization()
+    except CallFailed as failure:
+        return failure.status != 404, ""
+
+
+def _retries(order: Order, app: str, organization: str, now: datetime) -> Retries:
+    if order.retries is not None:
+        return asked_for(order.retries)
+    context = {"app": app} | ({"org": organization} if organization else {})
+    return from_flag(order.flags, is_option=order.flags_by_option, context=context, now=now)
+
+
+def _patience() -> Patience:
+    """For commands that only read."""
+    return Patience(OUTAGE_S / 4, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter
+
+
+def _pattern(
+    target: Target, order: Order, fleet: Fleet, group: str, deploy_id: str
+) -> tuple[Release, Create]:
+    """A release that stands for what runs, and what a further machine of the group looks like."""
+    siblings = fleet.group(group).machines
+    if siblings:
+        newest = max(siblings, key=lambda machine: machine.version)
+        config: dict[str, Any] = clone_config(newest)
+        config["metadata"] |= {DEPLOY: deploy_id, "fly_release_id": deploy_id}
+        release = Release(app=target.app, deploy_id=deploy_id, image=newest.image, groups=())
+        return release, Create(
+            name=slot_name(group, 1), group=group, config=config, region=newest.region
+        )
+    running = next((machine.image for machine in fleet if machine.image), None)
+    release = release_of(target, replace(order, image=order.image or running), deploy_id)
+    spec = next((spec for spec in release.groups if spec.name == group), None)
+    if spec is None:
+        known = ", ".join(sorted({g.name for g in release.groups})) or "none"
+        raise UsageProblem(
+            f"app {target.app} has no process group {group}",
+            hint=f"groups in fly.toml: {known}",
+        )
+    return release, Create(
+        name=slot_name(group, 1),
+        group=group,
+        config=created_config(release, spec),
+        region=release.region,
+    )

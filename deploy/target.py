@@ -1,0 +1,116 @@
+"""Where a command goes: which app, which fly.toml, which platform, which token.
+
+Reads the file and the environment that it is given; talks to nobody.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.appconfig import AppConfig, parse
+from deploy.errors import UsageProblem
+
+DEFAULT_ADDRESS = "https://api.machines.dev"
+_LARGEST_CONFIG_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """`config` is None where a command can do without fly.toml and there is none."""
+
+    app: str
+    config: AppConfig | None
+    address: str
+    token: str
+
+
+def find_target(
+    directory: Path,
+    *,
+    app: str | None,
+    config_path: Path | None,
+    environ: Mapping[str, str],
+    needs_config: bool,
+) -> Target:
+    """Options before fly.toml before the environment. Raises UsageProblem."""
+    path = config_path or directory / "fly.toml"
+    config = None
+    if needs_config or config_path is not None or (path.is_file() and not app):
+        config = read_config(path)
+    name = app or (config.app if config else None) or environ.get("FLY_APP") or ""
+    if not name:
+        raise UsageProblem(
+            "no app is named",
+            hint='give --app NAME, or write app = "NAME" into fly.toml, or set FLY_APP',
+        )
+    address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
+    return Target(app=name, config=config, address=address, token=read_token(address, environ))
+
+
+def read_config(path: Path) -> AppConfig:
+    """The fly.toml at `path`."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageProblem(
+            f"{path} does not exist",
+            hint="go to the directory of the app, give it as DIR, or name the file with --config",
+        ) from None
+    except OSError as error:
+        raise UsageProblem(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > _LARGEST_CONFIG_BYTES:
+        raise UsageProblem(f"{path} is over 1 MiB", hint="this is not a fly.toml")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageProblem(
+            f"{path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8"
+        ) from None
+    return parse(text, name=str(path), read_file=lambda name: (path.parent / name).read_bytes())
+
+
+def read_address(address: str) -> str:
+    """A base URL that a token may be sent to: https, or http on the loopback."""
+    hint = f"FLY_FLAPS_BASE_URL is a URL such as {DEFAULT_ADDRESS} or http://127.0.0.1:4280"
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise UsageProblem(f"{address!r} is not a URL: {error}", hint=hint) from None
+    if parts.scheme not in ("http", "https") or not host or parts.username or parts.query:
+        raise UsageProblem(f"{address!r} is not the base URL of a Machines API", hint=hint)
+    if parts.scheme == "http" and not is_loopback(host):
+        raise UsageProblem(
+            f"{address} would send the token unencrypted to another computer",
+            hint="use https; plain http is for the loopback only",
+        )
+    return address.rstrip("/").removesuffix("/v1")
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_token(address: str, environ: Mapping[str, str]) -> str:
+    """FLY_API_TOKEN; on the loopback there may be none."""
+    token = environ.get("FLY_API_TOKEN", "").strip()
+    if not token and not is_loopback(urlsplit(address).hostname or ""):
+        raise UsageProblem(
+            "no token: FLY_API_TOKEN is not set",
+            hint='set it with: export FLY_API_TOKEN="$(fly tokens create deploy)"',
+        )
+    if not (token.isascii() and token.isprintable()):
+        raise UsageProblem(
+            "FLY_API_TOKEN holds characters that no token has",
+            hint="copy the token again, as one line",
+        )
+    return token
