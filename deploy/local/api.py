@@ -110,7 +110,9 @@ def app(
         for operation in OPERATIONS
     ]
     handlers: Mapping[Any, Any] = {HTTPException: frame.no_route}
-    return _losing_replies(Starlette(routes=routes, exception_handlers=handlers))
+    application = Starlette(routes=routes, exception_handlers=handlers)
+    application.router.redirect_slashes = False
+    return _losing_replies(application)
 
 
 class _Frame:

@@ -7,6 +7,7 @@ ends. What a machine writes goes to standard output, prefixed with its name.
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import signal
 import socket
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def serve(
             hint="add --token TOKEN, or listen on 127.0.0.1",
         )
     listener = _listener(host, port)
-    hiccups = Hiccups(rate=hiccup_rate, seed=seed or 0) if hiccup_rate > 0 else None
+    hiccup_seed = secrets.randbelow(1_000_000) if seed is None else seed
+    hiccups = Hiccups(rate=hiccup_rate, seed=hiccup_seed) if hiccup_rate > 0 else None
 
     async def run() -> None:
         async with (
@@ -59,14 +61,26 @@ def serve(
                 server = HttpServer(application, listener)
                 tasks.start_soon(server.serve)
                 _announce(say, listener, token=token, hiccups=hiccups)
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-                    async for _ in received:
-                        break
-                say("stopping the machines")
-                await platform.end_all(within_s=FAREWELL_S)
+                await _told_to_end(platform, say)
                 server.end()
 
     anyio.run(run)
+
+
+async def _told_to_end(platform: Platform, say: Say) -> None:
+    """Return when all machines have stopped after Ctrl-C or SIGTERM; the second one waits less."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        await anext(received)
+        say("stopping the machines; once more to kill them")
+        async with anyio.create_task_group() as tasks:
+
+            async def hurry() -> None:
+                await anext(received)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(hurry)
+            await platform.end_all(within_s=FAREWELL_S)
+            tasks.cancel_scope.cancel()
 
 
 def _listener(host: str, port: int) -> socket.socket:
