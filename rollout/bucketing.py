@@ -44,6 +44,11 @@ def heads(salt: str) -> tuple[bytes, ...]:
     return tuple(start + _text_head(size) for size in range(_LONGEST_WITH_HEAD + 1))
 
 
+def head(salt: str, size: int) -> bytes:
+    """All that goes before the bytes of a unit that has `size` of them."""
+    return _ARRAY_OF_TWO + _text(_utf8(salt, "salt")) + _text_head(size)
+
+
 def _text(data: bytes) -> bytes:
     return _text_head(len(data)) + data
 
