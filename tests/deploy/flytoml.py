@@ -16,5 +16,7 @@ def problems_of(text: str, **options: Any) -> dict[str, str]:
     """What `parse` says is wrong, by key path; each problem has a fix."""
     with pytest.raises(AppConfigProblem) as caught:
         parse(text, **options)
-    assert all(problem.fix for problem in caught.value.problems)
-    return {problem.path: f"{problem.what}; {problem.fix}" for problem in caught.value.problems}
+    problems = caught.value.problems
+    assert all(problem.fix for problem in problems)
+    assert len(set(problems)) == len(problems)
+    return {problem.path: f"{problem.what}; {problem.fix}" for problem in problems}
