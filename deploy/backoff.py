@@ -49,7 +49,11 @@ class Patience:
             sleep=anyio.sleep,
             reraise=True,
         )
-        return await policy(read)
+
+        async def attempt() -> T:  # tenacity awaits only what is declared async
+            return await read()
+
+        return await policy(attempt)
 
 
 def between_passes(

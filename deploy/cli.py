@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -19,6 +20,7 @@ import click
 from click_default_group import DefaultGroup
 
 from deploy.errors import (
+    EXIT_IN_BETWEEN,
     EXIT_INTERRUPTED,
     CallFailed,
     DeployError,
@@ -60,6 +62,8 @@ def main() -> None:
         sys.exit(_render_group(group))
     except DeployError as error:
         sys.exit(_render(error))
+    except Exception as fault:
+        sys.exit(_render_fault(fault))
 
 
 class _Group(DefaultGroup):
@@ -114,7 +118,7 @@ def cli() -> None:
     """
 
 
-@cli.command("run", hidden=True)
+@click.command("run", hidden=True)
 @take(*TARGET)
 @take(*RELEASE, *FLAG)
 @take(*RUN)
@@ -130,7 +134,7 @@ def run_command(directory: Path, app: str | None, config_path: Path | None, **op
     _deploy(options, lambda emit: deploy_app(target, order, emit))
 
 
-@cli.command("plan")
+@click.command("plan")
 @take(*TARGET)
 @take(*RELEASE, *FLAG)
 @OUTPUT
@@ -151,7 +155,7 @@ def plan_command(
     click.echo(show_plan(*anyio.run(plan_app, target, order), as_json=output == "json"))
 
 
-@cli.command("status")
+@click.command("status")
 @take(*TARGET)
 @OUTPUT
 def status_command(directory: Path, app: str | None, config_path: Path | None, output: str) -> None:
@@ -169,7 +173,7 @@ def status_command(directory: Path, app: str | None, config_path: Path | None, o
     click.echo(show_status(target.app, machines, routes, as_json=output == "json"))
 
 
-@cli.command("scale")
+@click.command("scale")
 @click.argument("group_counts", metavar="GROUP=N", nargs=1)
 @take(*TARGET)
 @take(*RUN, *FLAG)
@@ -193,6 +197,10 @@ def scale_command(
         directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
     )
     _deploy(options, lambda emit: scale_app(target, order, group, int(number), emit))
+
+
+for _command in (run_command, plan_command, status_command, scale_command):
+    cli.add_command(_command)
 
 
 def _order(options: dict[str, Any]) -> Order:
@@ -290,9 +298,23 @@ def _render_group(group: BaseExceptionGroup[BaseException]) -> int:
     """Tasks that failed together: ours are told one by one, anything else is a fault of ours."""
     ours, others = group.split(DeployError)
     if others is not None:
-        raise others
+        return _render_fault(others)
     errors = list(_leaves(ours)) if ours else []
     return max((_render(error) for error in errors), default=1)
+
+
+def _render_fault(fault: BaseException) -> int:
+    """A fault of this program. A run may have been under way, so the app may be in between."""
+    if os.environ.get("TIDEGATE_TRACEBACK"):
+        traceback.print_exception(fault)
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    click.echo(f"error: tidegate itself failed: {type(fault).__name__}: {fault}", err=True)
+    click.echo(
+        "  hint: look with `deploy status`; TIDEGATE_TRACEBACK=1 shows where, for a bug report",
+        err=True,
+    )
+    return EXIT_IN_BETWEEN
 
 
 def _leaves(group: BaseExceptionGroup[DeployError]) -> list[DeployError]:

@@ -31,7 +31,7 @@ WAIT_LIMIT_S = 60  # the API refuses to wait longer
 ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
 OUTAGE_S = 60.0  # no call answered for so long is an outage
 
-_TIMEOUT = httpx.Timeout(connect=5.0, read=30.0, write=15.0, pool=30.0)
+_READ_TIMEOUT_S = 30.0
 _WAIT_MARGIN_S = 10.0  # how much later than asked the platform may answer a wait
 _LIST_PAGE = 1000
 
@@ -62,7 +62,7 @@ async def connect(
                 httpx.AsyncClient(
                     base_url=f"{address.rstrip('/')}/v1",
                     headers=headers,
-                    timeout=_TIMEOUT,
+                    timeout=_timeout(_READ_TIMEOUT_S),
                     limits=httpx.Limits(max_connections=size, max_keepalive_connections=size),
                     transport=transport,
                 )
@@ -208,7 +208,7 @@ class MachinesClient:
             f"{self._path(machine_id)}/wait",
             query,
             pool=self._waits,
-            timeout=httpx.Timeout(_TIMEOUT, read=seconds + _WAIT_MARGIN_S),
+            read_timeout_s=seconds + _WAIT_MARGIN_S,
         )
 
     async def versions(self, machine_id: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -313,11 +313,11 @@ class MachinesClient:
         pool: httpx.AsyncClient | None = None,
         headers: Mapping[str, str] | None = None,
         json: Any = None,
-        timeout: httpx.Timeout = _TIMEOUT,  # noqa: ASYNC109 - httpx applies it per phase
+        read_timeout_s: float = _READ_TIMEOUT_S,
     ) -> _Answer:
         client = pool or self._calls
         request = client.build_request(
-            method, path, params=query, headers=headers, json=json, timeout=timeout
+            method, path, params=query, headers=headers, json=json, timeout=_timeout(read_timeout_s)
         )
         try:
             response = await client.send(request, stream=True)
@@ -372,6 +372,10 @@ async def _body(response: httpx.Response) -> bytes:
         if len(body) > ANSWER_LIMIT_BYTES:
             raise _TooLong
     return bytes(body)
+
+
+def _timeout(read_s: float) -> httpx.Timeout:
+    return httpx.Timeout(connect=5.0, read=read_s, write=15.0, pool=30.0)
 
 
 def _nonce(nonce: str) -> dict[str, str]:

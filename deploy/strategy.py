@@ -86,8 +86,12 @@ class Scene:
     @property
     def is_tried(self) -> bool:
         """Whether a machine of the group serves with the new release already."""
-        spec = next(spec for spec in self.release.groups if spec.name == self.group)
-        return any(m.is_serving and is_current(self.release, spec, m) for m in self.machines)
+        return any(
+            machine.is_serving and is_current(self.release, spec, machine)
+            for spec in self.release.groups
+            if spec.name == self.group
+            for machine in self.machines
+        )
 
 
 def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Action]) -> Schedule:
