@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,12 +219,17 @@ async def _body(request: Request) -> Any:
     """The request's JSON; {} for an empty body. Raises Refusal (400, 413)."""
     if request.method in ("GET", "HEAD"):
         return {}
+    too_large = Refusal(413, f"the body is larger than {BODY_LIMIT_BYTES} bytes")
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced[:20]) > BODY_LIMIT_BYTES:
+        raise too_large
     read = bytearray()
     try:
-        async for chunk in request.stream():
-            read += chunk
-            if len(read) > BODY_LIMIT_BYTES:
-                raise Refusal(413, f"the body is larger than {BODY_LIMIT_BYTES} bytes")
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                read += chunk
+                if len(read) > BODY_LIMIT_BYTES:
+                    raise too_large
     except ClientDisconnect:
         raise invalid("the request ended before its body did") from None
     if not read.strip():
