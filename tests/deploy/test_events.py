@@ -62,6 +62,7 @@ def test_numbers_that_json_lacks_become_null_and_decimals_become_numbers() -> No
         "bucket": float("nan"),
         "percent": Decimal("6.343"),
         "odd": Decimal("sNaN"),
+        "big": Decimal("1e999"),
         "phases": {Phase.DONE},
     }
     event = PathChosen(path="legacy", retries=0, sentence="", decision=decision)
@@ -69,6 +70,7 @@ def test_numbers_that_json_lacks_become_null_and_decimals_become_numbers() -> No
         "bucket": None,
         "percent": 6.343,
         "odd": None,
+        "big": None,
         "phases": ["done"],
     }
 

@@ -179,6 +179,7 @@ print("rich" in sys.modules, file=sys.stderr)
 
 
 def test_a_pipe_closed_early_ends_in_no_complaint_and_rich_is_not_imported() -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as pipe:
@@ -186,6 +187,7 @@ def test_a_pipe_closed_early_ends_in_no_complaint_and_rich_is_not_imported() -> 
             [sys.executable, "-c", PIPED],
             stdout=pipe,
             stderr=subprocess.PIPE,
+            env=buffered,
             text=True,
             check=False,
             timeout=60,
