@@ -221,7 +221,7 @@ async def _body(request: Request) -> Any:
         return {}
     too_large = Refusal(413, f"the body is larger than {BODY_LIMIT_BYTES} bytes")
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced[:20]) > BODY_LIMIT_BYTES:
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > BODY_LIMIT_BYTES:
         raise too_large
     read = bytearray()
     try:

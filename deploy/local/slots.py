@@ -21,7 +21,7 @@ def slot_for(app: App | None, body: Any) -> str:
     config = request.get("config")
     found = config.get("metadata") if isinstance(config, dict) else None
     metadata = found if isinstance(found, dict) else {}
-    group = metadata.get("fly_process_group", "")
+    group = str(metadata.get("fly_process_group") or "")
     name = request.get("name")
     if isinstance(name, str) and name:
         ids = [v for v in metadata.values() if isinstance(v, str) and len(v) >= _LEAST_ID_LENGTH]
