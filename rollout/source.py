@@ -1,4 +1,4 @@
-"""Where the text of the flags comes from: the file in the package, or a path.
+"""Where the text of the flags comes from: the file in the package, a path, or an address.
 
 `read` is the only door, so that a new kind of source is one more branch here.
 Gives bytes and a name for them, and does not look inside.
@@ -28,16 +28,19 @@ class Text(msgspec.Struct, frozen=True):
 
 
 def read(spec: str | os.PathLike[str] | None = None) -> Text:
-    """The text of the flags file `spec`, a path; of the bundled one when there is no `spec`.
+    """The text of the flags file `spec`, a path or URL; of the bundled one without `spec`.
 
-    Raises NoSuchSource when there is none, SourceProblem when it cannot be had otherwise.
+    Raises NoSuchSource when there is none, SourceProblem when it cannot be had otherwise,
+    and BadFlagFile when there is only a text at the URL that does not parse.
     """
     if spec is None:
         return Text(_bytes(bundled_path()), "the bundled flags.yaml")
-    path = os.fspath(spec)
-    if "://" in path:
-        raise SourceProblem(f"{show(path)} is not a path", hint="give the path of a flags file")
-    return Text(_bytes(Path(path)), path)
+    where = os.fspath(spec)
+    if "://" in where:
+        from rollout import http_source
+
+        return http_source.read(where)
+    return Text(_bytes(Path(where)), where)
 
 
 def bundled_path() -> Path:

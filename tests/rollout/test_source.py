@@ -48,7 +48,7 @@ def test_a_path_is_read_and_named_as_given(tmp_path: Path, monkeypatch: pytest.M
         (".", ". is a directory"),
         ("a\0b", '"a\\x00b" cannot be read: embedded null byte'),
         ("x" * 300, "cannot be read: File name too long"),
-        ("ftp://host/flags.yaml", "ftp://host/flags.yaml is not a path"),
+        ("ftp://host/flags.yaml", "ftp://host/flags.yaml is neither a path nor an address"),
     ],
 )
 def test_what_cannot_be_read_is_named(
