@@ -28,29 +28,43 @@ def bucket(salt: str, unit: str) -> int:
 
     Raises InvalidValue for text that UTF-8 cannot carry (a lone surrogate).
     """
+    return bucket_of(hash32(salt, unit))
+
+
+def bucket_of(hash32: int) -> int:
+    """The bucket, 0..99999, that a hash falls into."""
+    return (hash32 * BUCKETS) >> 32
+
+
+def hash32(salt: str, unit: str) -> int:
+    """The hash, 0..2**32-1, of `unit` under `salt`; raises as `bucket` does."""
     # Encoded before mmh3 sees it: several of its releases crash on a lone surrogate.
     data = _utf8(unit, "unit")
-    return (digest(_ARRAY_OF_TWO + _text(_utf8(salt, "salt")) + _text(data)) * BUCKETS) >> 32
+    return digest(head(salt, len(data)) + data)
+
+
+def limit(threshold: int) -> int:
+    """The smallest hash that is outside: `hash < limit(t)` exactly when `bucket < t`.
+
+    Comparing hashes saves whoever decides the multiplication and the shift, which
+    together cost as much as the hash.
+    """
+    return -(-(threshold << 32) // BUCKETS)
 
 
 def heads(salt: str) -> tuple[bytes, ...]:
     """All that goes before a unit's own bytes, indexed by their number, 0 to 255.
 
-    With it the bucket of a unit of up to 255 bytes costs one concatenation:
-    `(digest(heads[len(data)] + data) * BUCKETS) >> 32`. Longer units go the long
-    way, through `bucket`.
+    With it the hash of a unit of up to 255 bytes costs one concatenation:
+    `digest(heads[len(data)] + data)`. Longer units go the long way, through `hash32`.
     """
-    start = _ARRAY_OF_TWO + _text(_utf8(salt, "salt"))
-    return tuple(start + _text_head(size) for size in range(_LONGEST_WITH_HEAD + 1))
+    return tuple(head(salt, size) for size in range(_LONGEST_WITH_HEAD + 1))
 
 
 def head(salt: str, size: int) -> bytes:
     """All that goes before the bytes of a unit that has `size` of them."""
-    return _ARRAY_OF_TWO + _text(_utf8(salt, "salt")) + _text_head(size)
-
-
-def _text(data: bytes) -> bytes:
-    return _text_head(len(data)) + data
+    data = _utf8(salt, "salt")
+    return _ARRAY_OF_TWO + _text_head(len(data)) + data + _text_head(size)
 
 
 def _text_head(size: int) -> bytes:

@@ -13,21 +13,13 @@ from functools import lru_cache
 from mmh3 import mmh3_32_uintdigest as digest
 
 from rollout import bucketing
-from rollout.bucketing import BUCKETS
+from rollout.bucketing import limit
 
 _heads = lru_cache(maxsize=256)(bucketing.heads)
 
 
-def limit(threshold: int) -> int:
-    """The smallest hash that is outside: `hash < limit(t)` exactly when `bucket < t`.
-
-    Comparing hashes saves the multiplication and the shift for each unit.
-    """
-    return -(-(threshold << 32) // BUCKETS)
-
-
 def hashes(salt: str, units: Sequence[bytes]) -> list[int]:
-    """The hash of each unit, 0..2**32-1; its bucket is `(hash * BUCKETS) >> 32`.
+    """The hash of each unit, 0..2**32-1; `bucketing.bucket_of` makes it a bucket.
 
     Units are the UTF-8 of text, which is not checked here. Raises InvalidValue
     for a salt that UTF-8 cannot carry, as all functions here do.

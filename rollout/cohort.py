@@ -31,14 +31,14 @@ class Change(msgspec.Struct, frozen=True):
 
 def members(flag: Flag, units: Iterable[str], now: datetime) -> Iterator[str]:
     """The units, in their order, that `flag` has inside at `now`."""
-    decide, by = compile_flag(flag, now), flag.bucket_by
-    return (unit for unit in units if decide({by: unit}).variant == "inside")
+    decide = compile_flag(flag, now)
+    return (unit for unit in units if decide(unit).variant == "inside")
 
 
 def changes(before: Flag, after: Flag, units: Iterable[str], now: datetime) -> Iterator[Change]:
     """The units, in their order, whose variant or value differs between two states of a flag."""
     old, new = compile_flag(before, now), compile_flag(after, now)
     for unit in units:
-        was, will_be = old({before.bucket_by: unit}), new({after.bucket_by: unit})
+        was, will_be = old(unit), new(unit)
         if (was.variant, was.value) != (will_be.variant, will_be.value):
             yield Change(unit, was, will_be)

@@ -1,7 +1,7 @@
 """The values that rollout is made of: Flag, Ramp, Context, Decision. All frozen.
 
 A percentage is kept as its *threshold*, the exact integer percent * 1000: a unit
-is inside when its bucket is below the threshold. Knows no file, no clock and no hash.
+is inside when its bucket is below the threshold. Knows no file and no clock, and hashes nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from rollout.bucketing import bucket_of
 from rollout.errors import show
 
 Value: TypeAlias = bool | int | str
@@ -96,14 +97,19 @@ class Outcome(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """What a flag is worth for one unit, and why.
 
-    `unit` is None when the context has no usable one; `bucket` (0..99999) is None
-    unless it decided, that is unless the reason is SPLIT. Built for every
-    evaluation, hence the smallest object that can answer all the questions below.
+    `unit` is None when the context has no usable one; `hash32`, the hash that
+    decided, is None unless the reason is SPLIT. Built for every evaluation, hence
+    the smallest object that can answer all the questions below.
     """
 
     outcome: Outcome
     unit: str | None
-    bucket: int | None
+    hash32: int | None
+
+    @property
+    def bucket(self) -> int | None:
+        """Where the unit stands, 0..99999; None unless the reason is SPLIT."""
+        return None if self.hash32 is None else bucket_of(self.hash32)
 
     @property
     def flag(self) -> str:
@@ -138,9 +144,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     @property
     def why(self) -> str:
         """The cause, for people: "app hello is at 6.343 %, rollout is at 5 %"."""
-        if self.bucket is None:
+        if (bucket := self.bucket) is None:
             return self.outcome.cause
-        whole, thousandths = divmod(self.bucket, 1000)
+        whole, thousandths = divmod(bucket, 1000)
         at = f"{self.outcome.bucket_by} {show(self.unit or '')} is at {whole}.{thousandths:03d} %"
         return f"{at}, {self.outcome.cause}"
 

@@ -1,4 +1,8 @@
-"""The library: `Flags.load(...)`, then `flags.evaluate("deploy-retries", app="hello")`."""
+"""The library: `Flags.load(...)`, then `flags.evaluate("deploy-retries", app="hello")`.
+
+Where one flag is asked for many units, `decide = flags.decider("deploy-retries")` and
+then `decide("hello")` gives the same decisions and costs less.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Any, final
 
 from rollout import flagfile, source
 from rollout.errors import UnknownFlag
-from rollout.evaluate import Decide, compile_flag
+from rollout.evaluate import NOTHING_ELSE, Decide, compile_flag, evaluate
 from rollout.flag import Context, Decision, Flag, Ramp
 
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
@@ -25,12 +29,12 @@ class Flags(Mapping[str, Flag]):
     `source` says for people where the flags are from.
     """
 
-    __slots__ = ("_decide", "_flags", "source")
+    __slots__ = ("_deciders", "_flags", "source")
 
     def __init__(self, file: flagfile.FlagFile) -> None:
         self.source = file.source
         self._flags = file.flags
-        self._decide = {key: _decider(flag) for key, flag in file.flags.items()}
+        self._deciders = {key: (flag.bucket_by, _decider(flag)) for key, flag in file.flags.items()}
 
     @classmethod
     def load(cls, spec: str | os.PathLike[str] | None = None) -> Flags:
@@ -53,21 +57,34 @@ class Flags(Mapping[str, Flag]):
         Only raises UnknownFlag: a unit that is missing or is no text gives the
         value outside the rollout, with the reason ERROR.
         """
-        decide = self._decide.get(key)
-        if decide is None:
-            raise UnknownFlag(key, self._flags, self.source)
-        return decide(attributes)
+        try:
+            bucket_by, decide = self._deciders[key]
+        except KeyError:
+            raise self._unknown(key) from None
+        return decide(attributes.get(bucket_by), attributes)
+
+    def decider(self, key: str) -> Decide:
+        """The flag `key` as a function: from a unit to what the flag is worth for it now.
+
+        `decide("hello")` decides as `evaluate(key, app="hello")` does for a flag that
+        is bucketed by app, without the price of keywords. Other attributes go into a
+        second argument, `decide("hello", {"org": "acme"})`. Raises UnknownFlag.
+        """
+        try:
+            return self._deciders[key][1]
+        except KeyError:
+            raise self._unknown(key) from None
 
     def evaluate_at(self, now: datetime, key: str, context: Context) -> Decision:
         """The same at a given time, which must have an offset: pure, never reads the clock."""
         if now.tzinfo is None:
             raise ValueError("the time needs an offset, such as datetime.now(UTC) has")
-        return compile_flag(self[key], now)(context)
+        return evaluate(self[key], context, now)
 
     def __getitem__(self, key: str) -> Flag:
         flag = self._flags.get(key)
         if flag is None:
-            raise UnknownFlag(key, self._flags, self.source)
+            raise self._unknown(key)
         return flag
 
     def __contains__(self, key: object) -> bool:
@@ -82,6 +99,9 @@ class Flags(Mapping[str, Flag]):
     def __repr__(self) -> str:
         return f"<Flags of {self.source}: {', '.join(self._flags)}>"
 
+    def _unknown(self, key: str) -> UnknownFlag:
+        return UnknownFlag(key, self._flags, self.source)
+
 
 def _decider(flag: Flag) -> Decide:
     """The flag compiled: once for good, or for a ramp once for each step."""
@@ -93,7 +113,7 @@ def _decider(flag: Flag) -> Decide:
         *(compile_flag(flag, s.at) for s in flag.rollout.steps),
     ]
 
-    def decide(context: Context) -> Decision:
-        return stages[bisect_right(starts, time())](context)
+    def decide(unit: Any, context: Context = NOTHING_ELSE, /) -> Decision:
+        return stages[bisect_right(starts, time())](unit, context)
 
     return decide

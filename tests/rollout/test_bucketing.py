@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rollout.bucketing import BUCKETS, bucket, heads
+from rollout.bucketing import BUCKETS, bucket, heads, limit
 from rollout.errors import InvalidValue
-from tests.rollout.strategies import salts, units
+from tests.rollout.strategies import salts, thresholds, units
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "bucketing.json").read_text("utf-8"))
 
@@ -47,6 +47,20 @@ def test_the_heads_lead_to_the_same_bucket(salt: str, unit: str) -> None:
     data = unit.encode()
     whole = heads(salt)[len(data)] + data
     assert (mmh3.hash(whole, seed=0, signed=False) * BUCKETS) >> 32 == bucket(salt, unit)
+
+
+@given(thresholds, st.integers(0, 2**32 - 1))
+def test_comparing_hashes_is_comparing_buckets(threshold: int, place: int) -> None:
+    assert (place < limit(threshold)) is ((place * BUCKETS) >> 32 < threshold)
+
+
+@given(thresholds)
+@example(0)
+@example(100_000)
+def test_the_limit_is_exact_to_the_last_hash(threshold: int) -> None:
+    first_outside = limit(threshold)
+    assert first_outside == 0 or ((first_outside - 1) * BUCKETS) >> 32 < threshold
+    assert (first_outside * BUCKETS) >> 32 >= threshold
 
 
 @given(salts, units)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openfeature.contrib.tools.flagd.core import FlagdCore
 from openfeature.evaluation_context import EvaluationContext
 
-from rollout.bucketing import bucket
+from rollout.bucketing import bucket, hash32
 from rollout.evaluate import evaluate
 from rollout.flag import Flag, Ramp, Step
 from tests.rollout.strategies import NOW, flag, keys, salts, thresholds, units
@@ -34,6 +34,7 @@ def test_a_unit_is_inside_when_its_bucket_is_below_the_threshold(
     assert decision.unit == unit
     assert decision.reason == "SPLIT"
     assert (decision.variant == "inside") is (decision.bucket < threshold)
+    assert decision.hash32 == hash32(salt, unit)
     assert decision.value == (5 if decision.variant == "inside" else 0)
 
 
@@ -102,6 +103,13 @@ def test_flagd_draws_the_same_cohort(drawn: list[str], threshold: int, key: str)
         assert evaluate(flag(threshold, key), {"app": unit}, NOW).variant == theirs
 
 
+class LooksLikeText:
+    """No str, and yet it can be encoded."""
+
+    def encode(self) -> bytes:
+        raise ArithmeticError
+
+
 FULL = change(
     flag(100_000),
     always_inside={"app": frozenset({"in", "both"}), "org": frozenset({"acme"})},
@@ -128,6 +136,7 @@ OFF = change(FULL, enabled=False)
         (FULL, {"app": 7}, "outside", "ERROR", "app is not text but int"),
         (FULL, {"app": b"x"}, "outside", "ERROR", "app is not text but bytes"),
         (FULL, {"app": ["in"]}, "outside", "ERROR", "app is not text but list"),
+        (FULL, {"app": LooksLikeText()}, "outside", "ERROR", "app is not text but LooksLike"),
         (FULL, {"app": "\ud800"}, "outside", "ERROR", 'app "\\ud800" is not text that UTF-8 can'),
         (FULL, {"app": "x", "org": "other"}, "inside", "SPLIT", "app x is at "),
         (NOBODY, {"app": "x", "org": 7}, "outside", "SPLIT", "app x is at "),

@@ -41,6 +41,7 @@ def test_it_decides_as_the_pure_function_does(text: tuple[str, dict[str, int]], 
     for key, flag in flags.items():
         expected = evaluate(flag, {"app": unit}, NOW)
         assert flags.evaluate(key, app=unit) == expected
+        assert flags.decider(key)(unit) == expected
         assert flags.evaluate_at(NOW, key, {"app": unit}) == expected
 
 
@@ -52,6 +53,7 @@ def test_a_ramp_follows_the_clock() -> None:
     )
     flags = Flags.parse(TEXT.replace("percent: 5", f"ramp: [{steps}]"))
     assert flags.evaluate("deploy-retries", app="hello").percent == "100"
+    assert flags.decider("deploy-retries")("hello").percent == "100"
     later = Flags.parse(TEXT.replace("percent: 5", "ramp: [{at: 2999-01-01T00:00Z, percent: 5}]"))
     assert later.evaluate("deploy-retries", app="hello").percent == "0"
 
@@ -61,6 +63,7 @@ def test_an_unknown_flag_is_named_with_the_nearest() -> None:
     for ask in (
         lambda: flags.evaluate("deploy-retry"),
         lambda: flags.evaluate_at(NOW, "deploy-retry", {}),
+        lambda: flags.decider("deploy-retry"),
         lambda: flags["deploy-retry"],
     ):
         with pytest.raises(UnknownFlag) as caught:
@@ -80,6 +83,17 @@ def test_it_is_a_mapping() -> None:
 def test_an_attribute_may_have_any_name() -> None:
     text = TEXT.replace("bucket_by: app", "bucket_by: self")
     assert Flags.parse(text).evaluate("deploy-retries", self="a", key="b").unit == "a"
+
+
+def test_a_decider_takes_the_unit_alone_and_other_attributes_beside_it() -> None:
+    lists = "always_inside: {org: [acme], app: [vip]}, always_outside: {app: [banned]}"
+    decide = Flags.parse(TEXT.replace("percent: 5", f"percent: 0, {lists}")).decider(
+        "deploy-retries"
+    )
+    asked = [decide("vip"), decide("x"), decide("x", {"org": "acme"}), decide("banned")]
+    assert [decision.value for decision in asked] == [5, 0, 5, 0]
+    assert [decision.unit for decision in asked] == ["vip", "x", "x", "banned"]
+    assert decide("x", {"app": "vip"}).value == 0  # the unit given is the unit
 
 
 def test_a_time_without_offset_is_refused() -> None:
