@@ -1,0 +1,77 @@
+"""`rollout list` and `rollout explain`: what the flags are, and what one is worth for whom."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from rollout.commands import options
+from rollout.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from rollout.flag import Flag
+
+
+@click.command("list")
+@options.at_option
+@options.file_option
+def list_(now: datetime, file: str) -> None:
+    """Show every flag and how far it is rolled out."""
+    from rollout.flag import value_text
+
+    flags = options.load(file).flags
+    if not flags:
+        click.echo("no flags")
+        return
+    rows = [("FLAG", "ROLLOUT", "BY", "INSIDE", "OUTSIDE", "OWNER", "EXPIRES")]
+    for key, flag in flags.items():
+        inside, outside = value_text(flag.inside), value_text(flag.outside)
+        state = _state(flag, now)
+        rows.append((key, state, flag.bucket_by, inside, outside, flag.owner, flag.expires))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@click.command()
+@options.flag_argument
+@click.option("--unit", required=True, help="The unit: the value of the flag's bucket_by.")
+@click.option(
+    "--context",
+    "attributes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another attribute, for always_inside and always_outside. May be repeated.",
+)
+@options.at_option
+@options.file_option
+def explain(flag: str, unit: str, attributes: tuple[str, ...], now: datetime, file: str) -> None:
+    """Say what FLAG is worth for a unit, and why."""
+    from rollout.flags import Flags
+
+    context = dict(map(_attribute, attributes))
+    flags = Flags(options.load(file))
+    context[flags[flag].bucket_by] = unit
+    decision = flags.evaluate_at(now, flag, context)
+    if decision.error_code:
+        raise InvalidValue(decision.why, hint="give the unit as text")
+    click.echo(decision.explain())
+
+
+def _state(flag: Flag, now: datetime) -> str:
+    from rollout.flag import Ramp, percent_text
+
+    if not flag.enabled:
+        return "off"
+    state = f"{percent_text(flag.threshold_at(now))} %"
+    return f"{state} (ramp)" if isinstance(flag.rollout, Ramp) else state
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE.", param_hint="--context")
+    return name, value

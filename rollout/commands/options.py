@@ -1,0 +1,93 @@
+"""What several commands share: the options --file and --at, flag names, and loading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from rollout.errors import InvalidValue, RolloutError
+
+if TYPE_CHECKING:
+    from rollout.flagfile import FlagFile
+
+DEFAULT_FILE = "flags.yaml"
+
+
+def load(spec: str) -> FlagFile:
+    """The flags file at `spec`, whatever kind of source that is."""
+    from rollout import flagfile, source
+
+    text = source.read(spec)
+    return flagfile.parse_bytes(text.data, text.source)
+
+
+def _complete_flag(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        flags = load(ctx.params.get("file") or DEFAULT_FILE).flags
+    except RolloutError:
+        return []
+    return [
+        CompletionItem(key, help=flag.description)
+        for key, flag in flags.items()
+        if key.startswith(incomplete)
+    ]
+
+
+def _time(_: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+    return None if text is None else parse_time(text, param.opts[0])
+
+
+def _now(context: click.Context, param: click.Parameter, text: str | None) -> datetime:
+    return _time(context, param, text) or datetime.now(UTC)
+
+
+def parse_time(text: str, option: str) -> datetime:
+    """The value of an option that is a time with an offset; raises InvalidValue."""
+    from rollout.fields import Wrong
+    from rollout.fields import parse_time as parse
+
+    try:
+        return parse(text)
+    except Wrong as wrong:
+        raise InvalidValue(f"{option} {wrong.message}", hint=wrong.fix) from None
+
+
+def parse_percent(text: str, option: str) -> int:
+    """The value of an option that is a percentage, as a threshold; raises InvalidValue."""
+    from rollout.fields import Wrong
+    from rollout.fields import parse_percent as parse
+
+    try:
+        return parse(text)
+    except Wrong as wrong:
+        raise InvalidValue(f"{option} {wrong.message}", hint=wrong.fix) from None
+
+
+file_option: Callable[[Any], Any] = click.option(
+    "--file",
+    "-f",
+    default=DEFAULT_FILE,
+    show_default=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="The flags file.",
+)
+flag_argument: Callable[[Any], Any] = click.argument("flag", shell_complete=_complete_flag)
+at_option: Callable[[Any], Any] = click.option(
+    "--at",
+    "now",
+    metavar="TIME",
+    envvar="ROLLOUT_AT",
+    show_envvar=True,
+    callback=_now,
+    help="Take this time, with an offset, for now.",
+)
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 flag", "2 flags", "10,000 units"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
