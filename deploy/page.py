@@ -12,7 +12,7 @@ from importlib import resources
 
 from deploy.events import Event, MachineStands, Result
 from deploy.report import Report, in_order, next_step, report_of, state_words
-from deploy.timeline import SETTLED, Kind, Lap, Span, Timeline, Track
+from deploy.timeline import SETTLED, Kind, Lap, Span, Timeline, Track, hiccup_words
 from deploy.wording import count, printable, seconds, short_image, short_version
 
 _CLASS = {kind: kind.name.lower() for kind in Kind} | {Kind.BACK: "back-mark"}
@@ -224,7 +224,7 @@ def _span(span: Span, timeline: Timeline) -> str:
 
 def _hiccup(at_s: float, track: Track, timeline: Timeline) -> str:
     met = [hiccup for at, hiccup in track.hiccups if at == at_s]
-    title = "; ".join(f"{each.operation}: {each.message}" for each in met)
+    title = "; ".join(map(hiccup_words, met))
     return (
         f'<b class="hiccup" title="hiccup: {_text(title)}" '
         f'style="left:{_percent(timeline, at_s):.3f}%"></b>'

@@ -10,6 +10,7 @@ standard error; all else to standard output. Nothing here can fail a deploy.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol, Self, TextIO
 
 from deploy.events import (
@@ -98,10 +99,12 @@ class PlainProgress:
     def __init__(self, voice: Voice) -> None:
         self._voice = voice
         self._timeline = Timeline()
-        self._told: dict[str, tuple[Phase, str]] = {}
+        self._told: dict[int, MachineMoved] = {}
+        self._held: tuple[Track, str] | None = None
 
     def __call__(self, at: float, event: Event) -> None:
         track = self._timeline.add(at, event)
+        self._say_held(but=track if isinstance(event, HiccupMet) else None)
         match event:
             case MachineMoved() if track:
                 self._move(track, event)
@@ -111,7 +114,10 @@ class PlainProgress:
             case PassStarted():
                 self._voice.begin(pass_title(event))
             case PassFinished():
-                self._voice.say(pass_result(event))
+                is_told = any(
+                    event.reason == hiccup.message for _, hiccup in self._timeline.hiccups
+                )
+                self._voice.say(pass_result(replace(event, reason="") if is_told else event))
                 self._voice.end()
             case Noticed():
                 self._voice.warn(notice_line(event))
@@ -127,18 +133,29 @@ class PlainProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._say_held()
         self._voice.end()
         if self._timeline.finished is not None:
             self._voice.close(self.report)
 
     def _move(self, track: Track, event: MachineMoved) -> None:
         """Phases between the first and the rest are for the journal, and so is queueing."""
-        before = self._told.get(track.key)
+        before = self._told.get(id(track))
         is_at_rest = KIND[event.phase] in AT_REST
-        goes_on = before is not None and KIND[before[0]] not in AT_REST
+        goes_on = before is not None and KIND[before.phase] not in AT_REST
         if event.phase is Phase.QUEUED or (goes_on and not is_at_rest):
             return
-        if before == (event.phase, event.detail):
+        if before is not None and (before.phase, before.detail) == (event.phase, event.detail):
             return
-        self._told[track.key] = (event.phase, event.detail)
-        self._voice.say(f"  {move_line(track, event, self._timeline.end_s)}")
+        self._told[id(track)] = event
+        line = f"  {move_line(track, event, self._timeline.end_s)}"
+        if event.phase is Phase.WAITING:
+            self._held = (track, line)
+        else:
+            self._voice.say(line)
+
+    def _say_held(self, but: Track | None = None) -> None:
+        """A machine waits because of a hiccup, mostly: told next, that says it all."""
+        held, self._held = self._held, None
+        if held is not None and held[0] is not but:
+            self._voice.say(held[1])

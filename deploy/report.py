@@ -234,6 +234,9 @@ def _number(value: object) -> float | None:
 
 
 def _is_mixed(report: Report) -> bool:
+    """After a run that is done, one or two lines are enough, whatever else the app has."""
+    if report.result in (Result.DONE, Result.UNCHANGED):
+        return False
     return report.result in _MIXED or len({each.runs for each in report.machines}) > 1
 
 

@@ -15,7 +15,7 @@ from deploy.events import (
     Planned,
     RunStarted,
 )
-from deploy.timeline import AT_REST, KIND, Kind, Track
+from deploy.timeline import AT_REST, KIND, Kind, Track, hiccup_words
 from deploy.wording import count, printable, seconds, short_image
 
 DETAIL_LENGTH = 200
@@ -64,7 +64,7 @@ def pass_result(event: PassFinished) -> str:
 
 def hiccup_line(where: str, event: HiccupMet) -> str:
     settled = "" if event.outcome_known else " (whether it was carried out is unknown)"
-    what = printable(f"{event.operation}: {event.message}", DETAIL_LENGTH)
+    what = printable(hiccup_words(event), DETAIL_LENGTH)
     return f"{printable(where)}: hiccup {event.number}: {what}{settled}"
 
 

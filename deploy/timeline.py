@@ -80,6 +80,12 @@ class Span:
         return KIND[self.phase]
 
 
+def hiccup_words(hiccup: HiccupMet) -> str:
+    """The message, behind its operation where it does not begin with it."""
+    is_named = hiccup.message.startswith(hiccup.operation)
+    return hiccup.message if is_named else f"{hiccup.operation}: {hiccup.message}"
+
+
 @dataclass(slots=True)
 class Track:
     """One machine through the run. `ref` is the id or name it was first heard of by."""
@@ -115,8 +121,7 @@ class Track:
         """The newest word on it: its last move's, or a hiccup's that came after."""
         moved_s = self.moves[-1][0] if self.moves else 0.0
         if self.hiccups and self.hiccups[-1][0] >= moved_s and self.kind not in SETTLED:
-            hiccup = self.hiccups[-1][1]
-            return f"hiccup: {hiccup.operation}: {hiccup.message}"
+            return f"hiccup: {hiccup_words(self.hiccups[-1][1])}"
         return self.moves[-1][1].detail if self.moves else self.verb
 
     @property

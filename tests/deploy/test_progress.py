@@ -17,6 +17,7 @@ from deploy.events import (
     HiccupMet,
     MachineMoved,
     Noticed,
+    PassFinished,
     Phase,
     RunStarted,
     to_json,
@@ -81,6 +82,38 @@ def test_no_run_breaks_the_telling_or_brings_control_characters(
 ) -> None:
     out, err = _tell(run, environ)
     assert all(line.isprintable() for line in (out + err).split("\n"))
+
+
+def _moved(phase: Phase, machine_id: str = "1", detail: str = "") -> MachineMoved:
+    return MachineMoved(
+        machine_id=machine_id, name="web-1", group="web", phase=phase, detail=detail
+    )
+
+
+def test_a_machine_whose_id_comes_later_has_still_begun_once() -> None:
+    phases = [_moved(Phase.CREATING, ""), _moved(Phase.CHECKING), _moved(Phase.DONE)]
+    out, _ = _tell([(EPOCH_S, moved) for moved in phases])
+    assert out.splitlines() == ["  web-1: creating", "  web-1: done (0.0 s)"]
+
+
+def test_a_hiccup_is_told_once_though_the_machine_and_the_pass_tell_it_too() -> None:
+    message = "update 1 (503): unavailable"
+    hiccup = HiccupMet(
+        operation="update", machine_id="1", message=message, outcome_known=True, number=1
+    )
+    waiting = _moved(Phase.WAITING, detail=message)
+    ended = PassFinished(number=1, done=0, left=1, reason=message)
+    out, _ = _tell([(EPOCH_S, event) for event in (_moved(Phase.UPDATING), waiting, hiccup, ended)])
+    assert out.splitlines() == [
+        "  web-1: updating",
+        f"  web-1: hiccup 1: {message}",
+        "pass 1 ended with 0 done, 1 left",
+    ]
+
+
+def test_waiting_for_another_reason_is_told() -> None:
+    out, _ = _tell([(EPOCH_S, _moved(Phase.WAITING, detail="no room in the window"))])
+    assert out == "  web-1: waiting: no room in the window\n"
 
 
 def test_markup_in_a_name_is_shown_as_it_is() -> None:

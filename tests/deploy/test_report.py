@@ -115,6 +115,12 @@ def test_a_run_that_is_done_takes_two_lines() -> None:
     ]
 
 
+def test_a_run_that_is_done_lists_no_machines_even_where_they_differ() -> None:
+    machines = (_stands("web-1"), _stands("web-2", OLD, "old"))
+    assert "MACHINE" not in render_text(_finished(Result.DONE, 0, machines=machines))
+    assert "MACHINE" in render_text(_finished(Result.FAILED, 1, machines=machines))
+
+
 def test_an_app_in_between_is_told_machine_by_machine() -> None:
     machines = (
         _stands("web-10"),
