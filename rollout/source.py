@@ -1,4 +1,4 @@
-"""Where the text of the flags comes from: the file in the package, a path, or an address.
+"""Where the text of the flags comes from: the file in the package, a path, an address, or git.
 
 `read` is the only door, so that a new kind of source is one more branch here.
 Gives bytes and a name for them, and does not look inside.
@@ -28,7 +28,7 @@ class Text(msgspec.Struct, frozen=True):
 
 
 def read(spec: str | os.PathLike[str] | None = None) -> Text:
-    """The text of the flags file `spec`, a path or URL; of the bundled one without `spec`.
+    """The text at `spec`, a path, URL or git:REV; of the bundled flags file without `spec`.
 
     Raises NoSuchSource when there is none, SourceProblem when it cannot be had otherwise,
     and BadFlagFile when there is only a text at the URL that does not parse.
@@ -40,6 +40,10 @@ def read(spec: str | os.PathLike[str] | None = None) -> Text:
         from rollout import http_source
 
         return http_source.read(where)
+    if where.startswith("git:"):
+        from rollout import gitsource
+
+        return gitsource.read(where)
     return Text(_bytes(Path(where)), where)
 
 
