@@ -55,7 +55,7 @@ def render_timeline(
     """
     timeline = Timeline.of(events)
     glyphs = _ASCII if only_ascii else _GLYPHS
-    tracks = [track for track in timeline.tracks if track.moves]
+    tracks = [track for track in timeline.tracks if track.moves or track.hiccups]
     heading = headline(report_of(timeline))
     if not tracks:
         return f"{heading}\nno machine moved in this run"
@@ -111,7 +111,8 @@ def _painted(cells: list[Cell], paint: Paint) -> str:
 
 
 def _tail(track: Track, timeline: Timeline) -> str:
-    return f"{track.phase!s:<9} {seconds(track.duration_s(timeline.end_s)):>7}"
+    phase = str(track.phase) if track.moves else ""
+    return f"{phase:<9} {seconds(track.duration_s(timeline.end_s)):>7}"
 
 
 def _ruler(timeline: Timeline, scale: _Scale) -> str:

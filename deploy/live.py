@@ -192,9 +192,10 @@ def _tally(tracks: list[Track]) -> str:
 
 def _total(timeline: Timeline, now_s: float) -> str:
     """`pass 2 of 6 · 3 done, 1 left · 2 hiccups · 14.0 s`."""
-    settled = sum(track.kind in SETTLED for track in timeline.tracks)
+    ours = [track for track in timeline.tracks if track.moves or track.verb]
+    settled = sum(track.kind in SETTLED for track in ours)
     parts = [pass_title(timeline.passes[-1].started)] if timeline.passes else []
-    parts.append(f"{settled} done, {len(timeline.tracks) - settled} left")
+    parts.append(f"{settled} done, {len(ours) - settled} left")
     if timeline.hiccups:
         parts.append(count(len(timeline.hiccups), "hiccup"))
     parts.append(seconds(now_s - timeline.begin_s))

@@ -129,7 +129,7 @@ def _clamp(percent: float) -> float:
 
 
 def _plot(timeline: Timeline) -> str:
-    tracks = [track for track in timeline.tracks if track.moves]
+    tracks = [track for track in timeline.tracks if track.moves or track.hiccups]
     if not tracks:
         return (
             '<section><h2>Timeline</h2><p class="soft">No machine moved in this run.</p></section>'
@@ -200,11 +200,13 @@ def _row(track: Track, timeline: Timeline) -> str:
     marks = "".join(_hiccup(at_s, track, timeline) for at_s in {at for at, _ in track.hiccups})
     told = ", ".join(f"{span.phase} {seconds(span.end_s - span.begin_s)}" for span in spans)
     label, title = _text(track.label), _text(f"{track.label} {track.machine_id}")
-    took = seconds(track.duration_s(timeline.end_s))
+    phase, took = "", ""
+    if track.moves:
+        phase, took = str(track.phase), seconds(track.duration_s(timeline.end_s))
     return (
         f'<div class="row"><div class="name" title="{title}">{label}</div>'
         f'<div class="track" role="img" aria-label="{label}: {_text(told)}">{bars}{marks}</div>'
-        f'<div class="end"><span class="phase">{track.phase}</span>'
+        f'<div class="end"><span class="phase">{phase}</span>'
         f'<span class="soft">{took}</span></div></div>'
     )
 

@@ -251,10 +251,17 @@ class Timeline:
 
     def _hiccup(self, at: float, event: HiccupMet) -> Track | None:
         self.hiccups.append((at, event))
-        track = self._known.get(event.machine_id) if event.machine_id else None
+        track = self._met_by(event)
         if track is not None:
             track.hiccups.append((at, event))
         return track
+
+    def _met_by(self, event: HiccupMet) -> Track | None:
+        """By id, even one that never moves; a create has none, but its machine gave the message."""
+        if event.machine_id:
+            return self._known.get(event.machine_id) or self._new(event.machine_id)
+        said = (t for t in self.tracks if t.moves and t.moves[-1][1].detail == event.message)
+        return next((track for track in said if track.phase is Phase.WAITING), None)
 
     def _plan(self, event: Planned) -> None:
         self.planned = event

@@ -84,6 +84,29 @@ def test_a_hiccup_is_the_newest_word_until_the_machine_moves_on() -> None:
     assert timeline.tracks[0].detail == ""
 
 
+def _hiccup(machine_id: str, message: str) -> HiccupMet:
+    return HiccupMet(
+        operation="call", machine_id=machine_id, message=message, outcome_known=True, number=1
+    )
+
+
+def test_a_hiccup_of_a_machine_that_never_moves_has_a_bar_of_its_own() -> None:
+    run: list[Entry] = [(EPOCH_S, _hiccup("148e9", "503")), (EPOCH_S + 1, _moved(Phase.UPDATING))]
+    bar = next(line for line in render_timeline(run, 80).split("\n") if line.startswith("148e9"))
+    assert HICCUP in bar
+
+
+def test_a_hiccup_of_a_create_belongs_to_the_machine_that_waits_with_its_message() -> None:
+    waiting = MachineMoved(
+        machine_id="", name="web-2", group="web", phase=Phase.WAITING, detail="504"
+    )
+    timeline = _timeline(_moved(Phase.CREATING), waiting, _hiccup("", "504"), _hiccup("", "x"))
+    assert [(track.label, len(track.hiccups)) for track in timeline.tracks] == [
+        ("web-1", 0),
+        ("web-2", 1),
+    ]
+
+
 @given(any_run)
 def test_no_run_breaks_the_fold_and_time_only_goes_forward(run: list[Entry]) -> None:
     timeline = Timeline.of(run)
