@@ -23,6 +23,7 @@ OUTPUT_LIMIT = 512  # characters
 HOST = "127.0.0.1"
 
 _FIRST_DELAY_S = 0.1
+_READ_LIMIT_BYTES = 64 * 1024
 
 
 async def watch(check: Check, port: int, report: Report) -> None:
@@ -73,9 +74,9 @@ async def _beginning(answer: httpx.Response) -> str:
     read = bytearray()
     async for chunk in answer.aiter_bytes():
         read += chunk
-        if len(read) >= OUTPUT_LIMIT:
+        if len(read) >= _READ_LIMIT_BYTES:
             break
-    return read[:OUTPUT_LIMIT].decode(errors="replace")
+    return read.decode(errors="replace")[:OUTPUT_LIMIT]
 
 
 def _trust(check: Check, scheme: str) -> ssl.SSLContext | bool:
