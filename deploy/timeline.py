@@ -15,7 +15,6 @@ from enum import StrEnum
 from deploy.events import (
     BackingOff,
     Event,
-    GoingBack,
     HiccupMet,
     MachineMoved,
     Noticed,
@@ -165,15 +164,12 @@ class Timeline:
     end_s: float = 0.0
     started: RunStarted | None = None
     chosen: PathChosen | None = None
-    planned: Planned | None = None
-    going_back: GoingBack | None = None
     finished: RunFinished | None = None
     resting: tuple[float, BackingOff] | None = None
     passes: list[Lap] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
     hiccups: list[tuple[float, HiccupMet]] = field(default_factory=list)
     notices: list[Noticed] = field(default_factory=list)
-    backoffs: list[tuple[float, BackingOff]] = field(default_factory=list)
     _known: dict[str, Track] = field(default_factory=dict)
     _is_empty: bool = True
 
@@ -212,9 +208,6 @@ class Timeline:
                 self._end_pass(at, event)
             case BackingOff():
                 self.resting = (at, event)
-                self.backoffs.append((at, event))
-            case GoingBack():
-                self.going_back = event
             case Noticed():
                 self.notices.append(event)
             case RunFinished():
@@ -264,7 +257,6 @@ class Timeline:
         return next((track for track in said if track.phase is Phase.WAITING), None)
 
     def _plan(self, event: Planned) -> None:
-        self.planned = event
         for ref, group, verb in event.actions:
             track = self._known.get(ref) or self._new(ref)
             track.group, track.verb = group, verb
