@@ -18,6 +18,7 @@ _COMMANDS = {
     "list": "look:list_",
     "explain": "look:explain",
     "set": "bump:set_",
+    "serve": "serve:serve",
 }
 """Command -> module under rollout/commands and its function, in the order of the help."""
 
