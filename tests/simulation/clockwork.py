@@ -1,0 +1,64 @@
+"""Runs a simulated world on trio: one seed, no real time, no threads, an end to everything."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+from collections.abc import Iterator
+from typing import TypeVar
+
+import trio
+from trio._core import _run as trio_run
+from trio.testing import MockClock
+
+T = TypeVar("T")
+
+LONGEST_S = 24 * 3600.0  # of simulated time; a world that is not done by then hangs
+
+
+def run_in_time(
+    main: Callable[[], Awaitable[T]],
+    *,
+    seed: int,
+    before_time_passes: Callable[[float], None] | None = None,
+    longest_s: float = LONGEST_S,
+) -> T:
+    """The result of `main`, run where time passes only when nobody has anything to do.
+
+    `before_time_passes(now)` is called at every such moment: what is true then
+    stays true until the next one, so that whoever looks there misses nothing
+    that lasts.
+    """
+    clock = MockClock(autojump_threshold=0)
+    jump = clock.jump
+
+    def watched(seconds: float) -> None:
+        if before_time_passes is not None:
+            before_time_passes(clock.current_time())
+        jump(seconds)
+
+    clock.jump = watched  # type: ignore[method-assign]  # the class is final, its clockwork is not
+
+    async def bounded() -> T:
+        with trio.fail_after(longest_s):
+            return await main()
+
+    with _seeded_scheduler(seed):
+        return trio.run(bounded, clock=clock)
+
+
+@contextmanager
+def _seeded_scheduler(seed: int) -> Iterator[None]:
+    """trio shuffles its tasks; it has no public way to say by which seed.
+
+    These two names are what hypothesis and pytest-trio use as well.
+    """
+    state, allowed = trio_run._r.getstate(), trio_run._ALLOW_DETERMINISTIC_SCHEDULING
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # Final to its module
+    trio_run._r.seed(random.Random(f"scheduler/{seed}").random())
+    try:
+        yield
+    finally:
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # type: ignore[misc]  # see above
+        trio_run._r.setstate(state)

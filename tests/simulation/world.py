@@ -1,0 +1,442 @@
+"""One seed -> a platform, its simulated machines, an app on it, and deploys of that app.
+
+The orchestrator is the real one, unchanged; what it says goes through
+`transport` into the local platform's own application. The result is a `Story`:
+every call, every event and what served when, for the laws to judge.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from deploy.appconfig import AppConfig, parse
+from deploy.client import connect
+from deploy.errors import CallFailed
+from deploy.events import Event, GoingBack, RunFinished, to_json, to_line
+from deploy.ledger import Ledger
+from deploy.local import api
+from deploy.local.engine import Platform
+from deploy.local.requests import CreateMachine
+from deploy.local.state import Machine
+from deploy.machine import Fleet
+from deploy.plan import Action, Base, plan, slot_name
+from deploy.release import Release, created_config
+from deploy.retries import asked_for
+from deploy.run import Settings, run
+from tests.simulation.clockwork import run_in_time
+from tests.simulation.effects import Effects
+from tests.simulation.faults import Rule
+from tests.simulation.runtime import Behaviour, SimulatedRuntime, simulated_clock
+from tests.simulation.transport import Call, Faults, NoFaults, Rules, SimulatedTransport
+
+APP = "sim"
+OLD, NEW = "registry.test/hello:1", "registry.test/hello:2"
+BROKEN = "registry.test/hello:2-bad"
+ADDRESS = "http://127.0.0.1:4280"
+UNKNOWN_KEYS: Mapping[str, Any] = {"x_unknown": {"keep": [1, 2]}, "guest": {"cpus": 4}}
+BASE_ID = "0base0000000base"
+
+_LONGEST_RUN_S = 4 * 3600.0
+_SETTLES_S = 150.0
+
+_ONE_GROUP = """
+app = "sim"
+[processes]
+  web = "serve"
+[env]
+  RELEASE = "{release}"
+[http_service]
+  internal_port = 8080
+  processes = ["web"]
+  [[http_service.checks]]
+    path = "/health"
+    interval = "2s"
+"""
+_TWO_GROUPS = _ONE_GROUP.replace('web = "serve"', 'web = "serve"\n  worker = "work"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Everything that a simulated deploy depends on.
+
+    `machines` per group before the deploy, 0 for a first deploy; `cold` of them
+    do not run. `dies_at` is (n-th call of the run, whether just after it).
+    """
+
+    seed: int = 0
+    strategy: str = "rolling"
+    retries: int = 3
+    machines: int = 3
+    groups: int = 1
+    cold: int = 0
+    old: str = OLD
+    new: str = NEW
+    rules: tuple[Rule, ...] = ()
+    max_unavailable: Decimal | int = Decimal("0.33")
+    wait_timeout_s: float = 60.0
+    settles_s: float = _SETTLES_S
+
+    @property
+    def config(self) -> AppConfig:
+        return parse(app_text(self.groups, "2"))
+
+    def release(self, deploy_id: str) -> Release:
+        return Release(
+            app=APP,
+            deploy_id=deploy_id,
+            image=self.new,
+            groups=self.config.groups,
+            strategy=self.strategy,
+            max_unavailable=self.max_unavailable,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A machine as it really is, at one moment."""
+
+    id: str
+    name: str
+    group: str
+    image: str
+    state: str
+    cordoned: bool
+    version: str
+    config: Mapping[str, Any]
+    lease: str  # the description of the lease in force, or ""
+    serves: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One run of the orchestrator; `error` is what it raised, which it never should."""
+
+    name: str
+    release: Release
+    retries: int
+    started_s: float
+    ended_s: float = 0.0
+    events: list[tuple[float, Event]] = field(default_factory=list)
+    finished: RunFinished | None = None
+    error: str = ""
+    died: bool = False
+    after: dict[str, Snapshot] = field(default_factory=dict)  # right at its end
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """What happened. `serving` holds (time, who took traffic from then on), changes only."""
+
+    scenario: Scenario
+    before: dict[str, Snapshot] = field(default_factory=dict)
+    after: dict[str, Snapshot] = field(default_factory=dict)  # when all has come to rest
+    calls: list[Call] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    serving: list[tuple[float, frozenset[str]]] = field(default_factory=list)
+    groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all machines ever
+
+    @property
+    def run(self) -> Run:
+        """The last run."""
+        return self.runs[-1]
+
+    @property
+    def finished(self) -> RunFinished:
+        assert self.run.finished is not None, f"the run did not end by itself: {self.run.error}"
+        return self.run.finished
+
+    def log(self) -> list[str]:
+        """Every call and every event as lines; the same seed gives the same bytes."""
+        lines = [call.line() for call in self.calls]
+        for each in self.runs:
+            lines += [f"{each.name} {to_line(to_json(at, event))}" for at, event in each.events]
+            lines += [f"{each.name} raised {each.error}"] if each.error else []
+        lines += [f"{at:.6f} serving {' '.join(sorted(ids))}" for at, ids in self.serving]
+        return lines
+
+
+def simulate(scenario: Scenario, faults: Faults | None = None) -> Story:
+    """A deploy of the scenario's release, from the fleet before to the fleet at rest."""
+    struck = faults or (Rules(scenario.rules) if scenario.rules else NoFaults())
+
+    async def story(world: World) -> None:
+        await world.deploy(faults=struck)
+        await world.rest()
+
+    return tell(scenario, story)
+
+
+def tell(scenario: Scenario, play: Any) -> Story:
+    """The story of what `play`, an async function of the world, does in it."""
+    told: list[World] = []
+
+    async def main() -> Story:
+        async with World(scenario) as world:
+            told.append(world)
+            await play(world)
+            return world.story
+
+    def look(now: float) -> None:
+        if told:
+            told[0].look(now)
+
+    return run_in_time(main, seed=scenario.seed, before_time_passes=look)
+
+
+class World:
+    """A platform with an app on it. An async context manager."""
+
+    def __init__(
+        self, scenario: Scenario, behaviours: Mapping[str, Behaviour] | None = None
+    ) -> None:
+        self.scenario = scenario
+        self.story = Story(scenario=scenario)
+        self.runtime = SimulatedRuntime(scenario.seed, behaviours)
+        self.platform = Platform(
+            runtime=self.runtime, clock=simulated_clock, seed=scenario.seed
+        )
+        self._application = api.app(self.platform)
+        self._stack = AsyncExitStack()
+        self._tasks: TaskGroup
+        self._effects: Effects
+        self._positions: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.platform)
+        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self._stack.callback(self._tasks.cancel_scope.cancel)
+        self.platform.create_app(APP)
+        self._effects = Effects(self.platform, self.runtime, APP, self._tasks)
+        self._settle_in()
+        await anyio.sleep(60)
+        self.story.before = self.snapshot()
+        self._positions = _positions(self.story.before)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, trace)
+
+    # -- what stands there at first --------------------------------------------------
+
+    def _settle_in(self) -> None:
+        scenario = self.scenario
+        groups = parse(app_text(scenario.groups, "1")).groups
+        old = Release(app=APP, deploy_id=BASE_ID, image=scenario.old, groups=groups)
+        for group in groups:
+            for slot in range(1, scenario.machines + 1):
+                config = created_config(old, group)
+                config |= UNKNOWN_KEYS
+                config["metadata"] |= {"team": "red"}
+                is_cold = slot > scenario.machines - scenario.cold
+                self.create(slot_name(group.name, slot), config, launch=not is_cold)
+        if scenario.machines:
+            self.create("builder", {"image": scenario.old})
+            console = {"fly_platform_version": "v2", "fly_process_group": "fly_app_console"}
+            self.create("console", {"image": scenario.old, "metadata": console})
+
+    def create(self, name: str, config: Mapping[str, Any], *, launch: bool = True) -> Machine:
+        """A machine that somebody made before."""
+        request = msgspec.convert(
+            {"name": name, "config": config, "skip_launch": not launch}, CreateMachine
+        )
+        return self.platform.create(APP, request, slot=f"setup/{name}", owner="setup")
+
+    # -- deploys ---------------------------------------------------------------------
+
+    async def deploy(
+        self,
+        *,
+        name: str = "run1",
+        deploy_id: str | None = None,
+        faults: Faults | None = None,
+        retries: int | None = None,
+        dies_at: tuple[int, bool] | None = None,
+        outage: tuple[float, float] | None = None,
+        settings: Settings | None = None,
+    ) -> Run:
+        """Run the orchestrator until it ends, or dies."""
+        scenario = self.scenario
+        told = Run(
+            name=name,
+            release=scenario.release(deploy_id or f"0000000{name}"[-9:] + f"{name:x>7}"[-7:]),
+            retries=scenario.retries if retries is None else retries,
+            started_s=anyio.current_time(),
+        )
+        self.story.runs.append(told)
+        transport = self.transport(name, faults or NoFaults())
+        transport.dies_at, transport.outage = dies_at, outage
+        chosen = settings or Settings(wait_timeout_s=scenario.wait_timeout_s, handles_signals=False)
+        over = anyio.Event()
+
+        async def live() -> None:
+            await _live(told, transport, chosen, random.Random(f"{scenario.seed}/{name}"))
+            over.set()
+
+        async def death() -> None:
+            await transport.died.wait()
+            told.died = True
+            over.set()
+
+        self._tasks.start_soon(live)
+        self._tasks.start_soon(death)
+        await over.wait()
+        told.ended_s = anyio.current_time()
+        told.after = self.snapshot()
+        return told
+
+    def transport(self, name: str, faults: Faults) -> SimulatedTransport:
+        """A network between the platform and a run of that name."""
+        return SimulatedTransport(
+            self._application,
+            self._tasks,
+            run=name,
+            log=self.story.calls,
+            faults=faults,
+            chance=random.Random(f"network/{self.scenario.seed}/{name}"),
+            role=self.role,
+            effect=self._effects,
+            lease_of=self._lease_nonce,
+        )
+
+    async def rest(self) -> None:
+        """Let everything come to rest that is still in motion, and remember how it stands."""
+        await anyio.sleep(self.scenario.settles_s)
+        self.story.after = self.snapshot()
+
+    # -- looking -----------------------------------------------------------------------
+
+    def machines(self) -> Sequence[Machine]:
+        return self.platform.apps[APP].living
+
+    def look(self, now: float) -> None:
+        """Note who takes traffic, if that has changed."""
+        app = self.platform.apps.get(APP)
+        if app is None:
+            return
+        serving = frozenset(
+            machine.id for machine in app.machines.values() if machine.takes_traffic
+        )
+        told = self.story.serving
+        if not told or told[-1][1] != serving:
+            told.append((now, serving))
+            for machine_id in serving:
+                self.story.groups.setdefault(
+                    machine_id, app.machines[machine_id].config.group
+                )
+
+    def snapshot(self) -> dict[str, Snapshot]:
+        """Every living machine as it is now."""
+        return {machine.id: self._snapshot(machine) for machine in self.machines()}
+
+    def _snapshot(self, machine: Machine) -> Snapshot:
+        held = machine.lease
+        in_force = held is not None and held.expires_at > self.platform.clock()
+        return Snapshot(
+            id=machine.id,
+            name=machine.name,
+            group=machine.config.group,
+            image=machine.config.image or "",
+            state=machine.state,
+            cordoned=machine.cordoned,
+            version=machine.version,
+            config=machine.raw,
+            lease=held.description or held.owner if held is not None and in_force else "",
+            serves=machine.takes_traffic,
+        )
+
+    def _lease_nonce(self, machine_id: str) -> str:
+        machine = self.platform.apps[APP].machines.get(machine_id)
+        held = machine.lease if machine is not None else None
+        return held.nonce if held is not None and held.expires_at > self.platform.clock() else ""
+
+    def role(self, machine_id: str, name: str) -> str:
+        """The part of a machine in the fleet: `web first`, `web canary`, `web green last`."""
+        if machine_id in self._positions:
+            return self._positions[machine_id]
+        machine = self.platform.apps[APP].machines.get(machine_id)
+        name = name or (machine.name if machine is not None else "")
+        group = name.partition("-")[0]
+        if "-canary-" in name:
+            return f"{group} canary"
+        for replaced, role in self._positions.items():
+            if f"-{replaced[-8:]}-" in name:
+                return role.replace(" ", " green ", 1)
+        return f"{group} new" if name else ""
+
+
+async def _live(
+    told: Run, transport: SimulatedTransport, settings: Settings, chance: random.Random
+) -> None:
+    """The life of a run, as the command lives it, bounded in time."""
+
+    def emit(event: Event) -> None:
+        if transport.is_dead:
+            return
+        told.events.append((anyio.current_time(), event))
+        if isinstance(event, GoingBack):
+            transport.turn_back()
+
+    release = told.release
+
+    def planner(fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+        doubtful, refused = frozenset(ledger.doubtful), frozenset(ledger.refused)
+        return plan(release, fleet, base, doubtful=doubtful, refused=refused)
+
+    try:
+        with anyio.fail_after(_LONGEST_RUN_S):
+            async with connect(ADDRESS, "local", APP, transport=transport) as client:
+                try:
+                    organization = await client.organization()
+                except CallFailed:
+                    organization = ""
+                told.finished = await run(
+                    client,
+                    release,
+                    planner,
+                    asked_for(told.retries),
+                    settings,
+                    run_id=told.name,
+                    chance=chance,
+                    emit=emit,
+                    organization=organization,
+                )
+    except Exception as error:  # noqa: BLE001 - whatever it raises is a finding, told by a law
+        told.error = told.error or _in_words(error)
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_in_words(each) for each in error.exceptions)
+    return f"{type(error).__name__}: {error}"
+
+
+def app_text(groups: int, release: str) -> str:
+    """A fly.toml with one group behind a checked service, or a second one without."""
+    return (_ONE_GROUP if groups == 1 else _TWO_GROUPS).replace("{release}", release)
+
+
+def _positions(before: Mapping[str, Snapshot]) -> dict[str, str]:
+    by_group: dict[str, list[str]] = {}
+    for machine_id in sorted(before):
+        by_group.setdefault(before[machine_id].group or "unmanaged", []).append(machine_id)
+    found = {}
+    for group, ids in by_group.items():
+        for machine_id in ids:
+            place = "first" if machine_id == ids[0] else "last" if machine_id == ids[-1] else "middle"
+            found[machine_id] = f"{group} {place}"
+    return found
