@@ -8,14 +8,15 @@ decision. Every write that can carry a lease's nonce carries ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import anyio
 
 from deploy.backoff import Patience
 from deploy.client import MachinesClient
-from deploy.errors import CallFailed
+from deploy.errors import CallFailed, LeaseHeld
 from deploy.events import Emit, MachineMoved, Phase
 from deploy.health import Expectation, Health, Observer
 from deploy.lease import Leases
@@ -32,7 +33,7 @@ from deploy.plan import (
     Update,
     Wait,
 )
-from deploy.release import is_stamped
+from deploy.release import FROM, is_made_by
 from deploy.strategy import Gate
 from deploy.verdict import Verdict, verdict
 
@@ -144,6 +145,9 @@ class Actions:
         machine = await self._find_lost(action) or await self._send_create(action)
         self._ledger.created(machine)
         created = replace(action, machine_id=machine.id)
+        if action.then is not None:
+            await self._update(_follow_up(created, action.then, machine), gate)
+            return
         if not action.launch:
             self._ledger.settle(machine.id)
             self._tell(created, Phase.DONE)
@@ -151,16 +155,17 @@ class Actions:
         await self._see(created, machine.version, gate)
 
     async def _send_create(self, action: Create) -> Machine:
-        sent = anyio.current_time()
-        config = action.config
+        config = dict(action.config)
         if action.standby_for:
-            config = {**config, "standbys": [self._ledger.ids[action.standby_for]]}
+            config["standbys"] = [self._ledger.ids[action.standby_for]]
+        if config.get("mounts"):
+            config["mounts"] = await self._with_volumes(config["mounts"], action.region)
         try:
-            machine = await self._client.create(
+            machine, sent = await self._client.create(
                 name=action.name,
                 region=action.region,
                 config=config,
-                launch=action.launch,
+                launch=action.launch and action.then is None,
                 cordoned=action.cordoned,
                 lease_ttl_s=self._leases.ttl_s,
             )
@@ -174,14 +179,36 @@ class Actions:
         self._leases.adopt(machine.id, machine.nonce, since=sent)
         return machine
 
+    async def _with_volumes(
+        self, mounts: list[dict[str, Any]], region: str
+    ) -> list[dict[str, Any]]:
+        """Each mount with a volume of its name that no machine has, made where there is none."""
+        free = await self._patience.ask(self._client.free_volumes)
+        found = []
+        for mount in mounts:
+            if mount.get("volume") or free is None:
+                found.append(mount)  # the platform keeps no volumes, or this one is chosen
+                continue
+            name = str(mount.get("name") or "data")
+            volume = next((v for v in free if v[1] == name and region in ("", v[2])), None)
+            if volume is not None:
+                free.remove(volume)
+            made = volume[0] if volume else await self._client.create_volume(name, region)
+            found.append({**mount, "volume": made})
+        return found
+
     async def _adopt(self, action: Create, failure: CallFailed) -> Machine:
         """The machine that has the name, if an earlier try of ours made it."""
         named = _NAMED.search(failure.message)
         if named is None:
             raise failure
         machine = await self._patience.ask(lambda: self._client.machine(named.group(1)))
-        if machine.name != action.name or not is_stamped(machine, self._deploy_id):
-            raise failure
+        if machine.name != action.name or not is_made_by(machine, self._deploy_id):
+            raise LeaseHeld(
+                f"machine {action.name} was made by another deploy just now ({machine.id})",
+                machine_id=machine.id,
+                hint="wait for that deploy to end, then deploy again",
+            ) from failure
         await self._leases.acquire([machine.id])
         return machine
 
@@ -195,7 +222,7 @@ class Actions:
             return None
         while True:
             for machine in await self._observer.look():
-                if machine.name == action.name and is_stamped(machine, self._deploy_id):
+                if machine.name == action.name and is_made_by(machine, self._deploy_id):
                     await self._leases.acquire([machine.id])
                     return machine
             if anyio.current_time() >= lost_at + _SETTLE_S:
@@ -262,3 +289,19 @@ class Actions:
                 phase=phase,
             )
         )
+
+
+def _follow_up(action: Create, then: Mapping[str, Any], machine: Machine) -> Update:
+    """The update that makes a new machine what it is to be, from what it takes the place of."""
+    config = {**then, "metadata": {**then["metadata"], FROM: machine.version or "unknown"}}
+    if machine.config.get("mounts"):
+        config["mounts"] = machine.config["mounts"]
+    return Update(
+        machine_id=machine.id,
+        name=action.name,
+        group=action.group,
+        config=config,
+        current_version=machine.version,
+        launch=action.launch,
+        serves=action.launch,
+    )

@@ -20,18 +20,20 @@ import click
 from click_default_group import DefaultGroup
 
 from deploy.errors import (
+    EXIT_FAILED,
     EXIT_IN_BETWEEN,
     EXIT_INTERRUPTED,
     CallFailed,
     DeployError,
     UsageProblem,
 )
-from deploy.options import FLAG, OUTPUT, RELEASE, RUN, TARGET, take
+from deploy.options import FLAG, OUTPUT, RELEASE, RUN, SELECTION, TARGET, MaxUnavailable, take
 from deploy.retries import parse_setting
 
 if TYPE_CHECKING:
     from deploy.commands import Order
     from deploy.events import Emit, RunFinished
+    from deploy.selection import Selection
 
 _EPILOG = """\b
 Exit codes:
@@ -120,7 +122,7 @@ def cli() -> None:
 
 @click.command("run", hidden=True)
 @take(*TARGET)
-@take(*RELEASE, *FLAG)
+@take(*RELEASE, *FLAG, *SELECTION)
 @take(*RUN)
 def run_command(directory: Path, app: str | None, config_path: Path | None, **options: Any) -> None:
     """Deploy the app in DIR."""
@@ -136,7 +138,7 @@ def run_command(directory: Path, app: str | None, config_path: Path | None, **op
 
 @click.command("plan")
 @take(*TARGET)
-@take(*RELEASE, *FLAG)
+@take(*RELEASE, *FLAG, *SELECTION)
 @OUTPUT
 def plan_command(
     directory: Path, app: str | None, config_path: Path | None, output: str, **options: Any
@@ -199,7 +201,70 @@ def scale_command(
     _deploy(options, lambda emit: scale_app(target, order, group, int(number), emit))
 
 
-for _command in (run_command, plan_command, status_command, scale_command):
+@click.command("resume")
+@take(*TARGET, *FLAG, *RUN)
+@click.option("--env", "-e", metavar="KEY=VALUE", multiple=True, help="As the deploy was given.")
+def resume_command(
+    directory: Path, app: str | None, config_path: Path | None, **options: Any
+) -> None:
+    """Finish a deploy that was left unfinished, from any computer."""
+    from deploy.recovery import resume_app
+    from deploy.target import find_target
+
+    order = _order(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=True
+    )
+    _deploy(options, lambda emit: resume_app(target, order, emit))
+
+
+@click.command("rollback")
+@take(*TARGET, *FLAG, *RUN)
+@click.option("--to", metavar="RELEASE", help="A number or deploy id of `deploy history`.")
+@click.option("--max-unavailable", type=MaxUnavailable(), help="As for a deploy.")
+def rollback_command(
+    directory: Path, app: str | None, config_path: Path | None, to: str | None, **options: Any
+) -> None:
+    """Bring back what ran before the newest deploy, finished or not."""
+    from deploy.recovery import rollback_app
+    from deploy.target import find_target
+
+    order = _order(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
+    )
+    _deploy(options, lambda emit: rollback_app(target, order, to, emit))
+
+
+@click.command("history")
+@take(*TARGET)
+@OUTPUT
+def history_command(
+    directory: Path, app: str | None, config_path: Path | None, output: str
+) -> None:
+    """Show the releases that the platform still knows, newest first."""
+    import anyio
+
+    from deploy.recovery import history_of
+    from deploy.show import show_history
+    from deploy.target import find_target
+
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
+    )
+    releases = anyio.run(history_of, target)
+    click.echo(show_history(target.app, releases, as_json=output == "json"))
+
+
+for _command in (
+    run_command,
+    plan_command,
+    status_command,
+    scale_command,
+    resume_command,
+    rollback_command,
+    history_command,
+):
     cli.add_command(_command)
 
 
@@ -214,6 +279,7 @@ def _order(options: dict[str, Any]) -> Order:
             hint="give 5s to 1h: a lease is refreshed every third of it",
         )
     flags = options.get("flags")
+    defaults = Settings()
     return Order(
         image=options.get("image"),
         env=dict(_pair(text) for text in options.get("env") or ()),
@@ -223,13 +289,37 @@ def _order(options: dict[str, Any]) -> Order:
         flags=flags or os.environ.get("ROLLOUT_FLAGS") or None,
         flags_by_option=bool(flags),
         force=bool(options.get("force")),
+        high_availability=options.get("ha", True),
+        update_only=bool(options.get("update_only")),
         wait_timeout_s=options.get("wait_timeout"),
+        runs_release_command=not options.get("skip_release_command"),
         settings=Settings(
+            selection=_selection(options),
+            waits_for_health=not options.get("detach"),
+            smoke_s=0.0 if options.get("no_smoke_checks") else defaults.smoke_s,
+            max_concurrent=options.get("max_concurrent") or defaults.max_concurrent,
             lease_ttl_s=int(lease_s),
             deadline_s=options.get("deadline"),
             wait_for_lease_s=options.get("wait_for_lease") or 0.0,
             rolls_back=options.get("on_failure") != "hold",
         ),
+    )
+
+
+def _selection(options: dict[str, Any]) -> Selection:
+    """Every option may be given more than once, and take several names with commas."""
+    from deploy.selection import Selection
+
+    def names(option: str) -> frozenset[str]:
+        texts = options.get(option) or ()
+        return frozenset(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+    return Selection(
+        only_machines=names("only_machines"),
+        exclude_machines=names("exclude_machines"),
+        regions=names("regions"),
+        exclude_regions=names("exclude_regions"),
+        process_groups=names("process_groups"),
     )
 
 
@@ -252,7 +342,10 @@ def _deploy(options: dict[str, Any], start: Callable[[Emit], Any]) -> None:
         )
         kept = readers.enter_context(journal.Journal(journal.default_directory(), _warn))
         emit = emitter(time.time, progress, kept, lambda at, event: told.append((at, event)))
-        finished: RunFinished = anyio.run(start, emit)
+        finished: RunFinished | None = anyio.run(start, emit)
+        if finished is None:
+            click.echo("nothing to do: no deploy is unfinished", err=True)
+            return
     if report_path is not None:
         try:
             atomic.write_text(report_path, f"{Report.of(told).to_line()}\n")
@@ -286,12 +379,14 @@ def _warn(message: str) -> None:
 
 def _render(error: DeployError) -> int:
     """One line, a hint, and the code that it ends with."""
-    from deploy.ending import exit_code
-
     click.echo(f"error: {error}", err=True)
     if error.hint:
         click.echo(f"  hint: {error.hint}", err=True)
-    return exit_code(error) if isinstance(error, CallFailed) else error.exit_code
+    if not isinstance(error, CallFailed):
+        return error.exit_code
+    from deploy.verdict import verdict
+
+    return EXIT_FAILED if verdict(error).is_hiccup else error.exit_code
 
 
 def _render_group(group: BaseExceptionGroup[BaseException]) -> int:

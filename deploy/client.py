@@ -109,9 +109,18 @@ class MachinesClient:
 
     async def local_services(self) -> list[dict[str, Any]]:
         """Where the embedded platform routes the app's services; a real one has no such page."""
-        address = f"{str(self._calls.base_url).rstrip('/').removesuffix('/v1')}/local/v1"
-        body = await self._call("read services", "GET", f"{address}{self._app_path}/services")
+        body = await self._call("read services", "GET", f"{self._local()}/services")
         return _read("read services", "", body, wire.objects)
+
+    async def local_log(self, machine_id: str) -> list[str]:
+        """The last lines that a machine of the embedded platform has written."""
+        path = f"{self._local()}/machines/{quote(machine_id, safe='')}/logs"
+        body = await self._call("read log", "GET", path, machine_id)
+        return _read("read log", machine_id, body, wire.texts)
+
+    def _local(self) -> str:
+        root = str(self._calls.base_url).rstrip("/").removesuffix("/v1")
+        return f"{root}/local/v1{self._app_path}"
 
     # -- machines --------------------------------------------------------------
 
@@ -142,9 +151,17 @@ class MachinesClient:
         launch: bool,
         cordoned: bool,
         lease_ttl_s: int,
-    ) -> Machine:
+    ) -> tuple[Machine, float]:
+        """Make a machine, with a lease if `lease_ttl_s` is not 0; and when it was asked for.
+
+        The time is anyio's: the lease's life is counted from it, and not from
+        before the wait for this request's turn.
+        """
         await self._pace_app.turn("create", "")
-        request: dict[str, Any] = {"name": name, "config": config, "lease_ttl": lease_ttl_s}
+        sent = anyio.current_time()
+        request: dict[str, Any] = {"name": name, "config": config}
+        if lease_ttl_s:
+            request["lease_ttl"] = lease_ttl_s
         if region:
             request["region"] = region
         if not launch:
@@ -152,7 +169,7 @@ class MachinesClient:
         if cordoned:
             request["skip_service_registration"] = True
         body = await self._call("create", "POST", f"{self._app_path}/machines", json=request)
-        return _read("create", "", body, wire.machine)
+        return _read("create", "", body, wire.machine), sent
 
     async def update(
         self,
@@ -217,6 +234,26 @@ class MachinesClient:
             "read versions", "GET", f"{self._path(machine_id)}/versions", machine_id
         )
         return _read("read versions", machine_id, body, wire.versions)
+
+    # -- volumes ---------------------------------------------------------------
+
+    async def free_volumes(self) -> list[tuple[str, str, str]] | None:
+        """(id, name, region) of volumes that no machine has; None where there are no volumes."""
+        try:
+            body = await self._call("list volumes", "GET", f"{self._app_path}/volumes")
+        except CallFailed as failure:
+            if failure.status == 404:
+                return None
+            raise
+        return _read("list volumes", "", body, wire.free_volumes)
+
+    async def create_volume(self, name: str, region: str) -> str:
+        """The id of a new volume of 1 GB, which is what Fly's own tools begin with."""
+        request: dict[str, Any] = {"name": name, "size_gb": 1}
+        if region:
+            request["region"] = region
+        body = await self._call("create volume", "POST", f"{self._app_path}/volumes", json=request)
+        return _read("create volume", "", body, wire.volume_id)
 
     # -- metadata --------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from deploy.appconfig import Group
 from deploy.backoff import Patience
+from deploy.base import Base
 from deploy.client import OUTAGE_S, MachinesClient, connect
 from deploy.errors import CallFailed, UsageProblem
 from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
@@ -26,22 +27,21 @@ from deploy.machine import Fleet
 from deploy.passes import Planner
 from deploy.plan import (
     Action,
-    Base,
     Create,
-    clone_config,
     plan,
-    plan_scale,
     slot_name,
 )
 from deploy.release import (
     DEFAULT_MAX_UNAVAILABLE,
-    DEPLOY,
     Release,
     created_config,
     next_number,
 )
+from deploy.release_command import ReleaseCommand
 from deploy.retries import Retries, asked_for, from_flag
-from deploy.run import Settings, run
+from deploy.run import Settings, TakenUp, run
+from deploy.scale import clone_config, plan_scale
+from deploy.selection import Selection
 from deploy.strategy import Schedule, refuse_unsuited, schedule
 from deploy.target import Target, is_loopback
 
@@ -63,6 +63,7 @@ class Order:
     high_availability: bool = True
     update_only: bool = False
     wait_timeout_s: float | None = None
+    runs_release_command: bool = True
     settings: Settings = field(default_factory=Settings)
 
 
@@ -71,6 +72,21 @@ def new_id(now: datetime) -> str:
     number = int(now.timestamp() * 1000)
     stamp = "".join(_ALPHABET[number >> shift & 31] for shift in range(40, -1, -5))
     return stamp + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+
+
+def planner_of(selection: Selection) -> Planner:
+    """What is left to do for a release, asked before every pass."""
+
+    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+        return plan(
+            release,
+            selection.of(fleet),
+            base,
+            doubtful=frozenset(ledger.doubtful),
+            refused=frozenset(ledger.refused),
+        )
+
+    return planner
 
 
 def release_of(target: Target, order: Order, deploy_id: str) -> Release:
@@ -84,10 +100,18 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
             "no image to deploy",
             hint="name one with --image, in fly.toml as [build] image, or in DEPLOY_IMAGE",
         )
+    selection = order.settings.selection
     groups = tuple(
         Group(name=g.name, config={**g.config, "env": {**g.config["env"], **order.env}})
         for g in config.groups
+        if not selection.process_groups or g.name in selection.process_groups
     )
+    unknown = selection.process_groups - {group.name for group in groups}
+    if unknown:
+        raise UsageProblem(
+            f"fly.toml has no process group {', '.join(sorted(unknown))}",
+            hint=f"its groups are {', '.join(group.name for group in config.groups)}",
+        )
     said = order.max_unavailable or config.deploy.max_unavailable
     return Release(
         app=target.app,
@@ -99,7 +123,7 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
         region=config.primary_region or "",
         high_availability=order.high_availability,
         force=order.force,
-        update_only=order.update_only,
+        update_only=order.update_only or not selection.is_everything,
     )
 
 
@@ -108,16 +132,8 @@ async def deploy_app(target: Target, order: Order, emit: Emit) -> RunFinished:
     now = datetime.now(UTC)
     release = release_of(target, order, new_id(now))
 
-    def planner(fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-        return plan(
-            release,
-            fleet,
-            base,
-            doubtful=frozenset(ledger.doubtful),
-            refused=frozenset(ledger.refused),
-        )
-
-    return await _run("deploy", target, order, release, planner, emit, now)
+    planner = planner_of(order.settings.selection)
+    return await start_run("deploy", target, order, release, planner, emit, now)
 
 
 async def scale_app(
@@ -127,14 +143,14 @@ async def scale_app(
     now = datetime.now(UTC)
     deploy_id = new_id(now)
     async with connect(target.address, target.token, target.app) as client:
-        fleet = Fleet.of(await _patience().ask(client.machines)).managed
+        fleet = Fleet.of(await patience().ask(client.machines)).managed
     release, pattern = _pattern(target, order, fleet, group, deploy_id)
 
-    def planner(fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-        del base, ledger
+    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+        del release, base, ledger
         return plan_scale(fleet, group, count, pattern)
 
-    return await _run("scale", target, order, release, planner, emit, now)
+    return await start_run("scale", target, order, release, planner, emit, now)
 
 
 async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedule, Retries]:
@@ -142,19 +158,21 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
     now = datetime.now(UTC)
     async with connect(target.address, target.token, target.app) as client:
         exists, organization = await _owner(client)
-        fleet = Fleet.of(await _patience().ask(client.machines)) if exists else Fleet()
+        fleet = Fleet.of(await patience().ask(client.machines)) if exists else Fleet()
     release = release_of(target, order, new_id(now))
     release = replace(release, number=next_number(fleet))
-    refuse_unsuited(release, fleet)
+    order.settings.selection.refuse_nothing(fleet)
+    refuse_unsuited(release, order.settings.selection.of(fleet))
     base = Base.of(fleet)
-    order_of_things = schedule(release, fleet, base, plan(release, fleet, base))
+    actions = planner_of(order.settings.selection)(release, fleet, base, Ledger())
+    order_of_things = schedule(release, fleet, base, actions)
     return release, fleet, order_of_things, _retries(order, target.app, organization, now)
 
 
 async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
     """The app's machines and, on the embedded platform, where its services are routed."""
     async with connect(target.address, target.token, target.app) as client:
-        fleet = Fleet.of(await _patience().ask(client.machines))
+        fleet = Fleet.of(await patience().ask(client.machines))
         routes: list[dict[str, Any]] = []
         if is_loopback(urlsplit(target.address).hostname or ""):
             with suppress(CallFailed):
@@ -162,7 +180,7 @@ async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
         return fleet, routes
 
 
-async def _run(
+async def start_run(
     command: str,
     target: Target,
     order: Order,
@@ -170,11 +188,17 @@ async def _run(
     planner: Planner,
     emit: Emit,
     now: datetime,
+    taken_up: TakenUp | None = None,
 ) -> RunFinished:
+    """One run from its first event to its last: the platform, the path, the passes."""
     run_id = new_id(datetime.now(UTC))
     said = target.config.deploy.wait_timeout_s if target.config else None
     wait_s = order.wait_timeout_s or said or order.settings.wait_timeout_s
-    settings = replace(order.settings, wait_timeout_s=wait_s)
+    settings = replace(
+        order.settings,
+        wait_timeout_s=wait_s,
+        release_command=_release_command(target, order, command),
+    )
     emit(
         RunStarted(
             command=command,
@@ -209,7 +233,20 @@ async def _run(
             emit=emit,
             app_exists=exists,
             organization=organization,
+            taken_up=taken_up,
         )
+
+
+def _release_command(target: Target, order: Order, command: str) -> ReleaseCommand | None:
+    said = target.config.deploy if target.config else None
+    asked = order.runs_release_command and command in ("deploy", "resume")
+    if said is None or not said.release_command or not asked:
+        return None
+    return ReleaseCommand(
+        command=said.release_command,
+        timeout_s=said.release_command_timeout_s or 300.0,
+        guest=said.release_command_guest,
+    )
 
 
 async def _owner(client: MachinesClient) -> tuple[bool, str]:
@@ -227,7 +264,7 @@ def _retries(order: Order, app: str, organization: str, now: datetime) -> Retrie
     return from_flag(order.flags, is_option=order.flags_by_option, context=context, now=now)
 
 
-def _patience() -> Patience:
+def patience() -> Patience:
     """For commands that only read."""
     return Patience(OUTAGE_S / 4, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter
 
@@ -239,8 +276,7 @@ def _pattern(
     siblings = fleet.group(group).machines
     if siblings:
         newest = max(siblings, key=lambda machine: machine.version)
-        config: dict[str, Any] = clone_config(newest)
-        config["metadata"] |= {DEPLOY: deploy_id, "fly_release_id": deploy_id}
+        config = clone_config(newest, deploy_id)
         release = Release(app=target.app, deploy_id=deploy_id, image=newest.image, groups=())
         return release, Create(
             name=slot_name(group, 1), group=group, config=config, region=newest.region

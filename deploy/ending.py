@@ -22,6 +22,7 @@ from deploy.errors import (
 )
 from deploy.events import MachineStands, Result, RunFinished
 from deploy.execute import Outcome
+from deploy.intent import BACK, FORWARD
 from deploy.machine import Fleet, Machine
 from deploy.passes import Work
 from deploy.plan import Action, Destroy, Wait
@@ -54,10 +55,12 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     if fleet is None or work.base is None:
         return _unseen(work, cause, machines)
     left = tuple(a for a in work.left(fleet) if not isinstance(a, Wait))
-    arrived = forward.is_complete or forward.is_in_place
+    arrived = work.goal == FORWARD and (forward.is_complete or forward.is_in_place)
     if arrived and not [action for action in left if not isinstance(action, Destroy)]:
         return _arrived(work, forward, left, machines)
-    undone = not work.left_back(fleet)
+    undone = not work.left_back(fleet) and not work.base.lost
+    if work.goal == BACK and not work.halt.is_final:
+        return _returned(work, undone, forward, machines)
     if work.halt.is_final:
         where = "the app is as before" if undone else "the app is in between"
         return Judgement(
@@ -94,7 +97,7 @@ def _arrived(
     work: Work, forward: Outcome, left: tuple[Action, ...], machines: tuple[MachineStands, ...]
 ) -> Judgement:
     leftovers = tuple(f"{action.name or action.key} ({action.key})" for action in left)
-    unchanged = forward.done == 0 and not leftovers
+    unchanged = not work.ledger.written and not leftovers
     said = f"{work.release.app} runs {work.release.image}"
     return Judgement(
         RunFinished(
@@ -104,6 +107,24 @@ def _arrived(
             hint=_remove(work.release, left) if left else "",
             machines=machines,
             leftovers=leftovers,
+        ),
+        is_settled=True,
+    )
+
+
+def _returned(
+    work: Work, undone: bool, outcome: Outcome, machines: tuple[MachineStands, ...]
+) -> Judgement:
+    """The end of a run that was asked to go back."""
+    if not undone:
+        return _in_between(work.release, outcome.cause, machines)
+    unchanged = outcome.done == 0
+    return Judgement(
+        RunFinished(
+            result=Result.UNCHANGED if unchanged else Result.DONE,
+            exit_code=EXIT_DONE,
+            message=f"{work.release.app} is as it was before deploy {work.release.deploy_id}",
+            machines=machines,
         ),
         is_settled=True,
     )
@@ -180,6 +201,8 @@ def _runs(work: Work, machine: Machine) -> str:
         if machine.group == group.name and is_current(release, group, machine):
             return "new"
     old = work.base.machines.by_id.get(machine.id) if work.base else None
+    if not release.groups and is_stamped(machine, release.deploy_id):
+        return "new"  # scaled, or brought back to an earlier release: the stamp is all there is
     if old is not None and (
         machine.version == old.version or not is_stamped(machine, release.deploy_id)
     ):

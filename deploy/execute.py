@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import anyio
 
 from deploy.actions import Actions
+from deploy.base import Base
 from deploy.errors import DeployError
 from deploy.events import Emit, HiccupMet, MachineMoved, Phase
 from deploy.halt import Cut, Halt
 from deploy.ledger import Ledger
 from deploy.machine import Fleet, Machine
-from deploy.plan import Action, Base, Destroy
+from deploy.plan import Action, Destroy
 from deploy.release import Release, is_stamped, unavailable_limit
 from deploy.strategy import Schedule, Step, Track
 from deploy.verdict import Verdict, verdict

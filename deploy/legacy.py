@@ -14,3 +14,8 @@ from deploy.passes import Work
 async def deploy_legacy(work: Work) -> Outcome:
     """Bring the app to the release in one pass, or stop where it fails."""
     return await work.forward(1, 1, is_decisive=lambda _: True)
+
+
+async def return_legacy(work: Work) -> Outcome:
+    """Bring the app back to what it was in one pass, or stop where it fails."""
+    return await work.back(1, 1, is_decisive=lambda _: True)

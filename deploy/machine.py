@@ -123,8 +123,14 @@ class Machine:
         )
 
     @property
+    def is_out_of_reach(self) -> bool:
+        """Its host does not answer, or hides the configuration that an update must send back."""
+        return self.host_status == "unreachable" or self.incomplete
+
+    @property
     def is_serving(self) -> bool:
-        return self.state == "started" and not self.cordoned and self.checks_pass
+        in_rotation = self.state == "started" and not self.cordoned
+        return in_rotation and self.checks_pass and not self.is_out_of_reach
 
 
 @dataclass(frozen=True, slots=True)

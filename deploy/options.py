@@ -117,6 +117,21 @@ RELEASE = (
     click.option("--force", is_flag=True, help="Update machines that are there already."),
 )
 
+SELECTION = (
+    click.option("--only-machines", metavar="ID,...", multiple=True, help="Deploy to these only."),
+    click.option("--exclude-machines", metavar="ID,...", multiple=True, help="Leave these out."),
+    click.option("--regions", metavar="R,...", multiple=True, help="Only machines in these."),
+    click.option("--exclude-regions", metavar="R,...", multiple=True, help="None in these."),
+    click.option("--process-groups", metavar="G,...", multiple=True, help="Only these groups."),
+    click.option("--update-only", is_flag=True, help="Neither create nor destroy for groups."),
+    click.option(
+        "--ha/--no-ha", default=True, help="A new group gets a spare machine. [default: ha]"
+    ),
+    click.option("--detach", is_flag=True, help="Do not wait for health."),
+    click.option("--no-smoke-checks", is_flag=True, help="Do not watch machines without checks."),
+    click.option("--skip-release-command", is_flag=True, help="Do not run release_command."),
+)
+
 RUN = (
     click.option(
         "--wait-timeout",
@@ -141,6 +156,13 @@ RUN = (
         default="rollback",
         show_default=True,
         help="What a retrying run does when it cannot finish.",
+    ),
+    click.option(
+        "--max-concurrent",
+        type=click.IntRange(1, 1000),
+        default=64,
+        show_default=True,
+        help="Machines in motion at once, whatever the strategy.",
     ),
     click.option("--deadline", type=Duration(), help="For the whole way forward."),
     click.option(

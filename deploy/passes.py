@@ -13,24 +13,28 @@ import anyio
 
 from deploy.actions import Actions
 from deploy.backoff import Patience
+from deploy.base import Base
 from deploy.client import MachinesClient
 from deploy.errors import CallFailed, DeployError
-from deploy.events import Emit, HiccupMet, Noticed, PassFinished, PassStarted
+from deploy.events import Emit, HiccupMet, Noticed, PassFinished, PassStarted, Planned
 from deploy.execute import Executor, Failure, IsDecisive, Outcome, windows
 from deploy.halt import Cut, Halt
-from deploy.intent import BACK, FORWARD, Intent, carriers, carrying
+from deploy.intent import BACK, FORWARD, Intent, carriers, carrying, read_intent
 from deploy.lease import Leases
 from deploy.ledger import Ledger
 from deploy.machine import Fleet, Machine
-from deploy.plan import Action, Base, Destroy, plan_back
-from deploy.release import CANARY, INTENT, ROLE, Release, next_number
-from deploy.strategy import Gate, Schedule, refuse_unsuited, schedule, schedule_back
+from deploy.plan import Action, Destroy, Wait, where
+from deploy.release import CANARY, INTENT, REPLACES, Release, next_number, role_of
+from deploy.release_command import ReleaseCommandRun
+from deploy.selection import Selection
+from deploy.strategy import Gate, Schedule, refuse_unsuited, schedule, schedule_back, without_gates
 from deploy.verdict import Verdict, verdict
+from deploy.wayback import plan_back
 
 _EMPTY_LOOKS = 3  # an empty list is believed only when it is repeated
 _EMPTY_PAUSE_S = 1.0
 
-Planner = Callable[[Fleet, Base, Ledger], tuple[Action, ...]]
+Planner = Callable[[Release, Fleet, Base, Ledger], tuple[Action, ...]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,9 +57,14 @@ class Work:
     max_concurrent: int = 64
     app_exists: bool = True
     organization: str = ""
+    selection: Selection = field(default_factory=Selection)
+    release_command: ReleaseCommandRun | None = None
+    waits_for_health: bool = True
     base: Base | None = None
     carried: set[str] = field(default_factory=set)
+    goal: str = FORWARD
     _announced: Intent | None = None
+    _has_looked: bool = False
 
     # -- looking -------------------------------------------------------------------
 
@@ -65,7 +74,7 @@ class Work:
             return Fleet()
         fleet = Fleet.of(await self.patience.ask(self.client.machines))
         for _ in range(_EMPTY_LOOKS - 1):
-            if fleet.managed or not self.ledger.known:
+            if fleet.managed or (self._has_looked and not self.ledger.known):
                 break
             await anyio.sleep(_EMPTY_PAUSE_S)
             fleet = Fleet.of(await self.patience.ask(self.client.machines))
@@ -82,6 +91,7 @@ class Work:
                     self.ledger.gone(machine_id)
         fleet = Fleet.of(listed.values())
         self.ledger.look(fleet.managed)
+        self._has_looked = True
         return fleet
 
     async def _read(self, machine_id: str) -> Machine | None:
@@ -102,6 +112,10 @@ class Work:
             with self.halt.cuts():
                 fleet = await self._prepare()
             order = schedule(self.release, fleet, self.known_base, self.left(fleet))
+            if not self.waits_for_health:
+                order = without_gates(order)
+            if number == 1:
+                self._tell_plan(order, fleet)
             return await self._carry_out(order, fleet, is_decisive)
 
         return await self._finish(attempt, number, FORWARD)
@@ -120,9 +134,24 @@ class Work:
 
         return await self._finish(attempt, number, BACK)
 
+    def _tell_plan(self, order: Schedule, fleet: Fleet) -> None:
+        actions = [
+            a for stage in order for track in stage for step in track.steps for a in step.actions
+        ]
+        touched = {action.machine_id for action in actions}
+        self.emit(
+            Planned(
+                actions=tuple((a.machine_id or a.name, a.group, a.verb) for a in actions),
+                unchanged=sum(1 for machine in fleet.managed if machine.id not in touched),
+            )
+        )
+
     def left(self, fleet: Fleet) -> tuple[Action, ...]:
         """What is still to be done to reach the release."""
-        return self.planner(fleet, self.known_base, self.ledger)
+        actions = self.planner(self.release, fleet, self.known_base, self.ledger)
+        if self.waits_for_health:
+            return actions
+        return tuple(action for action in actions if not isinstance(action, Wait))
 
     def left_back(self, fleet: Fleet) -> tuple[Action, ...]:
         """What is still to be undone."""
@@ -135,30 +164,37 @@ class Work:
         )
 
     async def conclude(self) -> None:
-        """The deploy is over, either way: take the intent off the machines that carry it."""
+        """The deploy is over, either way: take its marks off the platform."""
         for machine_id in sorted(self.carried & self.ledger.known.keys()):
-            try:
-                await self.client.delete_metadata(machine_id, INTENT)
-            except DeployError as failure:
-                self.emit(
-                    Noticed(
-                        message=f"the mark of this deploy stays on {machine_id}: {failure}",
-                        hint="it does no harm: the next deploy writes over it",
-                    )
-                )
+            await self._clean_up(
+                self.client.delete_metadata(machine_id, INTENT),
+                f"the mark of this deploy stays on {machine_id}",
+                "it does no harm: the next deploy writes over it",
+            )
         self.carried.clear()
+        if self.release_command is not None and self.release_command.machine_id:
+            machine_id = self.release_command.machine_id
+            await self._clean_up(
+                self.client.destroy(machine_id, nonce=""),
+                f"the machine of the release command, {machine_id}, is left",
+                f"remove it with: fly machine destroy --force {machine_id}",
+            )
+
+    async def _clean_up(self, write: Awaitable[None], what: str, hint: str) -> None:
+        """What fails here is told, and changes nothing about how the deploy went."""
+        try:
+            await write
+        except DeployError as failure:
+            self.emit(Noticed(message=f"{what}: {failure}", hint=hint))
 
     async def tidy(self) -> None:
         """After an interruption: remove what we made that serves nobody yet."""
         try:
             for machine in (await self.look()).managed:
-                role = machine.metadata.get(ROLE, "")
-                waits = role == CANARY or (role and machine.cordoned)
-                if waits and machine.id in self.ledger.own:
-                    await self.actions.perform(
-                        Destroy(machine_id=machine.id, name=machine.name, group=machine.group),
-                        Gate.NONE,
-                    )
+                kind, _, maker = role_of(machine)
+                waits = kind == CANARY or (kind == REPLACES and machine.cordoned)
+                if waits and maker == self.release.deploy_id:
+                    await self.actions.perform(Destroy(**where(machine)), Gate.NONE)
         except DeployError as failure:
             self.emit(Noticed(message=f"not everything could be tidied up: {failure}"))
 
@@ -177,26 +213,50 @@ class Work:
         An app that is already there gets no write, leases included.
         """
         fleet = await self.look()
-        if self.base is None and not self.planner(fleet, Base.of(fleet), self.ledger):
+        if self.base is None and not self.planner(self.release, fleet, Base.of(fleet), self.ledger):
+            self.selection.refuse_nothing(fleet)
             self.base = Base.of(fleet)
             return fleet
-        refuse_unsuited(self.release, fleet)
+        self.selection.refuse_nothing(fleet)
+        refuse_unsuited(self.release, self.selection.of(fleet))
         if not self.app_exists:
             await self.client.create_app(self.organization)
             self.app_exists = True
         await self._hold(fleet.managed)
         fleet = await self.look()
         if self.base is None:
+            self._tell_takeover(fleet)
             self.base = Base.of(fleet)
             self.release = replace(self.release, number=next_number(fleet))
         intent = Intent.of(self.release)
         await self._announce(intent, self.carried or carriers(fleet))
+        if self.release_command is not None:
+            await self.release_command.run(fleet)
         return carrying(fleet, intent.dump(), self.carried)
 
+    def _tell_takeover(self, fleet: Fleet) -> None:
+        for machine in fleet.managed:
+            left = read_intent(machine)
+            if left is not None and left.deploy != self.release.deploy_id:
+                self.carried.add(machine.id)
+                self.emit(
+                    Noticed(
+                        message=f"taking over deploy {left.deploy} of {left.image}, "
+                        "which was not finished"
+                    )
+                )
+
     async def _hold(self, fleet: Fleet) -> None:
-        """Lease what stood there at first and what we made; nobody else's."""
+        """Lease what stood there at first and what we made; nobody else's.
+
+        A machine whose host does not answer cannot be leased, nor written to.
+        """
         mine = self.ledger.own | (self.base.machines if self.base else fleet).by_id.keys()
-        await self.leases.acquire(machine.id for machine in fleet if machine.id in mine)
+        await self.leases.acquire(
+            machine.id
+            for machine in self.selection.of(fleet)
+            if machine.id in mine and machine.host_status != "unreachable"
+        )
 
     async def _announce(self, intent: Intent, machine_ids: Iterable[str]) -> None:
         """Write the intent, once; after a hiccup the next pass writes all of it again."""

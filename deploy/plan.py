@@ -1,30 +1,29 @@
 """What is to be done: (release, fleet) -> actions.
 
-Pure. The same two functions are asked again before every pass, so that what is
+Pure. It is asked again before every pass, so that what is
 done already is not done again: planning after everything is done yields
 nothing. The order in which actions are carried out is the strategy's affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from deploy.appconfig import Group
-from deploy.machine import RESTING, TERMINAL, Fleet, Machine
+from deploy.base import Base
+from deploy.machine import RESTING, Fleet, Machine
 from deploy.release import (
     CANARY,
-    DEPLOY,
-    FROM,
     INTENT,
+    REPLACES,
     ROLE,
-    WAS,
     Release,
     created_config,
     is_current,
-    is_stamped,
     mounts_fit,
+    role_of,
     updated_config,
 )
 
@@ -51,7 +50,8 @@ class Action:
 class Create(Action):
     """Make a machine; `replaces` is the id of the one whose place it takes.
 
-    `standby_for` is the name of the machine that it stands by for.
+    `standby_for` is the name of the machine that it stands by for. With `then`
+    it is made unstarted and updated at once to that configuration.
     """
 
     config: Mapping[str, Any]
@@ -60,6 +60,7 @@ class Create(Action):
     cordoned: bool = False
     replaces: str = ""
     standby_for: str = ""
+    then: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,34 +106,6 @@ class Destroy(Action):
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
-    """The app as it was before this deploy touched it.
-
-    `machines` are as at the first look; for a deploy that is taken up again,
-    with the state and the configuration from before put back in. `serving` is
-    fixed once: availability is measured against it in every pass, both ways.
-    """
-
-    machines: Fleet
-    serving: frozenset[str]
-    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, fleet: Fleet) -> Base:
-        managed = fleet.managed
-        return cls(
-            machines=managed,
-            serving=frozenset(machine.id for machine in managed if machine.is_serving),
-        )
-
-    def config(self, machine: Machine) -> Mapping[str, Any]:
-        return self.configs.get(machine.id, machine.config)
-
-    def is_new(self, machine: Machine) -> bool:
-        return machine.id not in self.machines.by_id
-
-
 # A machine in one of these states was not running, and is left not running.
 _COLD = frozenset({"stopped", "stopping", "suspended", "suspending", "created"})
 
@@ -174,10 +147,10 @@ def _plan(
     before = base.machines.by_id
     for group in release.groups:
         machines = [m for m in fleet.group(group.name) if m.state != "destroying"]
-        replaced = {_replaces(machine) for machine in machines}
+        surplus = _surplus(machines, release.deploy_id)
         for machine in machines:
-            if machine.id in replaced:
-                yield Destroy(machine_id=machine.id, name=machine.name, group=group.name)
+            if machine.id in surplus:
+                yield Destroy(**where(machine))
             else:
                 moves = machine.id in refused and not machine.config.get("mounts")
                 old = before.get(machine.id)
@@ -189,7 +162,25 @@ def _plan(
     named = {group.name for group in release.groups}
     for machine in fleet:
         if machine.group not in named and machine.state != "destroying":
-            yield Destroy(machine_id=machine.id, name=machine.name, group=machine.group)
+            yield Destroy(**where(machine))
+
+
+def _surplus(machines: Iterable[Machine], deploy_id: str) -> set[str]:
+    """Machines that are there beside the one that counts.
+
+    That is every canary; every machine that another has replaced; and a green
+    that a dead deploy made and never switched on, whose blue still serves.
+    """
+    ids = {machine.id for machine in machines}
+    surplus = set()
+    for machine in machines:
+        kind, replaced, maker = role_of(machine)
+        if kind == CANARY:
+            surplus.add(machine.id)
+        elif kind == REPLACES and replaced in ids:
+            abandoned = machine.cordoned and maker != deploy_id
+            surplus.add(machine.id if abandoned else replaced)
+    return surplus
 
 
 def _bring(
@@ -202,44 +193,45 @@ def _bring(
     moves: bool,
 ) -> Iterator[Action]:
     """What one machine of a group needs; it `moves` when its host will not take an update."""
-    if machine.metadata.get(ROLE) == CANARY:
-        yield Destroy(machine_id=machine.id, name=machine.name, group=group.name)
-        return
     launch = _launches(group, machine, before)
-    where = _where(machine)
     forced = release.force and before is not None and machine.version == before.version
     if forced or not is_current(release, group, machine):
-        swaps = launch and release.strategy == "bluegreen"
-        if moves or swaps or not mounts_fit(group, machine):
+        swaps = launch and release.strategy == "bluegreen" and before is not None
+        if moves or swaps or machine.is_out_of_reach or not mounts_fit(group, machine):
             yield replacement(release, group, machine, launch=launch)
-            yield Destroy(**where)
+            yield Destroy(**where(machine))
         else:
             yield Update(
-                **where,
-                config=updated_config(release, group, machine),
+                **where(machine),
+                config=updated_config(release, group, machine, launch=launch),
                 current_version=machine.version,
                 launch=launch,
                 serves=launch,
             )
-        return
-    if before is None and machine.cordoned:
-        yield Uncordon(**where, version=machine.version)
-    if not launch:
-        return
+    elif launch:
+        yield from _seen_to_serve(machine, machine.id in doubtful)
+    if before is None and machine.cordoned and launch:
+        yield Uncordon(**where(machine), version=machine.version)
+
+
+def _seen_to_serve(machine: Machine, is_doubtful: bool) -> Iterator[Action]:
+    """What is left for a machine that is on the release."""
     if machine.state in RESTING and machine.state != "started":
         if not is_asleep(machine):
-            yield Start(**where, version=machine.version)
-    elif machine.state != "started" or machine.id in doubtful or not machine.checks_pass:
-        yield Wait(**where, version=machine.version)
+            yield Start(**where(machine), version=machine.version)
+    elif machine.state != "started" or is_doubtful or not machine.checks_pass:
+        yield Wait(**where(machine), version=machine.version)
 
 
-class _Where(TypedDict):
+class Where(TypedDict):
+    """Which machine an action is about."""
+
     machine_id: str
     name: str
     group: str
 
 
-def _where(machine: Machine) -> _Where:
+def where(machine: Machine) -> Where:
     return {"machine_id": machine.id, "name": machine.name, "group": machine.group}
 
 
@@ -253,15 +245,25 @@ def _launches(group: Group, machine: Machine, before: Machine | None) -> bool:
 def replacement(release: Release, group: Group, machine: Machine, *, launch: bool) -> Create:
     """A machine elsewhere that takes the place of one which an update cannot serve.
 
-    It comes up cordoned under bluegreen, where all greens are switched together.
+    It is made with the old configuration and not started, then updated: so its
+    versions hold the way back when the old machine is gone. Under bluegreen it
+    comes up cordoned, since all greens are switched together.
     """
+    name = f"{group.name}-{machine.id[-8:]}-{release.deploy_id[-6:]}"
+    role = f"{REPLACES} {machine.id} {release.deploy_id}"
+    first = {key: value for key, value in machine.config.items() if value is not None}
+    first["metadata"] = {**machine.metadata, ROLE: role}
+    first["metadata"].pop(INTENT, None)
+    first["mounts"] = [dict(mount) for mount in group.config["mounts"]]
+    made = replace(machine, name=name, config=first)
     return Create(
-        name=f"{group.name}-{machine.id[-8:]}-{release.deploy_id[-6:]}",
+        name=name,
         group=group.name,
         region=machine.region,
-        config=created_config(release, group, role=f"replaces {machine.id}"),
+        config=first,
+        then=updated_config(release, group, made, launch=launch),
         launch=launch,
-        cordoned=release.strategy == "bluegreen",
+        cordoned=launch and release.strategy == "bluegreen",
         replaces=machine.id,
     )
 
@@ -272,7 +274,7 @@ def canary(release: Release, group: Group, region: str) -> Create:
         name=f"{group.name}-canary-{release.deploy_id[-6:]}",
         group=group.name,
         region=region,
-        config=created_config(release, group, role=CANARY),
+        config=created_config(release, group, role=f"{CANARY} {release.deploy_id}"),
     )
 
 
@@ -316,115 +318,3 @@ def _missing(release: Release, group: Group, names: set[str]) -> Iterator[Action
 
 def slot_name(group: str, slot: int) -> str:
     return f"{group}-{slot}"
-
-
-def _replaces(machine: Machine) -> str:
-    """The id of the machine that this one was made to replace, empty for any other machine."""
-    role = machine.metadata.get(ROLE, "")
-    return role.removeprefix("replaces ") if role.startswith("replaces ") else ""
-
-
-def plan_scale(fleet: Fleet, group: str, count: int, pattern: Create) -> tuple[Action, ...]:
-    """Bring a group to `count` machines: new ones after `pattern`, else the last ones go."""
-    machines = sorted(
-        fleet.managed.group(group), key=lambda machine: (len(machine.name), machine.name)
-    )
-    if count <= len(machines):
-        return tuple(
-            Destroy(machine_id=machine.id, name=machine.name, group=group)
-            for machine in machines[count:]
-        )
-    taken = {machine.name for machine in machines}
-    free = (slot_name(group, slot) for slot in range(1, count + len(machines) + 1))
-    names = [name for name in free if name not in taken][: count - len(machines)]
-    return tuple(
-        Create(name=name, group=group, region=pattern.region, config=pattern.config)
-        for name in names
-    )
-
-
-def clone_config(machine: Machine) -> dict[str, Any]:
-    """The configuration of one more machine like this: its stamps hold, its intent does not."""
-    config = {key: value for key, value in machine.config.items() if value is not None}
-    config["metadata"] = {
-        key: value
-        for key, value in machine.metadata.items()
-        if key not in (INTENT, FROM, WAS, ROLE)
-    }
-    config.pop("standbys", None)
-    return config
-
-
-def plan_back(
-    fleet: Fleet,
-    base: Base,
-    *,
-    deploy_id: str,
-    written: frozenset[str],
-    doubtful: frozenset[str] = frozenset(),
-) -> tuple[Action, ...]:
-    """The actions that return every machine this deploy touched to what it was before.
-
-    `written` holds the ids of machines that this run may have written to. A
-    machine that was made by this deploy goes; nobody else's is touched.
-    """
-    return tuple(_plan_back(fleet, base, deploy_id, written, doubtful))
-
-
-def _plan_back(
-    fleet: Fleet, base: Base, deploy_id: str, written: frozenset[str], doubtful: frozenset[str]
-) -> Iterator[Action]:
-    before = base.machines.by_id
-    for machine in fleet:
-        if machine.state in TERMINAL or machine.state == "destroying":
-            continue
-        where = _where(machine)
-        old = before.get(machine.id)
-        if old is None:
-            if machine.id in written and machine.metadata.get(DEPLOY) == deploy_id:
-                yield Destroy(**where)
-            continue
-        if machine.id not in written:
-            continue
-        launch = should_launch(old.state, standby=bool(old.config.get("standbys")))
-        if is_stamped(machine, deploy_id):
-            yield Update(
-                **where,
-                config=restored_config(base.config(old), machine.metadata.get(INTENT)),
-                current_version=machine.version,
-                launch=launch,
-                serves=machine.id in base.serving,
-                restores=True,
-            )
-            continue
-        yield from _back_to_state(machine, old, launch, where, doubtful)
-
-
-def _back_to_state(
-    machine: Machine,
-    old: Machine,
-    launch: bool,
-    where: _Where,
-    doubtful: frozenset[str],
-) -> Iterator[Action]:
-    if machine.cordoned and not old.cordoned:
-        yield Uncordon(**where, version=machine.version)
-    if launch and machine.state in ("stopped", "suspended", "created"):
-        if not is_asleep(machine):
-            yield Start(**where, version=machine.version)
-    elif launch and (machine.id in doubtful or machine.state != "started"):
-        yield Wait(**where, version=machine.version)
-    elif not launch and machine.state == "started":
-        yield Stop(**where)
-
-
-def restored_config(config: Mapping[str, Any], intent: str | None) -> dict[str, Any]:
-    """A configuration from before, to be sent back.
-
-    The intent that the machine carries now stays until the run is over, so that
-    another computer can finish going back.
-    """
-    kept = {key: value for key, value in config.items() if value is not None}
-    metadata = {k: v for k, v in (kept.get("metadata") or {}).items() if k != INTENT}
-    kept["metadata"] = metadata | ({INTENT: intent} if intent else {})
-    return kept

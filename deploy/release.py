@@ -25,7 +25,9 @@ WAS = "tidegate_was"
 ROLE = "tidegate_role"
 INTENT = "tidegate_intent"
 
-CANARY = "canary"  # the role of a canary; a replacement's is "replaces MACHINE_ID"
+# Roles: "canary DEPLOY_ID" and "replaces MACHINE_ID DEPLOY_ID".
+CANARY = "canary"
+REPLACES = "replaces"
 
 DEFAULT_MAX_UNAVAILABLE = Decimal("0.33")
 STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
@@ -93,6 +95,34 @@ def is_stamped(machine: Machine, deploy_id: str) -> bool:
     return machine.metadata.get(DEPLOY) == deploy_id == machine.metadata.get("fly_release_id")
 
 
+def is_made_by(machine: Machine, deploy_id: str) -> bool:
+    """Whether this deploy created the machine.
+
+    Metadata alone does not say so, since clones copy it: the name must be one
+    that this deploy gives, too.
+    """
+    if role_of(machine)[2] == deploy_id:
+        return True
+    slot = machine.name.removeprefix(f"{machine.group}-")
+    created = is_stamped(machine, deploy_id) and not machine.metadata.get(FROM)
+    return created and slot != machine.name and slot.isdecimal()
+
+
+def replaced_by(machine: Machine, deploy_id: str) -> str:
+    """The id of the machine whose place this one was made by the deploy to take; else empty."""
+    kind, subject, maker = role_of(machine)
+    return subject if kind == REPLACES and maker == deploy_id else ""
+
+
+def role_of(machine: Machine) -> tuple[str, str, str]:
+    """(kind, machine id or empty, deploy id) of a machine made beside others; else three blanks."""
+    kind, _, rest = machine.metadata.get(ROLE, "").partition(" ")
+    subject, _, maker = rest.rpartition(" ")
+    if kind in (CANARY, REPLACES) and maker and machine.name.endswith(f"-{maker[-6:]}"):
+        return kind, subject, maker
+    return "", "", ""
+
+
 def was(machine: Machine) -> str:
     """State and cordon in one word, to be read back by `read_was`."""
     return f"{machine.state},cordoned" if machine.cordoned else machine.state
@@ -104,12 +134,15 @@ def read_was(text: str) -> tuple[str, bool]:
     return state, cordoned == "cordoned"
 
 
-def updated_config(release: Release, group: Group, machine: Machine) -> dict[str, Any]:
+def updated_config(
+    release: Release, group: Group, machine: Machine, *, launch: bool
+) -> dict[str, Any]:
     """The whole configuration to send for an update of `machine`.
 
     What fly.toml owns replaces what is there, keys that are gone from it
     included; everything else, known to us or not, is sent back untouched. A
-    machine keeps the volumes it has.
+    machine keeps the volumes it has. One that this deploy made to take
+    another's place counts as having been what it is to be.
     """
     merged = {key: value for key, value in machine.config.items() if value is not None}
     merged |= group.config
@@ -117,8 +150,14 @@ def updated_config(release: Release, group: Group, machine: Machine) -> dict[str
     merged["mounts"] = _keep_volumes(group.config.get("mounts") or [], machine)
     if group.has_services:
         merged.pop("standbys", None)
-    before = {FROM: machine.version, WAS: was(machine)}
-    merged["metadata"] = {**machine.metadata, **_stamps(release, group), **before}
+    metadata = {**machine.metadata, **_stamps(release, group)}
+    if not is_stamped(machine, release.deploy_id):  # else it says so already
+        metadata |= {FROM: machine.version or "unknown", WAS: was(machine)}
+    if role_of(machine)[2] == release.deploy_id:
+        metadata[WAS] = "started" if launch else "stopped"
+    else:
+        metadata.pop(ROLE, None)
+    merged["metadata"] = metadata
     return merged
 
 

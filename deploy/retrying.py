@@ -21,6 +21,7 @@ from deploy.events import BackingOff, GoingBack
 from deploy.execute import Failure, IsDecisive, Outcome
 from deploy.halt import Cut
 from deploy.passes import Work
+from deploy.plan import Wait
 from deploy.verdict import verdict
 
 Pass = Callable[[int, int, IsDecisive], Awaitable[Outcome]]
@@ -44,6 +45,11 @@ async def deploy_retrying(
     work.emit(GoingBack(reason=str(forward.cause or work.halt.reason or "passes are spent")))
     work.halt.clear()
     return Ending(forward, await _converge(work, work.back, retries, chance, ends_the_way_back))
+
+
+async def return_retrying(work: Work, *, retries: int, chance: random.Random) -> Ending:
+    """Bring the app back to what it was: at most `retries` + 1 passes."""
+    return Ending(await _converge(work, work.back, retries, chance, ends_the_way_back))
 
 
 def ends_at_once(error: DeployError) -> bool:
@@ -104,9 +110,10 @@ def _confirmed(work: Work) -> Pass:
         if not outcome.is_complete or outcome.done == 0:
             return outcome
         try:
-            left = work.left(await work.look())
+            rest = work.left(await work.look())
         except DeployError:
             return outcome  # every action was seen to be done; a last look adds to that, no more
+        left = [action for action in rest if not isinstance(action, Wait)]
         if not left:
             return outcome
         undone = CallFailed(

@@ -11,25 +11,29 @@ import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
 from deploy.actions import Actions
 from deploy.backoff import Patience
+from deploy.base import Base
 from deploy.client import MachinesClient
 from deploy.ending import judge
 from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted
 from deploy.events import Emit, Noticed, RunFinished
 from deploy.halt import Halt
 from deploy.health import Health, Observer
+from deploy.intent import BACK
 from deploy.lease import holding
 from deploy.ledger import Ledger
-from deploy.legacy import deploy_legacy
+from deploy.legacy import deploy_legacy, return_legacy
 from deploy.passes import Planner, Work
 from deploy.release import Release
+from deploy.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.retries import Retries
-from deploy.retrying import Ending, deploy_retrying
+from deploy.retrying import Ending, deploy_retrying, return_retrying
+from deploy.selection import Selection
 
 _GRACE_S = 10.0  # after the first signal
 _LAST_LOOK_S = 15.0
@@ -46,7 +50,24 @@ class Settings:
     wait_for_lease_s: float = 0.0
     rolls_back: bool = True
     max_concurrent: int = 64
+    waits_for_health: bool = True
+    selection: Selection = field(default_factory=Selection)
+    release_command: ReleaseCommand | None = None
     handles_signals: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """A deploy that another run began: the app as it was before, and what that run may have done.
+
+    `goal` is forward or back; `own` are machines that it made.
+    """
+
+    base: Base
+    goal: str
+    written: frozenset[str]
+    own: frozenset[str]
+    carried: frozenset[str]
 
 
 async def run(
@@ -61,8 +82,9 @@ async def run(
     emit: Emit,
     app_exists: bool = True,
     organization: str = "",
+    taken_up: TakenUp | None = None,
 ) -> RunFinished:
-    """Deploy the release, or bring it back, and tell how the app stands in the end."""
+    """Deploy the release, or go back from it, and tell how the app stands in the end."""
     patience = Patience(settings.wait_timeout_s if retries.count else 0.0, chance)
     halt, ledger = Halt(), Ledger()
     observer = Observer(client, patience)
@@ -108,7 +130,19 @@ async def run(
             max_concurrent=settings.max_concurrent,
             app_exists=app_exists,
             organization=organization,
+            selection=settings.selection,
+            waits_for_health=settings.waits_for_health,
         )
+        if settings.release_command is not None:
+            work.release_command = ReleaseCommandRun(
+                settings.release_command,
+                release,
+                client,
+                patience=patience,
+                emit=emit,
+            )
+        if taken_up is not None:
+            _take_up(work, taken_up)
         ending: Ending | None = None
         with scope:
             ending = await _take_path(work, retries, settings, chance)
@@ -121,10 +155,22 @@ async def _take_path(
     work: Work, retries: Retries, settings: Settings, chance: random.Random
 ) -> Ending:
     if retries.count == 0:
-        return Ending(await deploy_legacy(work))
+        legacy = return_legacy if work.goal == BACK else deploy_legacy
+        return Ending(await legacy(work))
+    if work.goal == BACK:
+        return await return_retrying(work, retries=retries.count, chance=chance)
     return await deploy_retrying(
         work, retries=retries.count, rolls_back=settings.rolls_back, chance=chance
     )
+
+
+def _take_up(work: Work, taken_up: TakenUp) -> None:
+    work.base = taken_up.base
+    work.goal = taken_up.goal
+    work.carried = set(taken_up.carried)
+    work.ledger.written |= taken_up.written
+    work.ledger.doubtful |= taken_up.written
+    work.ledger.own |= taken_up.own
 
 
 async def _conclude(work: Work, ending: Ending | None) -> RunFinished:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from deploy.intent import read_intent
 from deploy.machine import Fleet, Machine
 from deploy.plan import Action, Create, Destroy, Update
+from deploy.recovery import PastRelease
 from deploy.release import Release
 from deploy.retries import Retries
 from deploy.strategy import Schedule
@@ -55,13 +57,32 @@ def show_status(
         ("machine", "name", "group", "region", "version", "state", "checks", "image")
     ]
     rows += [_machine_row(machine) for machine in machines]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = _table(rows)
     lines += [_route(route) for route in routes]
     return "\n".join([*lines, *_warnings(app, machines)])
+
+
+def show_history(app: str, releases: Sequence[PastRelease], *, as_json: bool) -> str:
+    """The releases that the platform's versions know, newest first."""
+    if as_json:
+        return json.dumps({"v": 1, "app": app, "releases": [asdict(each) for each in releases]})
+    if not releases:
+        return f"{app} has no machines, and so no history"
+    rows = [("release", "deploy", "machines", "image", "")]
+    rows += [
+        (str(r.number), r.deploy, str(r.machines), r.image, "runs now" if r.is_current else "")
+        for r in releases
+    ]
+    return "\n".join(_table(rows))
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    clean = [tuple(printable(cell) for cell in row) for row in rows]
+    widths = [max(len(row[column]) for row in clean) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in clean
+    ]
 
 
 def _warnings(app: str, machines: Fleet) -> list[str]:
@@ -83,7 +104,7 @@ def _warnings(app: str, machines: Fleet) -> list[str]:
 
 def _machine_row(machine: Machine) -> tuple[str, ...]:
     passing = sum(1 for check in machine.checks if check.status == "passing")
-    cells = (
+    return (
         machine.id,
         machine.name,
         machine.group,
@@ -93,7 +114,6 @@ def _machine_row(machine: Machine) -> tuple[str, ...]:
         f"{passing}/{machine.configured_checks}" if machine.configured_checks else "-",
         machine.image,
     )
-    return tuple(printable(cell) for cell in cells)
 
 
 def _machine_json(machine: Machine) -> dict[str, Any]:

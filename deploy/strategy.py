@@ -9,14 +9,14 @@ not kept here but by the window that the executor holds over all of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from deploy.errors import UsageProblem
+from deploy.base import Base
+from deploy.errors import DeployError, UsageProblem
 from deploy.machine import Fleet
 from deploy.plan import (
     Action,
-    Base,
     Cordon,
     Create,
     Destroy,
@@ -115,7 +115,7 @@ def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Actio
             Destroy(name=action.name, group=group)
             for step in steps
             for action in step.actions
-            if isinstance(action, Create) and action.config["metadata"].get(ROLE) == CANARY
+            if isinstance(action, Create) and is_canary(action)
         ]
     return _stages(tracks, removals)
 
@@ -139,7 +139,18 @@ def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
 
 
 def refuse_unsuited(release: Release, fleet: Fleet) -> None:
-    """Raise UsageProblem for a strategy that this app cannot use, before anything changes."""
+    """Raise for a strategy that this app cannot use, or a machine that none can, before anything.
+
+    UsageProblem where other options would do; DeployError for a volume on a host
+    that does not answer, which only the platform can mend.
+    """
+    for machine in fleet.managed:
+        if machine.is_out_of_reach and machine.config.get("mounts"):
+            raise DeployError(
+                f"machine {machine.name or machine.id} ({machine.id}) has a volume on a host that "
+                f"is {machine.host_status}",
+                hint=f"wait for the host, or leave it out: --exclude-machines {machine.id}",
+            )
     if release.strategy not in ("canary", "bluegreen"):
         return
     mounted = {group.name for group in release.groups if group.has_mounts}
@@ -157,6 +168,18 @@ def refuse_unsuited(release: Release, fleet: Fleet) -> None:
         )
 
 
+def without_gates(order: Schedule) -> Schedule:
+    """The same order where nobody waits for health: what `--detach` asks for."""
+    return tuple(
+        tuple(Track(t.group, tuple(replace(s, gate=Gate.NONE) for s in t.steps)) for t in stage)
+        for stage in order
+    )
+
+
+def is_canary(action: Create) -> bool:
+    return str(action.config["metadata"].get(ROLE, "")).startswith(f"{CANARY} ")
+
+
 def is_cold(action: Action) -> bool:
     """Whether the machine does not run and is not going to: it costs nobody anything."""
     return isinstance(action, Update | Create) and not action.launch
@@ -168,8 +191,9 @@ def _rolling(scene: Scene) -> tuple[Step, ...]:
     costly = [a for a in scene.actions if isinstance(a, Update) and a.machine_id in serving]
     free = [action for action in scene.actions if action not in costly]
     alone = not scene.is_tried
+    is_first_deploy = not scene.base.machines
     return (
-        _step(free, Gate.HEALTHY, required=False),
+        _step(free, Gate.HEALTHY, first_alone=is_first_deploy, required=False),
         _step(costly, Gate.HEALTHY, counted=True, first_alone=alone, required=False),
     )
 

@@ -16,7 +16,7 @@ from deploy.errors import AppFailed, CallFailed, DeployError, LeaseHeld, LeaseLo
 WRITES = frozenset(
     {"create", "update", "destroy", "start", "stop", "cordon", "uncordon"}
     | {"acquire lease", "refresh lease", "release lease"}
-    | {"write metadata", "delete metadata", "create app"}
+    | {"write metadata", "delete metadata", "create app", "create volume"}
 )
 
 

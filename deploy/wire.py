@@ -83,6 +83,13 @@ class _App(msgspec.Struct):
     organization: _Organization | None = None
 
 
+class _Volume(msgspec.Struct):
+    id: str
+    name: str | None = None
+    region: str | None = None
+    attached_machine_id: str | None = None
+
+
 class _Fault(msgspec.Struct):
     error: str | None = None
     message: str | None = None
@@ -116,9 +123,26 @@ def organization(body: bytes) -> str:
     return (owner.slug if owner else None) or ""
 
 
+def free_volumes(body: bytes) -> list[tuple[str, str, str]]:
+    """(id, name, region) of the volumes that are attached to no machine."""
+    return [
+        (volume.id, volume.name or "", volume.region or "")
+        for volume in _decode(body, list[_Volume])
+        if not volume.attached_machine_id
+    ]
+
+
+def volume_id(body: bytes) -> str:
+    return _decode(body, _Volume).id
+
+
 def objects(body: bytes) -> list[dict[str, Any]]:
     """A list of JSON objects, as it is."""
     return _decode(body, list[dict[str, Any]])
+
+
+def texts(body: bytes) -> list[str]:
+    return _decode(body, list[str])
 
 
 def fault(body: bytes) -> tuple[str, str]:
