@@ -57,7 +57,7 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     left = tuple(a for a in work.left(fleet) if not isinstance(a, Wait))
     arrived = work.goal == FORWARD and (forward.is_complete or forward.is_in_place)
     if arrived and not [action for action in left if not isinstance(action, Destroy)]:
-        return _arrived(work, forward, left, machines)
+        return _arrived(work, left, machines)
     undone = not work.left_back(fleet) and not work.base.lost
     if work.goal == BACK and not work.halt.is_final:
         return _returned(work, undone, forward, machines)
@@ -94,7 +94,7 @@ def exit_code(error: DeployError | None) -> int:
 
 
 def _arrived(
-    work: Work, forward: Outcome, left: tuple[Action, ...], machines: tuple[MachineStands, ...]
+    work: Work, left: tuple[Action, ...], machines: tuple[MachineStands, ...]
 ) -> Judgement:
     leftovers = tuple(f"{action.name or action.key} ({action.key})" for action in left)
     unchanged = not work.ledger.written and not leftovers
