@@ -18,6 +18,8 @@ _COMMANDS = {
     "list": "look:list_",
     "explain": "look:explain",
     "set": "bump:set_",
+    "diff": "diff:diff",
+    "cohort": "cohort:cohort",
     "serve": "serve:serve",
 }
 """Command -> module under rollout/commands and its function, in the order of the help."""
@@ -27,7 +29,8 @@ _MOST_PROBLEMS = 50
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  the file has errors, has no such flag, or cannot be changed as asked
+  1  the file has errors, has no such flag, or cannot be changed as asked;
+     diff: somebody would be thrown out
   2  usage: an option, a value, or a file that cannot be read
 """
 

@@ -6,6 +6,7 @@
     |-- BadFlagFile         1   the text is not a flags file; carries every problem found
     |-- UnknownFlag         1   the file has no such flag
     |-- EditRefused         1   the file cannot be changed as asked; nothing was written
+    |-- Eviction            1   a change would throw units out of a cohort
     `-- InvalidValue        2   a value given by the caller: a unit, a percentage, a time
 
 A unit that is missing or unusable during an evaluation is no exception: it is a
@@ -92,6 +93,10 @@ class UnknownFlag(RolloutError, KeyError):
 
 class EditRefused(RolloutError):
     """The change asked for was not made, and nothing was written."""
+
+
+class Eviction(RolloutError):
+    """A change of the flags would throw units out that are inside now."""
 
 
 class InvalidValue(RolloutError, ValueError):

@@ -31,6 +31,7 @@ from rollout.flag import (
     Step,
     Variant,
     percent_text,
+    time_text,
 )
 
 NOTHING_ELSE: Context = MappingProxyType({})
@@ -94,7 +95,8 @@ def _split(flag: Flag, step: Step | None) -> Decide:
     cause = f"rollout is at {percent_text(_threshold(flag, step))} %"
     if isinstance(flag.rollout, Ramp):
         steps = flag.rollout.steps
-        cause += f" since {_time(step.at)}" if step else f" until {_time(steps[0].at)}"
+        cause += f" since {time_text(step.at)}" if step else f" until {time_text(steps[0].at)}"
+        cause += ", paused" if flag.rollout.paused else ""
     inside = _outcome(flag, step, "inside", "SPLIT", cause)
     outside = _outcome(flag, step, "outside", "SPLIT", cause)
     salt, limit = flag.salt, bucketing.limit(outside.threshold)
@@ -156,7 +158,3 @@ def _threshold(flag: Flag, step: Step | None) -> int:
     if isinstance(flag.rollout, int):
         return flag.rollout
     return step.threshold if step else 0
-
-
-def _time(at: datetime) -> str:
-    return at.isoformat(timespec="minutes" if not at.second else "seconds")

@@ -39,9 +39,15 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Ramp(msgspec.Struct, frozen=True):
-    """Dated steps, in order of time; before the first the rollout is at 0."""
+    """Dated steps, in order of time; before the first the rollout is at 0.
+
+    A ramp that was `paused` has only the steps from before; those `waiting` take no
+    effect. One that was paused before it began has a step to 0 in that moment.
+    """
 
     steps: tuple[Step, ...]
+    paused: datetime | None = None
+    waiting: tuple[Step, ...] = ()
 
     def current(self, now: datetime) -> Step | None:
         """The step that holds at `now` (with an offset), None before the first."""
@@ -162,6 +168,12 @@ def percent_text(threshold: int) -> str:
     """A threshold as the shortest exact decimal number of percent."""
     whole, thousandths = divmod(threshold, 1000)
     return f"{whole}.{thousandths:03d}".rstrip("0").rstrip(".") if thousandths else str(whole)
+
+
+def time_text(at: datetime) -> str:
+    """A time as flags.yaml writes it: ISO 8601 with its offset, Z for UTC."""
+    written = at.isoformat(timespec="auto" if at.second or at.microsecond else "minutes")
+    return written.removesuffix("+00:00") + "Z" if written.endswith("+00:00") else written
 
 
 def value_text(value: Value) -> str:

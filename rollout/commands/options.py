@@ -87,6 +87,19 @@ at_option: Callable[[Any], Any] = click.option(
     help="Take this time, with an offset, for now.",
 )
 
+_UNITS_HELP = "A file with one unit on each line; - for standard input."
+units_option: Callable[[Any], Any] = click.option("--units", metavar="FILE|-", help=_UNITS_HELP)
+required_units_option: Callable[[Any], Any] = click.option(
+    "--units", metavar="FILE|-", required=True, help=_UNITS_HELP
+)
+output_option: Callable[[Any], Any] = click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people or for programs.",
+)
+
 
 def count(number: int, noun: str) -> str:
     """ "1 flag", "2 flags", "10,000 units"."""

@@ -191,8 +191,8 @@ def test_a_ramp_holds_the_step_that_began_last_and_nobody_before_the_first() -> 
     assert [decision.percent for decision in found] == ["0", "5", "5", "100"]
     assert [decision.variant for decision in found] == ["outside"] * 3 + ["inside"]
     assert [decision.why for decision in found] == [
-        "app hello is at 6.343 %, rollout is at 0 % until 2027-03-01T09:00+00:00",
-        "app hello is at 6.343 %, rollout is at 5 % since 2027-03-01T09:00+00:00",
-        "app hello is at 6.343 %, rollout is at 5 % since 2027-03-01T09:00+00:00",
-        "app hello is at 6.343 %, rollout is at 100 % since 2027-03-02T09:00+00:00",
+        "app hello is at 6.343 %, rollout is at 0 % until 2027-03-01T09:00Z",
+        "app hello is at 6.343 %, rollout is at 5 % since 2027-03-01T09:00Z",
+        "app hello is at 6.343 %, rollout is at 5 % since 2027-03-01T09:00Z",
+        "app hello is at 6.343 %, rollout is at 100 % since 2027-03-02T09:00Z",
     ]

@@ -1,0 +1,215 @@
+"""`rollout diff`, and the summary of a change that other commands print too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollout.commands import options
+from rollout.errors import Eviction, InvalidValue
+
+if TYPE_CHECKING:
+    from rollout.cohort import Names, Tally
+    from rollout.diff import FlagDiff
+    from rollout.units import Units
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@options.units_option
+@click.option(
+    "--by", metavar="NAME", help="What the units are, such as app; the rest is not counted."
+)
+@click.option("--names", is_flag=True, help="Name the units that move, each on a line.")
+@click.option("--allow-eviction", is_flag=True, help="Exit 0 even if somebody is thrown out.")
+@options.output_option
+@options.at_option
+def diff(
+    old: str,
+    new: str,
+    units: str | None,
+    by: str | None,
+    names: bool,
+    allow_eviction: bool,
+    output: str,
+    now: datetime,
+) -> None:
+    """Say what changes from OLD to NEW, and for whom.
+
+    OLD and NEW are files, addresses, or git:REV, the file as it is at a revision of
+    the repository (git:REV:PATH for another file than the one it is compared with).
+
+    Exit code 1 when somebody who is inside would be thrown out: of the units given, or
+    without --units of any there may be.
+    """
+    from rollout.diff import diff as compare
+
+    old, new = _paths(old, new)
+    diffs = compare(options.load(old).flags, options.load(new).flags, now)
+    if names and units is None:
+        raise click.UsageError("--names needs --units.")
+    counts: dict[str, Tally] = {}
+    moved: dict[str, dict[str, list[str]]] = {}
+    found = None
+    if units is not None:
+        counts, found = _count(_counted(diffs, by), units, now, _names(names, output, moved))
+    if output == "json":
+        _print_json(old, new, now, diffs, counts, moved if names else None, found)
+    else:
+        for line in summary(diffs, counts):
+            click.echo(line)
+        if found is not None:
+            click.echo(_said(found))
+    if not allow_eviction:
+        _refuse(diffs, counts)
+
+
+def summary(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> Iterator[str]:
+    """What changed, in lines for people; with who moves for the flags that were counted."""
+    if not diffs:
+        yield "no flag changes"
+    for each in diffs:
+        yield each.key
+        for change in each.changes:
+            yield f"  {change.text}" if change.what == "flag" else f"  {change.what}: {change.text}"
+        if tally := counts.get(each.key):
+            units = options.count(sum(tally), "unit")
+            yield (
+                f"  of {units} {tally.enters:,} enter, {tally.leaves:,} leave,"
+                f" {each.changes_value(tally):,} change value:"
+                f" {tally.inside_before:,} inside before, {tally.inside_after:,} after"
+            )
+
+
+def count_units(diffs: Sequence[FlagDiff], units: str, now: datetime) -> dict[str, Tally]:
+    """Who moves of the units in a file, for the flags whose unit is the same before and after."""
+    return _count([each for each in diffs if each.countable], units, now, None)[0]
+
+
+def _paths(old: str, new: str) -> tuple[str, str]:
+    """Both with the path of the other one, where a git:REV names none."""
+    from rollout.gitsource import PREFIX, beside, split
+
+    def path(spec: str) -> str:
+        return split(spec)[1] if spec.startswith(PREFIX) else spec
+
+    def plain(spec: str) -> bool:
+        return "://" not in spec and bool(path(spec))
+
+    shared = next((path(spec) for spec in (new, old) if plain(spec)), options.DEFAULT_FILE)
+    return beside(old, shared), beside(new, shared)
+
+
+def _counted(diffs: Sequence[FlagDiff], by: str | None) -> list[FlagDiff]:
+    """The flags for which a list of units tells who moves."""
+    countable = [each for each in diffs if each.countable]
+    if by is not None:
+        return [each for each in countable if each.bucket_by == by]
+    kinds = sorted({each.bucket_by for each in countable})
+    if len(kinds) > 1:
+        raise InvalidValue(
+            f"the flags that change are bucketed by {' and by '.join(kinds)}",
+            hint=f"say what the units are, such as --by {kinds[0]}",
+        )
+    return countable
+
+
+def _count(
+    diffs: list[FlagDiff], path: str, now: datetime, on_names: Any
+) -> tuple[dict[str, Tally], Units]:
+    from rollout.commands.reading import opened
+    from rollout.diff import count
+
+    with opened(path, bar=on_names is None) as units:
+        return count(diffs, units, now, on_names), units
+
+
+def _names(wanted: bool, output: str, moved: dict[str, dict[str, list[str]]]) -> Any:
+    """What to do with names: print them as they come, or keep them for the JSON."""
+    from rollout.commands.reading import write_lines
+
+    def named(each: FlagDiff, found: Names) -> Iterator[tuple[str, list[bytes]]]:
+        yield "enters", found.enters
+        yield "leaves", found.leaves
+        inside, outside = each.value_changes
+        yield "changes", [*(found.stays_inside if inside else []),
+                          *(found.stays_outside if outside else [])]  # fmt: skip
+
+    def write(each: FlagDiff, found: Names) -> None:
+        for verb, units in named(each, found):
+            write_lines(units, f"{each.key}: {verb} ".encode())
+
+    def keep(each: FlagDiff, found: Names) -> None:
+        kept = moved.setdefault(each.key, {})
+        for verb, units in named(each, found):
+            kept.setdefault(verb, []).extend(unit.decode() for unit in units)
+
+    if not wanted:
+        return None
+    return keep if output == "json" else write
+
+
+def _said(units: Units) -> str:
+    said = f"read {options.count(units.found, 'unit')} from {units.source}"
+    return said + (f", left out {options.count(units.empty, 'empty line')}" if units.empty else "")
+
+
+def _print_json(
+    old: str,
+    new: str,
+    now: datetime,
+    diffs: Sequence[FlagDiff],
+    counts: Mapping[str, Tally],
+    moved: Mapping[str, dict[str, list[str]]] | None,
+    units: Units | None,
+) -> None:
+    def flag(each: FlagDiff) -> dict[str, Any]:
+        tally = counts.get(each.key)
+        shown: dict[str, Any] = {
+            "flag": each.key,
+            "evicts": bool(each.thrown_out(tally)),
+            "changes": [
+                {"what": change.what, "text": change.text, "evicts": change.evicts}
+                for change in each.changes
+            ],
+            "units": None,
+        }
+        if tally is not None:
+            shown["units"] = {
+                "enter": tally.enters,
+                "leave": tally.leaves,
+                "change_value": each.changes_value(tally),
+                "inside_before": tally.inside_before,
+                "inside_after": tally.inside_after,
+            }
+        if moved is not None:
+            shown["names"] = moved.get(each.key, {})
+        return shown
+
+    record = {
+        "version": 1,
+        "old": old,
+        "new": new,
+        "at": now.isoformat(),
+        "units_read": units.found if units else None,
+        "empty_lines": units.empty if units else None,
+        "evicts": any(each.thrown_out(counts.get(each.key)) for each in diffs),
+        "flags": [flag(each) for each in diffs],
+    }
+    click.echo(json.dumps(record, indent=2, ensure_ascii=True))
+
+
+def _refuse(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> None:
+    told = [(each.key, each.thrown_out(counts.get(each.key))) for each in diffs]
+    told = [(key, whom) for key, whom in told if whom]
+    if told:
+        more = f" (and {len(told) - 1} more flags)" if told[1:] else ""
+        raise Eviction(
+            f"{told[0][0]} would throw out {told[0][1]}{more}",
+            hint="keep them inside, or say --allow-eviction if it is meant",
+        )

@@ -1,0 +1,51 @@
+"""Units for a command: opened, and with a bar on a terminal that says how far it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rollout.units import Units
+
+
+@contextmanager
+def opened(path: str, *, bar: bool = True) -> Iterator[Units]:
+    """The units at `path` (`-` is standard input); the bar goes to standard error."""
+    from rollout.units import open_units
+
+    if not (bar and sys.stderr.isatty()):
+        with open_units(path) as units:
+            yield units
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    total = None
+    with suppress(OSError, ValueError):
+        total = Path(path).stat().st_size or None
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("units", total=total)
+        with open_units(path, lambda size: progress.advance(task, size)) as units:
+            yield units
+
+
+def write_lines(units: list[bytes], before: bytes = b"") -> None:
+    """Write units to standard output, byte for byte; a terminal gets no control characters."""
+    if not units:
+        return
+    if sys.stdout.isatty():
+        units = [_printable(unit) for unit in units]
+    sys.stdout.flush()
+    sys.stdout.buffer.write(before + (b"\n" + before).join(units) + b"\n")
+
+
+def _printable(unit: bytes) -> bytes:
+    text = unit.decode()
+    if text.isprintable():
+        return unit
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).encode()
