@@ -1,0 +1,333 @@
+"""`rollout serve` as a process, asked by the real clients of several languages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from openfeature.contrib.provider.ofrep import OFREPProvider
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import (
+    ErrorCode,
+    FlagNotFoundError,
+    GeneralError,
+    OpenFeatureError,
+    TargetingKeyMissingError,
+    TypeMismatchError,
+)
+
+from rollout import Flags
+
+TEXT = """\
+version: 1
+flags:
+  deploy-retries: {bucket_by: app, percent: 50, inside: 5, outside: 0, owner: me}
+  theme: {bucket_by: user, percent: 50, inside: new, outside: old, always_inside: {org: [acme]}}
+  fast: {bucket_by: app, enabled: false, percent: 50, inside: true, outside: false}
+"""
+CLIENTS = Path(__file__).parent / "clients"
+PATH = "/ofrep/v1/evaluate/flags"
+HELLO = {"context": {"targetingKey": "hello"}}
+
+
+class Service:
+    """A running `rollout serve`; `lines` is what it has said."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rollout", "serve", "--port", "0", "--poll", "0.05", *arguments],
+            stderr=subprocess.PIPE,
+            env={name: os.environ[name] for name in os.environ if not name.startswith("ROLLOUT")},
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.until(lambda: bool(self.lines))
+        self.url = self.lines[0].split()[-1]
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < deadline, self.lines
+            assert self.process.poll() is None, self.lines
+            time.sleep(0.01)
+
+    def said(self, text: str) -> None:
+        self.until(lambda: any(text in line for line in self.lines))
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        self.close()
+        return code
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stderr
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "flags.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+@contextlib.contextmanager
+def running(*arguments: str) -> Iterator[Service]:
+    service = Service(*arguments)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def replace(path: Path, text: str) -> None:
+    """As editors and git do it: at once."""
+    other = path.with_suffix(".new")
+    other.write_text(text)
+    other.replace(path)
+
+
+def test_the_python_client_gets_what_the_library_says(file: Path) -> None:
+    flags = Flags.load(file)
+    with running("--file", str(file)) as service:
+        provider = OFREPProvider(service.url)
+        for number in range(100):
+            unit = f"app-{number}"
+            context = EvaluationContext(unit, {"org": "other"})
+            found = provider.resolve_integer_details("deploy-retries", -1, context)
+            decision = flags.evaluate("deploy-retries", app=unit)
+            assert (found.value, found.variant, found.reason) == (
+                decision.value,
+                decision.variant,
+                decision.reason,
+            )
+            assert found.flag_metadata["bucket"] == decision.bucket
+        details = provider.resolve_string_details(
+            "theme", "x", EvaluationContext("hello", {"org": "acme"})
+        )
+        assert (details.value, details.reason) == ("new", "TARGETING_MATCH")
+        off = provider.resolve_boolean_details("fast", True, EvaluationContext("hello"))
+        assert (off.value, off.variant, off.reason) == (False, "outside", "DISABLED")
+        hello = EvaluationContext("hello")
+        with pytest.raises(FlagNotFoundError) as unknown:
+            provider.resolve_integer_details("missing", -1, hello)
+        assert unknown.value.error_message == "there is no flag missing"
+        with pytest.raises(TypeMismatchError):
+            provider.resolve_boolean_details("deploy-retries", True, hello)
+        with pytest.raises(TargetingKeyMissingError) as missing:
+            provider.resolve_integer_details("deploy-retries", -1, EvaluationContext())
+        assert missing.value.error_message == "the context has no app"
+        with pytest.raises(OpenFeatureError) as wrong:
+            provider.resolve_integer_details(
+                "deploy-retries", -1, EvaluationContext("x", {"app": 7})
+            )
+        assert wrong.value.error_code is ErrorCode.INVALID_CONTEXT
+        provider.session.close()
+
+
+def test_the_python_client_understands_refusals(file: Path) -> None:
+    with running("--file", str(file), "--token", "secret", "--rate", "0.01") as service:
+        for headers, said in (
+            ({}, "unauthorized"),
+            ({"Authorization": "Bearer secret"}, "Rate limited, retry after: 100"),
+        ):
+            provider = OFREPProvider(service.url, headers_factory=lambda h=headers: h)  # type: ignore[misc]  # bound now
+            with pytest.raises(OpenFeatureError) as caught:
+                provider.resolve_integer_details("deploy-retries", -1, EvaluationContext("hello"))
+            assert caught.value.error_message == said
+            provider.session.close()
+        with pytest.raises(GeneralError) as paused:
+            provider.resolve_integer_details("deploy-retries", -1, EvaluationContext("hello"))
+        assert "evaluation paused due to TooManyRequests" in str(paused.value.error_message)
+        assert "secret" not in "".join(service.lines)
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The JavaScript clients, pinned, from the registry into a place of their own."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed")
+    place = tmp_path_factory.mktemp("clients")
+    for path in CLIENTS.iterdir():
+        shutil.copy(path, place)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
+    try:
+        subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=60)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"npm could not install the clients: {str(error.stderr)[-300:]}")
+    return place
+
+
+@pytest.mark.parametrize("program", ["server.mjs", "web.mjs"])
+def test_the_javascript_clients_get_what_the_library_says(
+    program: str, node_modules: Path, file: Path
+) -> None:
+    flags = Flags.load(file)
+    contexts: list[dict[str, Any]] = [{"targetingKey": f"app-{number}"} for number in range(8)]
+    contexts += [{"targetingKey": "x", "app": "app-7"}, {}]
+    with running("--file", str(file), "--token", "secret") as service:
+        done = subprocess.run(
+            ["node", program, service.url, "secret", *map(json.dumps, contexts)],
+            cwd=node_modules,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    *found, nobody, mismatched, missing = json.loads(done.stdout)
+    for context, details in zip(contexts, found, strict=False):
+        unit = context.get("app", context["targetingKey"])
+        decision = flags.evaluate("deploy-retries", app=unit)
+        assert (details["value"], details["variant"], details["reason"]) == (
+            decision.value,
+            decision.variant,
+            decision.reason,
+        )
+        assert details["flagMetadata"]["bucket"] == decision.bucket
+        assert details["flagMetadata"]["owner"] == "me"
+    assert (nobody["value"], nobody["errorCode"]) == (-1, "TARGETING_KEY_MISSING")
+    assert mismatched["value"] is True
+    # The client for the web asks in the last context, which has no unit.
+    expected = "TYPE_MISMATCH" if program == "server.mjs" else "TARGETING_KEY_MISSING"
+    assert mismatched["errorCode"] == expected
+    assert (missing["value"], missing["errorCode"]) == (-1, "FLAG_NOT_FOUND")
+
+
+def test_a_bump_is_served_without_dropping_a_request(file: Path) -> None:
+    values: list[object] = []
+    over = threading.Event()
+
+    def ask(url: str) -> None:
+        with httpx.Client() as client:
+            while not over.is_set():
+                response = client.post(f"{url}{PATH}/deploy-retries", json=HELLO)
+                values.append(response.json()["value"] if response.is_success else response.text)
+
+    with running("--file", str(file)) as service:
+        threads = [threading.Thread(target=ask, args=[service.url]) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for percent in (100, 0, 100):
+            replace(file, TEXT.replace("percent: 50", f"percent: {percent}", 1))
+            expected = 5 if percent else 0
+            service.until(lambda wanted=expected: values[-1:] == [wanted])  # type: ignore[misc]  # bound now
+        over.set()
+        for thread in threads:
+            thread.join()
+        service.said(f"{file} has changed: deploy-retries")
+    assert set(values) == {0, 5}
+
+
+def test_a_broken_file_is_told_and_the_flags_from_before_serve(file: Path) -> None:
+    with running("--file", str(file)) as service:
+        replace(file, TEXT.replace("percent: 50", "percent: 101", 1))
+        service.said(f"the flags from before still serve: {file}:3:")
+        assert "101 is over 100" in httpx.get(f"{service.url}/readyz").json()["problem"]
+        assert httpx.post(f"{service.url}{PATH}/deploy-retries", json=HELLO).json()["value"] == 5
+        replace(file, TEXT)
+        service.said(f"{file} is in order again")
+        assert "problem" not in httpx.get(f"{service.url}/readyz").json()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_under_way_is_answered_before_it_stops(
+    number: signal.Signals, file: Path
+) -> None:
+    with running("--file", str(file)) as service:
+        port = int(service.url.rpartition(":")[2])
+        body = json.dumps(HELLO).encode()
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            head = f"POST {PATH}/deploy-retries HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+            connection.sendall(head.encode() + b"\r\n\r\n" + body[:5])
+            time.sleep(0.1)  # until the head has been read
+            service.process.send_signal(number)
+            service.said("stopping")
+            connection.sendall(body[5:])
+            answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert service.process.wait(20) == 0
+    assert not any("Traceback" in line for line in service.lines)
+
+
+def test_a_second_signal_does_not_wait(file: Path) -> None:
+    with running("--file", str(file)) as service:
+        port = int(service.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+            time.sleep(0.1)  # until the head has been read
+            service.process.send_signal(signal.SIGTERM)
+            service.said("stopping")
+            began = time.monotonic()
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(8) == 0
+            assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host", "0.0.0.0"], "Error: 0.0.0.0 can be reached by others\nHint: add --token"),  # noqa: S104 -- refused
+        (["--host", "::"], "Error: :: can be reached by others"),
+        (["--host", "192.0.2.1", "--token", "x"], "Error: cannot listen on 192.0.2.1, port 8016: "),
+        (["--host", "no.such.host.invalid", "--token", "x"], "Error: cannot listen on no.such"),
+        (["--file", "missing.yaml"], "Error: missing.yaml does not exist"),
+        (["--rate", "-1"], "Invalid value for '--rate'"),
+        (["--poll", "0"], "Invalid value for '--poll'"),
+        (["--port", "70000"], "Invalid value for '--port'"),
+    ],
+)
+def test_what_cannot_be_served_is_one_clear_line(
+    arguments: list[str], said: str, file: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rollout", "serve", *arguments],
+        cwd=file.parent,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_one_clear_line(file: Path) -> None:
+    with running("--file", str(file)) as service:
+        port = re.sub(r".*:", "", service.url)
+        done = subprocess.run(
+            [sys.executable, "-m", "rollout", "serve", "--file", str(file), "--port", port],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "port" in done.stderr
+    assert "Address already in use" in done.stderr
