@@ -7,7 +7,6 @@ decision. Every write that can carry a lease's nonce carries ours.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -35,12 +34,11 @@ from deploy.plan import (
 )
 from deploy.release import FROM, is_made_by
 from deploy.strategy import Gate
-from deploy.verdict import Verdict, verdict
+from deploy.verdict import Verdict, name_holder, verdict
 
 _SETTLE_S = 10.0  # how long a lost create may take to appear in a list
 _DRAIN_S = 2.0  # between leaving the rotation and the kill signal
 _STOP_TIMEOUT_S = 60.0
-_NAMED = re.compile(r"machine ID (\w+)")
 
 
 class Actions:
@@ -199,10 +197,10 @@ class Actions:
 
     async def _adopt(self, action: Create, failure: CallFailed) -> Machine:
         """The machine that has the name, if an earlier try of ours made it."""
-        named = _NAMED.search(failure.message)
-        if named is None:
+        named = name_holder(failure)
+        if not named:
             raise failure
-        machine = await self._patience.ask(lambda: self._client.machine(named.group(1)))
+        machine = await self._patience.ask(lambda: self._client.machine(named))
         if machine.name != action.name or not is_made_by(machine, self._deploy_id):
             raise LeaseHeld(
                 f"machine {action.name} was made by another deploy just now ({machine.id})",

@@ -294,6 +294,7 @@ def _order(options: dict[str, Any]) -> Order:
         wait_timeout_s=options.get("wait_timeout"),
         runs_release_command=not options.get("skip_release_command"),
         settings=Settings(
+            leave_at_once=_leave_at_once,
             selection=_selection(options),
             waits_for_health=not options.get("detach"),
             smoke_s=0.0 if options.get("no_smoke_checks") else defaults.smoke_s,
@@ -352,6 +353,13 @@ def _deploy(options: dict[str, Any], start: Callable[[Emit], Any]) -> None:
         except OSError as error:
             _warn(f"--report {report_path} could not be written: {error.strerror}")
     sys.exit(finished.exit_code)
+
+
+def _leave_at_once() -> None:
+    """After a second signal: nothing is waited for; the terminal gets its cursor back."""
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _pair(text: str) -> tuple[str, str]:

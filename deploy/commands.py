@@ -232,7 +232,7 @@ async def start_run(
             chance=random.Random(),  # noqa: S311 - jitter, not secrets
             emit=emit,
             app_exists=exists,
-            organization=organization,
+            organization=target.organization,
             taken_up=taken_up,
         )
 

@@ -63,6 +63,8 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
         return _returned(work, undone, forward, machines)
     if work.halt.is_final:
         where = "the app is as before" if undone else "the app is in between"
+        if not undone and not left:
+            where = f"every machine runs {work.release.image}, not all were seen to be healthy"
         return Judgement(
             RunFinished(
                 result=Result.INTERRUPTED,
@@ -244,9 +246,9 @@ def _unknown(work: Work, machine_id: str, version: str) -> MachineStands:
 
 
 def _ways_out(release: Release) -> str:
-    app = release.app
     return (
-        f"deploy --app {app} --deploy-retries 5 finishes it; deploy rollback --app {app} undoes it"
+        "`deploy resume --deploy-retries 5` finishes it, "
+        f"`deploy rollback --app {release.app}` undoes it"
     )
 
 

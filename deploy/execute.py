@@ -163,7 +163,7 @@ class Executor:
     async def _track(self, track: Track) -> None:
         window = self._windows.get(track.group)
         for step in track.steps:
-            done = await self._step(step, window if step.counted else None)
+            done = await self._step(step, window)
             if done < len(step.actions) and step.required:
                 return
 
@@ -189,7 +189,8 @@ class Executor:
         async with anyio.create_task_group() as tasks:
             while waiting and not self._halt.is_set:
                 alone = step.first_alone and done == 0
-                free = window is None or window.has_place(waiting[0].machine_id)
+                counted = step.counted and window is not None
+                free = not counted or window.has_place(waiting[0].machine_id)
                 if free and not (alone and moving):
                     action = waiting.popleft()
                     moving.add(action.key)

@@ -24,6 +24,7 @@ class Halt:
     def __init__(self) -> None:
         self.reason: DeployError | None = None
         self.is_final = False
+        self.has_turned_back = False
         self._waits: set[anyio.CancelScope] = set()
 
     @property
@@ -39,6 +40,7 @@ class Halt:
 
     def clear(self) -> None:
         """Go on, in the other direction; after a final reason there is no going on."""
+        self.has_turned_back = True
         if not self.is_final:
             self.reason = None
 

@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
+from deploy.appconfig import STRATEGIES
 from deploy.durations import parse_duration_s
 from deploy.retries import AUTO
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
 
 
 def take(*options: Callable[[Any], Any]) -> Callable[[F], F]:

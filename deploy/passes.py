@@ -71,6 +71,7 @@ class Work:
     async def look(self) -> Fleet:
         """The app's machines. What does not fit what we know is read again, by id."""
         if not self.app_exists:
+            self._has_looked = True
             return Fleet()
         fleet = Fleet.of(await self.patience.ask(self.client.machines))
         for _ in range(_EMPTY_LOOKS - 1):
@@ -220,8 +221,7 @@ class Work:
         self.selection.refuse_nothing(fleet)
         refuse_unsuited(self.release, self.selection.of(fleet))
         if not self.app_exists:
-            await self.client.create_app(self.organization)
-            self.app_exists = True
+            await self._create_app()
         await self._hold(fleet.managed)
         fleet = await self.look()
         if self.base is None:
@@ -233,6 +233,19 @@ class Work:
         if self.release_command is not None:
             await self.release_command.run(fleet)
         return carrying(fleet, intent.dump(), self.carried)
+
+    async def _create_app(self) -> None:
+        """An app is created on its first deploy; one that is there by now is as good."""
+        try:
+            await self.client.create_app(self.organization)
+        except CallFailed as failure:
+            if verdict(failure).is_hiccup:
+                raise
+            try:
+                await self.patience.ask(self.client.organization)
+            except CallFailed:
+                raise failure from None
+        self.app_exists = True
 
     def _tell_takeover(self, fleet: Fleet) -> None:
         for machine in fleet.managed:

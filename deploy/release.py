@@ -30,7 +30,6 @@ CANARY = "canary"
 REPLACES = "replaces"
 
 DEFAULT_MAX_UNAVAILABLE = Decimal("0.33")
-STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

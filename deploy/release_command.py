@@ -19,7 +19,7 @@ from deploy.errors import AppFailed, CallFailed
 from deploy.events import Emit, MachineMoved, Phase
 from deploy.machine import TERMINAL, Fleet, Machine
 from deploy.release import DEPLOY, Release
-from deploy.verdict import Verdict, verdict
+from deploy.verdict import Verdict, name_holder, verdict
 
 GROUP = "fly_app_release_command"
 _LOOK_S = 0.5
@@ -98,6 +98,15 @@ class ReleaseCommandRun:
         machine = machine_of(fleet, self._release.deploy_id)
         if machine is None:
             self._tell(Phase.CREATING)
+            machine = await self._create()
+        self.machine_id = machine.id
+        self._tell(Phase.STARTING)
+        await self._ended(machine.id)
+        self._is_done = True
+        self._tell(Phase.DONE)
+
+    async def _create(self) -> Machine:
+        try:
             machine, _ = await self._client.create(
                 name=self._spec.name(self._release),
                 region=self._release.region,
@@ -106,11 +115,14 @@ class ReleaseCommandRun:
                 cordoned=False,
                 lease_ttl_s=0,
             )
-        self.machine_id = machine.id
-        self._tell(Phase.STARTING)
-        await self._ended(machine.id)
-        self._is_done = True
-        self._tell(Phase.DONE)
+        except CallFailed as failure:
+            named = name_holder(failure)
+            if not named:
+                raise
+            machine = await self._patience.ask(lambda: self._client.machine(named))
+            if machine_of(Fleet.of([machine]), self._release.deploy_id) is None:
+                raise
+        return machine
 
     async def _ended(self, machine_id: str) -> None:
         deadline = anyio.current_time() + self._spec.timeout_s

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -54,6 +54,7 @@ class Settings:
     selection: Selection = field(default_factory=Selection)
     release_command: ReleaseCommand | None = None
     handles_signals: bool = True
+    leave_at_once: Callable[[], None] = lambda: os._exit(EXIT_INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +204,7 @@ async def _interruptible(
             listening.set()
             async for number in signals:
                 if halt.is_final:
-                    os._exit(EXIT_INTERRUPTED)  # asked twice: leave at once, leases run out
+                    settings.leave_at_once()  # asked twice; leases run out by themselves
                 name = signal.Signals(number).name
                 emit(Noticed(message=f"{name}: beginning nothing new; once more leaves at once"))
                 halt.set(Interrupted(f"interrupted by {name}"), final=True)
@@ -211,7 +212,8 @@ async def _interruptible(
 
     async def on_deadline(after_s: float) -> None:
         await anyio.sleep(after_s)
-        halt.set(DeadlinePassed(f"the deadline of {after_s:g} s has passed"))
+        if not halt.has_turned_back:  # the way back is bounded by its passes
+            halt.set(DeadlinePassed(f"the deadline of {after_s:g} s has passed"))
 
     listening = anyio.Event()
     async with anyio.create_task_group() as tasks:

@@ -20,12 +20,16 @@ _LARGEST_CONFIG_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """`config` is None where a command can do without fly.toml and there is none."""
+    """`config` is None where a command can do without fly.toml and there is none.
+
+    `organization` (FLY_ORG) is where a first deploy creates the app.
+    """
 
     app: str
     config: AppConfig | None
     address: str
     token: str
+    organization: str = "personal"
 
 
 def find_target(
@@ -48,7 +52,13 @@ def find_target(
             hint='give --app NAME, or write app = "NAME" into fly.toml, or set FLY_APP',
         )
     address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
-    return Target(app=name, config=config, address=address, token=read_token(address, environ))
+    return Target(
+        app=name,
+        config=config,
+        address=address,
+        token=read_token(address, environ),
+        organization=environ.get("FLY_ORG") or "personal",
+    )
 
 
 def read_config(path: Path) -> AppConfig:

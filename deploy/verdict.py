@@ -53,6 +53,7 @@ _HICCUPS = frozenset(
 
 _LEASE_HELD = re.compile(r"lease currently held|lease is held", re.IGNORECASE)
 _NAME_TAKEN = re.compile(r"unique machine name violation", re.IGNORECASE)
+_NAMED = re.compile(r"machine ID (\w+)")
 _HOST_FULL = re.compile(
     r"could not reserve resource|deploys to this host are temporarily disabled"
     r"|insufficient (capacity|resources)",
@@ -80,6 +81,12 @@ def verdict(failure: DeployError) -> Verdict:
             return Verdict.OUTAGE
         case _:
             return Verdict.REJECTED
+
+
+def name_holder(failure: CallFailed) -> str:
+    """The id of the machine that has the name which a create asked for, empty if none is told."""
+    named = _NAMED.search(failure.message) if verdict(failure) is Verdict.NAME_TAKEN else None
+    return named.group(1) if named else ""
 
 
 def _of_call(failure: CallFailed) -> Verdict:
