@@ -60,7 +60,7 @@ class FlagDiff(msgspec.Struct, frozen=True):
             return f"{counts.leaves:,} of {sum(counts):,} units"
         for change in self.changes:
             if change.evicts and not (change.counted and counts is not None):
-                return f"units, by its {change.what} ({change.text})"
+                return f"some of its units ({change.what}: {change.text})"
         return ""
 
     def changes_value(self, counts: Tally) -> int:

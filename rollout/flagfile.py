@@ -5,8 +5,9 @@ Knows the shape of flags.yaml. Knows nothing of where the text comes from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
@@ -17,29 +18,13 @@ from rollout import fields, yamlnodes
 from rollout.errors import BadFlagFile, Problem, nearest, show
 from rollout.fields import AlreadyReported, Wrong
 from rollout.flag import NOBODY, Flag, Ramp, Step, Value
+from rollout.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key
 
 LARGEST_BYTES = 1 << 20
 """A flags file may have a size of up to 1 MiB."""
 
 T = TypeVar("T")
 _Found: TypeAlias = dict[str, tuple[Node, Node]]
-
-_TOP_KEYS = ("version", "flags")
-_FLAG_KEYS = (
-    "description",
-    "owner",
-    "expires",
-    "salt",
-    "enabled",
-    "bucket_by",
-    "percent",
-    "ramp",
-    "inside",
-    "outside",
-    "always_inside",
-    "always_outside",
-)
-_STEP_KEYS = ("at", "percent")
 
 
 class FlagFile(msgspec.Struct, frozen=True):
@@ -92,11 +77,10 @@ class _Reader:
         self.path: list[str] = []
 
     def file(self, root: Node) -> dict[str, Flag]:
-        top = self.mapping(root, _TOP_KEYS)
+        top = self.mapping(root, FILE_KEYS)
         if top is None:
             return {}
-        self.required(root, top, "version", "begin the file with version: 1")
-        self.required(root, top, "flags", "add flags: with the flags below it")
+        self.complete(root, top, FILE_KEYS)
         self.optional(top, "version", fields.version, 1)
         flags: dict[str, Flag] = {}
         for key, (key_node, node) in (self.under("flags", top) or {}).items():
@@ -110,18 +94,11 @@ class _Reader:
         return flags
 
     def flag(self, key: str, key_node: Node, node: Node) -> Flag | None:
-        found = self.mapping(node, _FLAG_KEYS)
+        found = self.mapping(node, FLAG_KEYS)
         if found is None:
             return None
         seen = len(self.problems)
-        self.required(
-            key_node,
-            found,
-            "bucket_by",
-            "add the attribute that is the unit, such as bucket_by: app",
-        )
-        self.required(key_node, found, "inside", "add the value inside the rollout")
-        self.required(key_node, found, "outside", "add the value for the rest")
+        self.complete(key_node, found, FLAG_KEYS)
         nothing: Value = 0
         flag = Flag(
             key=key,
@@ -143,10 +120,14 @@ class _Reader:
         return flag
 
     def rollout(self, key_node: Node, found: _Found) -> int | Ramp:
+        paused = self.optional(found, "paused", fields.time, None)
         if "ramp" not in found:
             self.required(
                 key_node, found, "percent", "add percent: 0, the number to bump, or a ramp"
             )
+            if "paused" in found:
+                fix = "remove it, or write enabled: false to switch the flag off"
+                self.wrong(found["paused"][0], Wrong("only a ramp can be paused", fix), "paused")
             return self.optional(found, "percent", fields.percent, 0)
         if "percent" in found:
             fix = "remove one of the two"
@@ -167,14 +148,13 @@ class _Reader:
         if not nodes and "ramp" in found and yamlnodes.kind(found["ramp"][1]) == "a list":
             fix = "add steps with at and percent, or write percent instead"
             self.wrong(found["ramp"][1], Wrong("it has no steps", fix), "ramp")
-        return Ramp(tuple(steps))
+        return _ramp(steps, paused)
 
     def step(self, node: Node) -> Step | None:
-        found = self.mapping(node, _STEP_KEYS)
+        found = self.mapping(node, STEP_KEYS)
         if found is None:
             return None
-        self.required(node, found, "at", "add the time from which it holds")
-        self.required(node, found, "percent", "add the percentage that begins then")
+        self.complete(node, found, STEP_KEYS)
         at = self.optional(found, "at", fields.time, None)
         threshold = self.optional(found, "percent", fields.percent, None)
         return None if at is None or threshold is None else Step(at, threshold)
@@ -195,9 +175,9 @@ class _Reader:
         if key not in found:
             return None
         with self.inside(key):
-            return self.mapping(found[key][1], ())
+            return self.mapping(found[key][1], {})
 
-    def mapping(self, node: Node, known: Iterable[str]) -> _Found | None:
+    def mapping(self, node: Node, known: Mapping[str, Key]) -> _Found | None:
         """The keys of a mapping with their nodes; an empty `known` allows any."""
         pairs = self.read(node, fields.pairs)
         if pairs is None:
@@ -222,6 +202,11 @@ class _Reader:
             else:
                 found[key] = (key_node, value_node)
         return found
+
+    def complete(self, node: Node, found: _Found, keys: Mapping[str, Key]) -> None:
+        for key, (_, _, if_missing) in keys.items():
+            if if_missing:
+                self.required(node, found, key, if_missing)
 
     def required(self, node: Node, found: _Found, key: str, fix: str) -> None:
         if key not in found:
@@ -249,6 +234,14 @@ class _Reader:
             return
         message = ": ".join([*self.path, *([what] if what else []), wrong.message])
         self.problems.append(yamlnodes.problem(node, message, wrong.fix))
+
+
+def _ramp(steps: list[Step], paused: datetime | None) -> Ramp:
+    if paused is None:
+        return Ramp(tuple(steps))
+    begun = tuple(step for step in steps if step.at <= paused)
+    waiting = tuple(step for step in steps if step.at > paused)
+    return Ramp(begun or (Step(paused, 0),), paused, waiting)
 
 
 def _type(value: object) -> str:

@@ -67,7 +67,9 @@ def _state(flag: Flag, now: datetime) -> str:
     if not flag.enabled:
         return "off"
     state = f"{percent_text(flag.threshold_at(now))} %"
-    return f"{state} (ramp)" if isinstance(flag.rollout, Ramp) else state
+    if not isinstance(flag.rollout, Ramp):
+        return state
+    return f"{state} (paused)" if flag.rollout.paused else f"{state} (ramp)"
 
 
 def _attribute(text: str) -> tuple[str, str]:

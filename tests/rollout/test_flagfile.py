@@ -119,7 +119,7 @@ def test_a_percentage_within_bounds_is_fine(written: str) -> None:
 
 
 KEYS = (
-    "use one of description, owner, expires, salt, enabled, bucket_by, percent, ramp, "
+    "use one of description, owner, expires, salt, enabled, bucket_by, percent, paused, ramp, "
     "inside, outside, always_inside, always_outside"
 )
 TIME = "write a time with its offset, such as 2027-03-01T09:00:00+01:00 or ...Z"
@@ -162,6 +162,42 @@ def test_what_is_wrong_in_a_flag_is_named_with_its_place_and_fix(line: str, said
     found = problems(f"{HEAD}    {line}\n    percent: 5\n")
     assert len(found) == 1
     assert found[0].startswith(said)
+
+
+RAMPED = (
+    HEAD + "    ramp: [{at: 2027-01-01T00:00Z, percent: 5}, {at: 2027-01-02T00:00Z, percent: 9}]\n"
+)
+
+
+def test_a_paused_ramp_keeps_the_step_it_was_paused_in() -> None:
+    first = Step(datetime(2027, 1, 1, tzinfo=UTC), 5_000)
+    second = Step(datetime(2027, 1, 2, tzinfo=UTC), 9_000)
+
+    def paused(at: str) -> Ramp:
+        ramp = flagfile.parse(f"{RAMPED}    paused: {at}\n").flags["a"].rollout
+        assert isinstance(ramp, Ramp)
+        assert ramp.paused == datetime.fromisoformat(at)
+        return ramp
+
+    late = datetime(2028, 1, 1, tzinfo=UTC)
+    for at, steps, waiting, threshold in [
+        ("2026-12-31T23:59Z", None, (first, second), 0),
+        ("2027-01-01T00:00Z", (first,), (second,), 5_000),
+        ("2027-01-01T23:59Z", (first,), (second,), 5_000),
+        ("2027-01-02T00:00Z", (first, second), (), 9_000),
+    ]:
+        ramp = paused(at)
+        assert ramp.waiting == waiting
+        assert ramp.steps == (steps or (Step(datetime.fromisoformat(at), 0),))
+        assert flagfile.parse(f"{RAMPED}    paused: {at}\n").flags["a"].threshold_at(late) == (
+            threshold
+        )
+
+
+def test_only_a_ramp_can_be_paused() -> None:
+    found = problems(f"{HEAD}    percent: 5\n    paused: 2027-01-01T00:00Z\n")
+    fix = "remove it, or write enabled: false to switch the flag off"
+    assert found == [f"8:5: a: paused: only a ramp can be paused; {fix}"]
 
 
 @pytest.mark.parametrize(

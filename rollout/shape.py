@@ -1,0 +1,65 @@
+"""The keys of a flags file: what each holds and means, and which must be there.
+
+The one table from which both the reader (rollout/flagfile.py) and the schema for
+editors (rollout/schema.py) are made. Knows neither YAML nor JSON Schema.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+Kind: TypeAlias = Literal[
+    "version", "flags", "text", "name", "date", "time", "boolean", "percent", "value", "lists",
+    "ramp",
+]  # fmt: skip
+
+
+class Key(NamedTuple):
+    """What the value is, what it means, and the fix if it is missing (none if it may be)."""
+
+    kind: Kind
+    about: str
+    if_missing: str = ""
+
+
+FILE_KEYS = {
+    "version": Key("version", "The version of this format.", "begin the file with version: 1"),
+    "flags": Key("flags", "The flags, each under its name.", "add flags: with the flags below it"),
+}
+
+FLAG_KEYS = {
+    "description": Key("text", "What the flag is for."),
+    "owner": Key("text", "Who answers for the flag."),
+    "expires": Key("date", "The last day on which the flag should exist."),
+    "salt": Key(
+        "name", "What units are drawn with instead of the flag's name; another one draws anew."
+    ),
+    "enabled": Key("boolean", "The kill switch: false puts everybody outside."),
+    "bucket_by": Key(
+        "name",
+        "The attribute that is the unit, such as app.",
+        "add the attribute that is the unit, such as bucket_by: app",
+    ),
+    "percent": Key("percent", "The share of units inside, 0 to 100, up to three decimals."),
+    "paused": Key("time", "Since when the ramp stands still; rollout resume undoes it."),
+    "ramp": Key("ramp", "Dated steps instead of percent; before the first nobody is inside."),
+    "inside": Key(
+        "value", "What the flag is worth inside the rollout.", "add the value inside the rollout"
+    ),
+    "outside": Key("value", "What it is worth for the rest.", "add the value for the rest"),
+    "always_inside": Key("lists", "Attribute to the values that are always inside."),
+    "always_outside": Key("lists", "Attribute to the values that are always outside; wins."),
+}
+
+STEP_KEYS = {
+    "at": Key(
+        "time",
+        "From when the percentage holds: a time with its offset.",
+        "add the time from which it holds",
+    ),
+    "percent": Key(
+        "percent",
+        "The share of units inside from then on.",
+        "add the percentage that begins then",
+    ),
+}
