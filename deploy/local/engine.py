@@ -11,12 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import anyio
 import msgspec
 
 from deploy.local import leases, refusals
+from deploy.local.background import background
 from deploy.local.config import Config, accept
 from deploy.local.hiccups import Hiccups
 from deploy.local.identity import Identity
@@ -24,26 +25,11 @@ from deploy.local.lifecycle import Lifecycle, Stop
 from deploy.local.requests import CreateMachine, UpdateMachine
 from deploy.local.runtime import Clock, Runtime
 from deploy.local.state import App, HeldLease, Machine, Version
+from deploy.local.traffic import Traffic
 
 DESTROYED_KEPT = 1000
 _SETTLED = frozenset({"created", "started", "stopped", "suspended", "failed", "destroyed"})
 _BUSY = frozenset({"replacing", "updating", "creating", "destroying", "suspending"})
-
-
-class Traffic(Protocol):
-    """Whoever carries requests to machines: the router, or nobody."""
-
-    def sync(self, app: App) -> None:
-        """The services of an app may have changed."""
-
-    def remove(self, app: App) -> None:
-        """The app is gone."""
-
-    def services(self, app: str) -> list[dict[str, Any]]:
-        """Where the services of an app can be reached, as JSON."""
-
-    async def drain(self, machine_id: str, timeout_s: float) -> None:
-        """Return when no request is in flight to the machine, or the time is over."""
 
 
 class Platform:
@@ -73,8 +59,7 @@ class Platform:
         self._lifecycle: Lifecycle
 
     async def __aenter__(self) -> Self:
-        tasks = await self._stack.enter_async_context(anyio.create_task_group())
-        self._stack.callback(tasks.cancel_scope.cancel)
+        tasks = await self._stack.enter_async_context(background())
         self._lifecycle = Lifecycle(
             runtime=self._runtime,
             clock=self.clock,

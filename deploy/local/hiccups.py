@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploy.local import refusals
@@ -40,6 +41,7 @@ def _status(status: int, text: str) -> tuple[Strike, Strike]:
 
 _replacing = refusals.update_in_progress()
 _refusing = refusals.being_replaced()
+_too_early = refusals.not_from_state("start", "created")
 
 _ANY = (
     Strike("reset before the write", lost=True),
@@ -55,6 +57,7 @@ _ANY = (
 )
 _BUSY = Strike("409 replacing", status=_replacing.status, text=_replacing.text)
 _REFUSING = Strike("412 refusing to start", status=_refusing.status, text=_refusing.text)
+_TOO_EARLY = Strike("412 from created", status=_too_early.status, text=_too_early.text)
 _UNSEEN = Strike("created but not seen yet", applied=True, hidden_s=HIDDEN_S)
 
 _EXTRA = {
@@ -64,16 +67,22 @@ _EXTRA = {
     "restart": (_BUSY,),
     "suspend": (_BUSY,),
     "destroy": (_BUSY,),
-    "start": (_REFUSING,),
+    "start": (_REFUSING, _TOO_EARLY),
 }
 
 
 class Hiccups:
-    """Strikes a share `rate` (0 to 1) of all writes; `met` counts the strikes by kind."""
+    """Strikes a share `rate` (0 to 1) of all writes; `met` counts the strikes by kind.
 
-    def __init__(self, *, rate: float, seed: int) -> None:
+    `say` takes a line about each strike.
+    """
+
+    def __init__(
+        self, *, rate: float, seed: int, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.rate = rate
         self.seed = seed
+        self._say = say
         self.met: Counter[str] = Counter()
         self._asked: Counter[tuple[str, str, str]] = Counter()
 
@@ -84,6 +93,7 @@ class Hiccups:
         strike = self.draw(app, slot, operation, occurrence)
         if strike is not None:
             self.met[strike.kind] += 1
+            self._say(f"hiccup: {app}, {operation} of {slot}: {strike.kind}")
         return strike
 
     def draw(self, app: str, slot: str, operation: str, occurrence: int) -> Strike | None:

@@ -29,6 +29,7 @@ from deploy.local.ports import Ports
 from deploy.local.runtime import CannotStart, Ended, HostStatus, Report, Spec
 
 LOG_LINES_KEPT = 1000
+LOGS_KEPT = 1000  # machines, the oldest go first
 _LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
 _LAST_WORDS_S = 1.0  # for output that is still in the pipe when the process has ended
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -103,6 +104,8 @@ class ProcessRuntime:
 
     def _logger(self, spec: Spec) -> Say:
         lines = self._logs.setdefault(spec.machine_id, deque(maxlen=LOG_LINES_KEPT))
+        if len(self._logs) > LOGS_KEPT:
+            del self._logs[next(iter(self._logs))]
         prefix = f"{spec.app}/{spec.name} | "
 
         def log(line: str) -> None:

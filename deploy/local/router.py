@@ -21,6 +21,7 @@ from typing import Any, Self
 import anyio
 from anyio.abc import SocketStream
 
+from deploy.local.background import background
 from deploy.local.config import Port, Service
 from deploy.local.ports import moved_ports
 from deploy.local.proxy import Proxy
@@ -68,8 +69,7 @@ class Router:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
-        self._stack.callback(self._tasks.cancel_scope.cancel)
+        self._tasks = await self._stack.enter_async_context(background())
         return self
 
     async def __aexit__(

@@ -47,7 +47,7 @@ def serve(
         )
     listener = _listener(host, port)
     hiccup_seed = secrets.randbelow(1_000_000) if seed is None else seed
-    hiccups = Hiccups(rate=hiccup_rate, seed=hiccup_seed) if hiccup_rate > 0 else None
+    hiccups = Hiccups(rate=hiccup_rate, seed=hiccup_seed, say=say) if hiccup_rate > 0 else None
 
     async def run() -> None:
         async with (

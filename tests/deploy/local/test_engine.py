@@ -248,6 +248,27 @@ async def test_a_machine_that_still_boots_can_be_stopped_updated_and_destroyed()
         await w.reach(ids[2], "destroyed")
 
 
+async def test_force_destroys_even_what_is_being_replaced() -> None:
+    async with world() as w:
+        machine = await w.create("lingering")
+        await w.call("POST", f"/{machine['id']}", json={"config": config()})
+        assert (await w.call("DELETE", f"/{machine['id']}?force=true")).status_code == 200
+        await w.reach(machine["id"], "destroyed")
+        assert w.runtime.running == {}
+
+
+async def test_an_update_takes_over_from_a_stop() -> None:
+    async with world() as w:
+        machine = await w.create("lingering")
+        await w.call("POST", f"/{machine['id']}/stop")
+        assert (await w.get(machine["id"]))["state"] == "stopping"
+        assert (await w.call("POST", f"/{machine['id']}/start")).status_code == 412
+        answer = await w.call("POST", f"/{machine['id']}", json={"config": config("ok:2")})
+        assert answer.status_code == 200
+        again = await w.reach(machine["id"], "started")
+        assert again["config"]["image"] == "ok:2"
+
+
 async def test_a_restart_is_a_new_life_of_the_same_version() -> None:
     async with world() as w:
         machine = await w.create()
@@ -356,6 +377,16 @@ async def test_deleting_an_app_ends_its_machines() -> None:
         with anyio.fail_after(5):
             while w.runtime.running:  # noqa: ASYNC110 - as a user would, from outside
                 await anyio.sleep(0.005)
+
+
+async def test_an_error_of_the_caller_leaves_the_platform_as_it_is() -> None:
+    async def fail() -> None:
+        async with world() as w:
+            await w.create()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
 
 
 async def test_leaving_the_platform_ends_every_machine() -> None:

@@ -51,7 +51,8 @@ def test_the_rate_is_the_share_of_writes_that_are_struck() -> None:
 
 
 def test_every_kind_of_failure_happens() -> None:
-    hiccups = Hiccups(rate=1.0, seed=1)
+    said: list[str] = []
+    hiccups = Hiccups(rate=1.0, seed=1, say=said.append)
     operations = ("create", "update", "start")
     kinds = {hiccups.next("a", str(n), op).kind for n in range(300) for op in operations}  # type: ignore[union-attr]  # the rate is 1
     assert kinds == {
@@ -63,8 +64,11 @@ def test_every_kind_of_failure_happens() -> None:
         "429 with Retry-After",
         "409 replacing",
         "412 refusing to start",
+        "412 from created",
         "created but not seen yet",
     }
+    assert len(said) == 900
+    assert said[0].startswith("hiccup: a, create of 0: ")
 
 
 class Scripted(Hiccups):
