@@ -1,0 +1,1 @@
+"""Measures tidegate beside everything that does the same work; run by scripts/bench."""

@@ -1,0 +1,147 @@
+"""The table of what deciding a flag costs: one decision, in bulk, as a process.
+
+Every time is a median over rounds in which all contenders take turns. Compare the
+ratios; the nanoseconds are those of the machine that is named above them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from bench import bulk, ours, processes
+from bench.peers import LEFT_OUT, PEERS, Contender
+from bench.timing import per_unit_ns, race
+
+UNITS = 200_000
+DIFFED = 10_000_000
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(prog="scripts/bench flags", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the units")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there as well")
+    options = parser.parse_args(arguments)
+    lines = []
+    for line in table(10 if options.quick else 1):
+        click.echo(line)
+        lines.append(line)
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def table(smaller: int) -> Iterator[str]:
+    """The lines of the table, in Markdown, as they become known."""
+    units = [f"app-{number:06d}" for number in range(UNITS // smaller)]
+    left_out = dict(LEFT_OUT)
+    field = list(_enter([*ours.OURS, *PEERS], left_out))
+    ours.check(units)
+    shares = {one.name: _share(one, units) for one in field}
+    for one in list(field):
+        if not 4.5 <= shares[one.name] <= 5.5:
+            left_out[one.name] = f"has {shares[one.name]:.2f} % of the units inside, and not 5 %"
+            field.remove(one)
+
+    yield f"Python {platform.python_version()}, {_cpu()}."
+    yield ""
+    yield f"One decision on a 5 % flag, over {len(units):,} distinct units:"
+    yield ""
+    yield "| | version | gives | inside | ns | of the floor |"
+    yield "|---|---|---|--:|--:|--:|"
+    took = per_unit_ns(race({one.name: partial(one.run, units) for one in field}, _tell), units)
+    lowest = took[field[0].name]
+    for one in sorted(field, key=lambda one: took[one.name]):
+        share, ns = f"{shares[one.name]:.2f} %", took[one.name]
+        yield _row(one.name, _version(one), one.answer, share, f"{ns:,.0f}", f"{ns / lowest:.2f}")
+    for name, reason in left_out.items():
+        yield _row(name, "", f"left out: {reason}", "", "", "")
+
+    with tempfile.TemporaryDirectory() as directory:
+        yield from _in_bulk(units, Path(directory))
+        yield ""
+        yield from _as_a_process(Path(directory))
+    yield ""
+    yield from _in_memory(DIFFED // smaller)
+
+
+def _in_bulk(units: Sequence[str], directory: Path) -> Iterator[str]:
+    yield ""
+    yield f"In bulk, for each of {len(units):,} units:"
+    yield ""
+    yield "| | ns | of the floor |"
+    yield "|---|--:|--:|"
+    floor = ours.floor()
+    runs: dict[str, Callable[[], object]] = {floor.name: partial(floor.run, units)}
+    runs |= bulk.contenders(units, directory)
+    took = per_unit_ns(race(runs, _tell), units)
+    for name, ns in took.items():
+        yield _row(name, f"{ns:,.0f}", f"{ns / took[floor.name]:.2f}")
+
+
+def _as_a_process(directory: Path) -> Iterator[str]:
+    took = race(processes.contenders(directory), _tell)
+    explain, imports = took[processes.EXPLAIN], took[processes.IMPORTS]
+    yield (
+        f"`{processes.EXPLAIN}` as a process: {explain * 1000:.0f} ms, {explain / imports:.2f} "
+        f"times the {imports * 1000:.0f} ms of `{processes.IMPORTS}`."
+    )
+
+
+def _in_memory(count: int) -> Iterator[str]:
+    peak = bulk.diff_peak(count)
+    yield (
+        f"`rollout diff` over {count:,} units: {peak.memory_mb:.0f} MB at the peak, "
+        f"{peak.seconds:.1f} s."
+    )
+
+
+def _enter(
+    makers: Sequence[Callable[[], Contender]], left_out: dict[str, str]
+) -> Iterator[Contender]:
+    for make in makers:
+        try:
+            yield make()
+        except ImportError as error:
+            left_out[make.__name__] = f"cannot be imported: {error}"
+        except Exception as error:  # a peer may fail in any way
+            left_out[make.__name__] = f"cannot run offline: {type(error).__name__}: {error}"
+
+
+def _share(one: Contender, units: Sequence[str]) -> float:
+    return sum(map(one.is_inside, units)) * 100 / len(units)
+
+
+def _version(one: Contender) -> str:
+    try:
+        return f"{one.package} {version(one.package)}"
+    except PackageNotFoundError:
+        return one.package
+
+
+def _cpu() -> str:
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2] for line in info.read_text().splitlines()]
+        labels = [line.partition(":")[0].strip() for line in info.read_text().splitlines()]
+        model = dict(zip(labels, names, strict=True)).get("model name", model).strip()
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _tell(number: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\rround {number} \r", err=True, nl=False)

@@ -1,0 +1,77 @@
+"""What tidegate puts into the race, and the floor under everybody: the hash itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mmh3
+
+from bench.definitions import KEY, PERCENT
+from bench.peers import Contender
+from rollout import Flags
+from rollout.bucketing import BUCKETS, bucket
+
+FLAGS_TEXT = """\
+version: 1
+flags:
+  {key}: {{bucket_by: app, percent: {percent}, inside: 5, outside: 0}}
+"""
+
+
+def flags(percent: int = PERCENT) -> Flags:
+    """A file's worth of flags: one, by app, at `percent`."""
+    return Flags.parse(FLAGS_TEXT.format(key=KEY, percent=percent))
+
+
+def floor() -> Contender:
+    """Bare `mmh3.hash`, called in its cheapest form, plus multiply and shift."""
+    hash_ = mmh3.hash
+
+    def run(units: Sequence[str]) -> None:
+        for unit in units:
+            (hash_(unit, 0, False) * 100_000) >> 32
+
+    def is_inside(unit: str) -> bool:
+        return (hash_(unit, 0, False) * 100_000) >> 32 < PERCENT * BUCKETS // 100
+
+    return Contender("the floor: mmh3.hash", "mmh3", "bucket", run, is_inside)
+
+
+def decider() -> Contender:
+    """`decide = flags.decider(key)`, then `decide(unit)`."""
+    decide = flags().decider(KEY)
+
+    def run(units: Sequence[str]) -> None:
+        for unit in units:
+            decide(unit)
+
+    def is_inside(unit: str) -> bool:
+        return decide(unit).variant == "inside"
+
+    return Contender("tidegate decide(unit)", "tidegate", "value, reason, bucket", run, is_inside)
+
+
+def evaluate() -> Contender:
+    """`flags.evaluate(key, app=unit)`."""
+    ask = flags().evaluate
+
+    def run(units: Sequence[str]) -> None:
+        for unit in units:
+            ask(KEY, app=unit)
+
+    def is_inside(unit: str) -> bool:
+        return ask(KEY, app=unit).variant == "inside"
+
+    return Contender("tidegate evaluate()", "tidegate", "value, reason, bucket", run, is_inside)
+
+
+def check(units: Sequence[str]) -> None:
+    """That the decisions timed are those of the standard, with all they promise to carry."""
+    decide = flags().decider(KEY)
+    for unit in units:
+        decision = decide(unit)
+        if (decision.bucket, decision.reason) != (bucket(KEY, unit), "SPLIT"):
+            raise SystemExit(f"decided wrongly for {unit}: {decision.explain()}")
+
+
+OURS = (floor, decider, evaluate)
