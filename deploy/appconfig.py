@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from typing import Any
 
-from deploy.checks import read_checks
-from deploy.durations import NS_PER_S
 from deploy.errors import UsageProblem
-from deploy.guest import read_guest
-from deploy.machine import RESERVED_GROUPS
-from deploy.parts import (
+from deploy.flytoml.checks import read_checks
+from deploy.flytoml.durations import NS_PER_S
+from deploy.flytoml.guest import read_guest
+from deploy.flytoml.parts import (
     read_commands,
     read_env,
     read_files,
@@ -34,9 +33,10 @@ from deploy.parts import (
     read_statics,
     read_stop_config,
 )
-from deploy.scope import DEFAULT_GROUP, Scope, Scoped, the_one
-from deploy.services import clashing_ports, read_services
-from deploy.tables import Problem, Table, Wire, said, shown
+from deploy.flytoml.scope import DEFAULT_GROUP, Scope, Scoped, the_one
+from deploy.flytoml.services import clashing_ports, read_services
+from deploy.flytoml.tables import Problem, Table, Wire, said, shown
+from deploy.machine import RESERVED_GROUPS
 
 STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
 

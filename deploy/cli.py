@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +95,7 @@ def _local() -> click.Command:
 
 
 def _report() -> click.Command:
-    from deploy.report_cli import report_command
+    from deploy.readers.report_cli import report_command
 
     return report_command
 
@@ -111,7 +110,7 @@ _LAZY: dict[str, Callable[[], click.Command]] = {"local": _local, "report": _rep
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(version("tidegate"), prog_name="deploy")
+@click.version_option(package_name="tidegate", prog_name="deploy")
 def cli() -> None:
     """Bring an app's machines to a new image: `deploy [DIR]`.
 
@@ -328,10 +327,11 @@ def _deploy(options: dict[str, Any], start: Callable[[Emit], Any]) -> None:
     """Run with the three readers attached, write the record, leave with the run's code."""
     import anyio
 
-    from deploy import atomic, journal
+    from deploy import atomic
     from deploy.events import Event, emitter
-    from deploy.progress import open_progress
-    from deploy.report import Report
+    from deploy.readers import journal
+    from deploy.readers.progress import open_progress
+    from deploy.readers.report import Report
 
     told: list[tuple[float, Event]] = []
     report_path: Path | None = options["report_path"]

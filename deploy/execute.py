@@ -189,8 +189,8 @@ class Executor:
         async with anyio.create_task_group() as tasks:
             while waiting and not self._halt.is_set:
                 alone = step.first_alone and done == 0
-                counted = step.counted and window is not None
-                free = not counted or window.has_place(waiting[0].machine_id)
+                unlimited = window is None or not step.counted
+                free = unlimited or window.has_place(waiting[0].machine_id)
                 if free and not (alone and moving):
                     action = waiting.popleft()
                     moving.add(action.key)

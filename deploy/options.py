@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from deploy.appconfig import STRATEGIES
-from deploy.durations import parse_duration_s
+from deploy.flytoml.durations import parse_duration_s
 from deploy.retries import AUTO
 
 F = TypeVar("F", bound=Callable[..., Any])

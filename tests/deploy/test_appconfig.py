@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deploy.appconfig import AppConfig, AppConfigProblem, Group, parse
 from deploy.errors import EXIT_USAGE, UsageProblem
-from tests.deploy.flytoml import problems_of
+from tests.deploy.flytoml.texts import problems_of
 
 OWNED = ("env", "services", "checks", "init", "mounts", "files", "restart", "stop_config")
 

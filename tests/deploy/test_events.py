@@ -24,7 +24,7 @@ from deploy.events import (
     to_json,
     to_line,
 )
-from deploy.report import Decided, Report
+from deploy.readers.report import Decided, Report
 from tests.deploy.eventful import any_event
 
 PAGE = Path(__file__).parents[2] / "docs" / "events.md"

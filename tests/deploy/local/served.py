@@ -39,6 +39,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(f"{RELEASE} {os.environ['FLY_MACHINE_ID']} {self.path}".encode())
 
     def do_POST(self):
+        if "/sleep/" in self.path:
+            time.sleep(float(self.path.rpartition("/")[2]))
         if self.headers.get("transfer-encoding") == "chunked":
             body = b""
             while (size := int(self.rfile.readline(), 16)) > 0:

@@ -18,10 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.events import Event, MachineMoved, Noticed, PassFinished, Phase, Planned
-from deploy.report import Report, render_text, report_of
-from deploy.sentences import notice_line, pass_result, pass_title, story_lines
-from deploy.timeline import SETTLED, Kind, Timeline, Track
-from deploy.voices import Lines, is_terminal
+from deploy.readers.report import Report, render_text, report_of
+from deploy.readers.sentences import notice_line, pass_result, pass_title, story_lines
+from deploy.readers.timeline import SETTLED, Kind, Timeline, Track
+from deploy.readers.voices import Lines, is_terminal
 from deploy.wording import count, printable, seconds
 
 _STYLE = {

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from hypothesis import example, given
 
 from deploy.events import MachineMoved, Noticed, Phase, RunFinished
-from deploy.page import render_html
+from deploy.readers.page import render_html
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run
 
 PLANTED = "<script>alert(1)</script>\"'&[red]\x1b[31m"

@@ -22,8 +22,8 @@ from deploy.events import (
     RunStarted,
     to_json,
 )
-from deploy.progress import open_progress
-from deploy.voices import Lines, inert, workflow_command
+from deploy.readers.progress import open_progress
+from deploy.readers.voices import Lines, inert, workflow_command
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run, times
 
 CI = {"GITHUB_ACTIONS": "true"}
@@ -202,7 +202,7 @@ def test_what_an_encoding_lacks_is_escaped() -> None:
 
 PIPED = """
 import sys
-from deploy.progress import open_progress
+from deploy.readers.progress import open_progress
 from tests.deploy.eventful import Story
 with open_progress("text", sys.stdout, sys.stderr, {}, lambda: 0.0) as progress:
     for at, event in Story(machines=300).tell():

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from deploy.checks import DEFAULT_INTERNAL_PORT, service_check
-from deploy.scope import Scope, Scoped
-from deploy.tables import Problem, Table, Wire, said, shown
+from deploy.flytoml.checks import DEFAULT_INTERNAL_PORT, service_check
+from deploy.flytoml.scope import Scope, Scoped
+from deploy.flytoml.tables import Problem, Table, Wire, said, shown
 
 _PROTOCOLS = ("tcp", "udp")
 _AUTOSTOP = ("off", "stop", "suspend")

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from importlib import resources
 
 from deploy.events import Event, MachineStands, Result
-from deploy.report import Report, in_order, next_step, report_of, state_words
-from deploy.timeline import SETTLED, Kind, Lap, Span, Timeline, Track, hiccup_words
+from deploy.readers.report import Report, in_order, next_step, report_of, state_words
+from deploy.readers.timeline import SETTLED, Kind, Lap, Span, Timeline, Track, hiccup_words
 from deploy.wording import count, printable, seconds, short_image, short_version
 
 _CLASS = {kind: kind.name.lower() for kind in Kind} | {Kind.BACK: "back-mark"}
@@ -33,7 +33,7 @@ def render_html(events: Iterable[tuple[float, Event]]) -> str:
     """The page of one run as text, ready to be written as UTF-8."""
     timeline = Timeline.of(events)
     report = report_of(timeline)
-    style = resources.files("deploy").joinpath("page.css").read_text(encoding="utf-8")
+    style = resources.files("deploy.readers").joinpath("page.css").read_text(encoding="utf-8")
     title = f"{report.command or 'deploy'} of {report.app or 'an app'}"
     return f"""<!doctype html>
 <html lang="en">

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from deploy.appconfig import parse
-from tests.deploy.flytoml import problems_of
+from tests.deploy.flytoml.texts import problems_of
 
 PORTS = '[[services.ports]]\nport = 443\nhandlers = ["tls", "http"]\n'
 

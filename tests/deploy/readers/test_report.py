@@ -17,7 +17,7 @@ from deploy.events import (
     RunStarted,
     to_line,
 )
-from deploy.report import Report, machine_table, render_text
+from deploy.readers.report import Report, machine_table, render_text
 from tests.deploy.eventful import EPOCH_S, NEW, OLD, Entry, Story, any_run
 
 MIXED = Story(retries=1, hiccups=0.6, machines=12)

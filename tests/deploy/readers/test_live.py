@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from deploy.events import BackingOff, HiccupMet, MachineMoved, PassStarted, Phase
-from deploy.live import LiveProgress, picture
-from deploy.timeline import Timeline
+from deploy.readers.live import LiveProgress, picture
+from deploy.readers.timeline import Timeline
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run
 
 SCRIPT = """
 import os, sys
-from deploy.progress import open_progress
+from deploy.readers.progress import open_progress
 from tests.deploy.eventful import EPOCH_S, Story
 with open_progress("text", sys.stdout, sys.stderr, os.environ, lambda: EPOCH_S) as progress:
     for at, event in Story(machines=4, hiccups=0).tell():

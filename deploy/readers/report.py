@@ -22,7 +22,7 @@ from deploy.events import (
     json_ready,
     to_line,
 )
-from deploy.timeline import Timeline
+from deploy.readers.timeline import Timeline
 from deploy.wording import count, natural, printable, seconds, short_image, short_version
 
 # Results after which an app may be mixed: the text names every machine.

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.durations import format_duration, parse_duration_ns, parse_duration_s
+from deploy.flytoml.durations import format_duration, parse_duration_ns, parse_duration_s
 
 
 @pytest.mark.parametrize(

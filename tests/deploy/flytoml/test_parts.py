@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from deploy.appconfig import parse
-from deploy.guest import SIZES
-from tests.deploy.flytoml import config_of, problems_of
+from deploy.flytoml.guest import SIZES
+from tests.deploy.flytoml.texts import config_of, problems_of
 
 TWO_GROUPS = '[processes]\nweb = "w"\nworker = "x"\n'
 

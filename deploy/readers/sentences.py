@@ -15,7 +15,7 @@ from deploy.events import (
     Planned,
     RunStarted,
 )
-from deploy.timeline import AT_REST, KIND, Kind, Track, hiccup_words
+from deploy.readers.timeline import AT_REST, KIND, Kind, Track, hiccup_words
 from deploy.wording import count, printable, seconds, short_image
 
 DETAIL_LENGTH = 200

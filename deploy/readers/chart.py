@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from deploy.events import Event
-from deploy.report import headline, report_of
-from deploy.timeline import SETTLED, Kind, Timeline, Track
+from deploy.readers.report import headline, report_of
+from deploy.readers.timeline import SETTLED, Kind, Timeline, Track
 from deploy.wording import printable, seconds, shorten
 
 # What a cell shows: a kind of phase, a mark, or nothing.

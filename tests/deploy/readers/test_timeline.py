@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploy.chart import HICCUP, render_timeline
 from deploy.events import Event, HiccupMet, MachineMoved, Phase, Planned, RunFinished
-from deploy.timeline import KIND, Kind, Timeline
+from deploy.readers.chart import HICCUP, render_timeline
+from deploy.readers.timeline import KIND, Kind, Timeline
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run
 
 

@@ -1,6 +1,6 @@
 """Progress for people, and for programs that read along: events in, lines out.
 
-On a terminal the picture is `deploy.live`'s; elsewhere a line per change worth
+On a terminal the picture is `deploy.readers.live`'s; elsewhere a line per change worth
 a line, without control characters, and in GitHub Actions groups and
 annotations. With `--output json` it is one event per line, the report the last.
 A run's warnings, and the closing report of a run that is not done, go to
@@ -24,8 +24,8 @@ from deploy.events import (
     to_json,
     to_line,
 )
-from deploy.report import Report, report_of
-from deploy.sentences import (
+from deploy.readers.report import Report, report_of
+from deploy.readers.sentences import (
     hiccup_line,
     move_line,
     notice_line,
@@ -33,8 +33,8 @@ from deploy.sentences import (
     pass_title,
     story_lines,
 )
-from deploy.timeline import AT_REST, KIND, Timeline, Track
-from deploy.voices import GithubVoice, Lines, PlainVoice, Voice, is_terminal
+from deploy.readers.timeline import AT_REST, KIND, Timeline, Track
+from deploy.readers.voices import GithubVoice, Lines, PlainVoice, Voice, is_terminal
 
 
 class Progress(Protocol):
@@ -62,7 +62,7 @@ def open_progress(
         return JsonLines(out)
     can_redraw = is_terminal(out) and environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
     if can_redraw:
-        from deploy.live import LiveProgress
+        from deploy.readers.live import LiveProgress
 
         return LiveProgress(out, err, no_color=bool(environ.get("NO_COLOR")), now=now)
     if environ.get("GITHUB_ACTIONS") == "true":

@@ -11,10 +11,10 @@ import base64
 import binascii
 from collections.abc import Callable
 
-from deploy.durations import NS_PER_S, format_duration
-from deploy.guest import read_guest
-from deploy.scope import DEFAULT_GROUP, Scope, Scoped
-from deploy.tables import Table, Wire, said
+from deploy.flytoml.durations import NS_PER_S, format_duration
+from deploy.flytoml.guest import read_guest
+from deploy.flytoml.scope import DEFAULT_GROUP, Scope, Scoped
+from deploy.flytoml.tables import Table, Wire, said
 
 _GB = 10**9
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGSTOP")

@@ -18,7 +18,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from deploy.durations import parse_duration_ns
+from deploy.flytoml.durations import parse_duration_ns
 
 Wire = dict[str, Any]  # JSON in the Machines API's shape
 

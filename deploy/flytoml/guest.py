@@ -6,7 +6,7 @@ preset first, then whatever else the section says on top of it.
 
 from __future__ import annotations
 
-from deploy.tables import Table, Wire, did_you_mean, said, shown
+from deploy.flytoml.tables import Table, Wire, did_you_mean, said, shown
 
 _SHARED_CPU_MB = 256
 _PERFORMANCE_CPU_MB = 2048

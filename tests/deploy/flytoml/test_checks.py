@@ -1,7 +1,7 @@
 import pytest
 
 from deploy.appconfig import parse
-from tests.deploy.flytoml import config_of, problems_of
+from tests.deploy.flytoml.texts import config_of, problems_of
 
 
 def test_a_service_check_becomes_the_wires_with_durations_as_text() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from deploy.durations import NS_PER_MS, NS_PER_S, format_duration
-from deploy.scope import Scope, Scoped
-from deploy.tables import Table, Wire, said
+from deploy.flytoml.durations import NS_PER_MS, NS_PER_S, format_duration
+from deploy.flytoml.scope import Scope, Scoped
+from deploy.flytoml.tables import Table, Wire, said
 
 DEFAULT_INTERNAL_PORT = 8080
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from deploy.tables import Problem, Table, did_you_mean, shown
+from deploy.flytoml.tables import Problem, Table, did_you_mean, shown
 
 DEFAULT_GROUP = "app"
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
-from deploy import atomic, journal
-from deploy.chart import plain, render_timeline
+from deploy import atomic
 from deploy.errors import UsageProblem
 from deploy.events import Event
-from deploy.page import render_html
-from deploy.report import Report, machine_table, next_step
-from deploy.timeline import Kind
+from deploy.readers import journal
+from deploy.readers.chart import plain, render_timeline
+from deploy.readers.page import render_html
+from deploy.readers.report import Report, machine_table, next_step
+from deploy.readers.timeline import Kind
 from deploy.wording import printable
 
 _COLOUR = {

@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import Protocol, TextIO
 
-from deploy.report import Report, headline, next_step, render_text
+from deploy.readers.report import Report, headline, next_step, render_text
 from deploy.wording import printable
 
 

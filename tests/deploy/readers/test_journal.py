@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploy import journal
 from deploy.events import Noticed, RunStarted
-from deploy.journal import Journal
+from deploy.readers import journal
+from deploy.readers.journal import Journal
 from tests.deploy.eventful import EPOCH_S, Entry, Story
 
 

@@ -1,0 +1,1 @@
+"""fly.toml, section by section; `deploy.appconfig` puts the sections together."""

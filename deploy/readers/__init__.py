@@ -1,0 +1,1 @@
+"""The readers of a run's events: progress, journal and report."""
