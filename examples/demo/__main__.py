@@ -204,7 +204,7 @@ def unharmed(stage: Stage, act: Act) -> None:
 
 def show_table(console: Console, acts: list[Act]) -> None:
     """What the acts came to, from the reports, the platform and the requests."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for title in ("deploy", "path", "exit"):
         table.add_column(title, no_wrap=True)
     for title in ("retries", "hiccups", "on v1", "on v2", "on v3", "sent", "failed"):
