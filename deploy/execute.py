@@ -189,8 +189,7 @@ class Executor:
         async with anyio.create_task_group() as tasks:
             while waiting and not self._halt.is_set:
                 alone = step.first_alone and done == 0
-                unlimited = window is None or not step.counted
-                free = unlimited or window.has_place(waiting[0].machine_id)
+                free = window is None or not step.counted or window.has_place(waiting[0].machine_id)
                 if free and not (alone and moving):
                     action = waiting.popleft()
                     moving.add(action.key)
