@@ -41,6 +41,27 @@ class _Event(msgspec.Struct):
     request: _EventRequest | None = None
 
 
+class _Service(msgspec.Struct):
+    checks: list[dict[str, Any]] | None = None
+
+
+class _Mount(msgspec.Struct):
+    name: str | None = None
+    path: str | None = None
+
+
+class _Config(msgspec.Struct):
+    """What a deploy reads of a configuration; all the rest is sent back as it came."""
+
+    image: str | None = None
+    env: dict[str, Any] | None = None
+    metadata: dict[str, str | None] | None = None
+    services: list[_Service] | None = None
+    checks: dict[str, Any] | None = None
+    mounts: list[_Mount] | None = None
+    standbys: list[str] | None = None
+
+
 class _Machine(msgspec.Struct):
     id: str
     state: str
@@ -91,9 +112,11 @@ class _Volume(msgspec.Struct):
 
 
 class _Fault(msgspec.Struct):
-    error: str | None = None
-    message: str | None = None
-    status: str | None = None
+    """Of any types: an odd `status` must not hide what the server says beside it."""
+
+    error: Any = None
+    message: Any = None
+    status: Any = None
 
 
 def machine(body: bytes) -> Machine:
@@ -151,19 +174,25 @@ def fault(body: bytes) -> tuple[str, str]:
         said = _decode(body, _Fault)
     except Unreadable:
         return "", ""
-    return said.message or said.error or "", said.status or ""
+    message, error, code = (
+        value if isinstance(value, str) else "" for value in (said.message, said.error, said.status)
+    )
+    return message or error, code
 
 
 def _machine(raw: _Machine) -> Machine:
-    config = raw.config if raw.config is not None else raw.incomplete_config
-    _require_mappings(config or {})
+    config = dict(raw.config if raw.config is not None else raw.incomplete_config or {})
+    _require_types(config)
+    if config.get("metadata"):
+        said = config["metadata"].items()
+        config["metadata"] = {key: value for key, value in said if value is not None}
     return Machine(
         id=raw.id,
         state=raw.state,
         name=raw.name or "",
         region=raw.region or "",
         version=raw.version or raw.instance_id or "",
-        config=config or {},
+        config=config,
         checks=tuple(
             Check(check.name or "", check.status or "", check.output or "")
             for check in raw.checks or ()
@@ -194,18 +223,12 @@ def _exits(events: list[_Event] | tuple[()]) -> list[Exit]:
     return exits
 
 
-def _require_mappings(config: Mapping[str, Any]) -> None:
+def _require_types(config: Mapping[str, Any]) -> None:
     """The parts of a configuration that a deploy reads have the documented types."""
-    for key, kind in (("metadata", dict), ("env", dict), ("checks", dict), ("image", str)):
-        if config.get(key) is not None and not isinstance(config[key], kind):
-            raise Unreadable(f"config.{key} is not a {kind.__name__}")
-    for key in ("services", "mounts", "standbys"):
-        value = config.get(key)
-        if value is None:
-            continue
-        entry = str if key == "standbys" else dict
-        if not isinstance(value, list) or not all(isinstance(item, entry) for item in value):
-            raise Unreadable(f"config.{key} is not a list of {entry.__name__}")
+    try:
+        msgspec.convert(config, _Config)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"the configuration of a machine: {error}") from None
 
 
 T = TypeVar("T")
