@@ -8,7 +8,7 @@ on the platform beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 READS = frozenset({"read app", "list", "read", "wait", "read lease", "versions"})
@@ -53,7 +53,7 @@ class Kind:
     answer: Answer = Answer.STATUS
     status: int = 0
     body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: tuple[tuple[str, str], ...] = ()
     effect: str = ""
     late_s: float = 0.0
     operations: frozenset[str] = EVERYTHING
@@ -76,7 +76,7 @@ def _status(status: int, text: str) -> tuple[Kind, Kind]:
 
 
 _PAGE = "<!DOCTYPE html><html><body><h1>We'll be right back</h1></body></html>"
-_HTML = {"content-type": "text/html"}
+_HTML = (("content-type", "text/html"),)
 _UNTIL = "2099-01-01T00:00:00Z"
 
 KINDS: tuple[Kind, ...] = (
@@ -92,7 +92,7 @@ KINDS: tuple[Kind, ...] = (
         name="429 with Retry-After",
         status=429,
         body=_error("rate limit exceeded"),
-        headers={"retry-after": "2"},
+        headers=(("retry-after", "2"),),
     ),
     *_status(500, "internal: server error"),
     *_status(502, "bad gateway"),
@@ -203,7 +203,7 @@ KINDS: tuple[Kind, ...] = (
         reaches=True,
         answer=Answer.SILENCE,
         late_s=33.0,
-        operations=GUARDED | {"create"},
+        operations=frozenset({"create"}),
     ),
 )
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}

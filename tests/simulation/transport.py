@@ -398,9 +398,9 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         if kind.answer is Answer.STALE:
             status, old = self._earlier.get(f"{call.method} {call.url}", (200, b"[]"))
             body = old.decode()
-        call.usable = "text/html" not in kind.headers.values() or status >= 400
+        headers = {"content-type": "application/json", **dict(kind.headers)}
+        call.usable = headers["content-type"] == "application/json" or status >= 400
         call.heard = str(status)
-        headers = {"content-type": "application/json", **kind.headers}
         return httpx.Response(status, headers=headers, content=body.encode(), request=request)
 
 

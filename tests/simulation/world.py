@@ -21,15 +21,14 @@ from anyio.abc import TaskGroup
 
 from deploy.appconfig import AppConfig, parse
 from deploy.client import connect
+from deploy.commands import planner_of
 from deploy.errors import CallFailed
 from deploy.events import Event, GoingBack, RunFinished, to_json, to_line
-from deploy.ledger import Ledger
 from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.requests import CreateMachine
 from deploy.local.state import Machine
-from deploy.machine import Fleet
-from deploy.plan import Action, Base, plan, slot_name
+from deploy.plan import slot_name
 from deploy.release import Release, created_config
 from deploy.retries import asked_for
 from deploy.run import Settings, run
@@ -143,7 +142,8 @@ class Story:
     calls: list[Call] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     serving: list[tuple[float, frozenset[str]]] = field(default_factory=list)
-    groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all machines ever
+    groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all that ever served
+    canaries: set[str] = field(default_factory=set)  # of those, the canaries
 
     @property
     def run(self) -> Run:
@@ -335,9 +335,10 @@ class World:
         if not told or told[-1][1] != serving:
             told.append((now, serving))
             for machine_id in serving:
-                self.story.groups.setdefault(
-                    machine_id, app.machines[machine_id].config.group
-                )
+                machine = app.machines[machine_id]
+                self.story.groups.setdefault(machine_id, machine.config.group)
+                if "-canary-" in machine.name:
+                    self.story.canaries.add(machine_id)
 
     def snapshot(self) -> dict[str, Snapshot]:
         """Every living machine as it is now."""
@@ -391,12 +392,6 @@ async def _live(
         if isinstance(event, GoingBack):
             transport.turn_back()
 
-    release = told.release
-
-    def planner(fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-        doubtful, refused = frozenset(ledger.doubtful), frozenset(ledger.refused)
-        return plan(release, fleet, base, doubtful=doubtful, refused=refused)
-
     try:
         with anyio.fail_after(_LONGEST_RUN_S):
             async with connect(ADDRESS, "local", APP, transport=transport) as client:
@@ -406,8 +401,8 @@ async def _live(
                     organization = ""
                 told.finished = await run(
                     client,
-                    release,
-                    planner,
+                    told.release,
+                    planner_of(settings.selection),
                     asked_for(told.retries),
                     settings,
                     run_id=told.name,

@@ -1,0 +1,104 @@
+"""Every call of a clean deploy, times every way in which it can fail: the grid.
+
+`cells` says what there is to run, `judge` runs one and says what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tests.simulation.faults import KINDS, Kind, Nature, Rule, Spot
+from tests.simulation.laws import broken_laws, not_new, not_old
+from tests.simulation.world import BROKEN, Scenario, Story, simulate
+
+STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
+RETRIES = 3  # more than a rule ever strikes
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one run came to: an outcome in few words, and every reason why it must not be."""
+
+    scenario: Scenario
+    outcome: str
+    faults: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return describe(self.scenario)
+
+
+def fleets() -> Iterator[Scenario]:
+    """Every strategy, path and size, quiet."""
+    for strategy in STRATEGIES:
+        for retries in (0, RETRIES):
+            for machines in (1, 3, 8):
+                for groups in (1, 2):
+                    yield Scenario(
+                        strategy=strategy, retries=retries, machines=machines, groups=groups
+                    )
+
+
+def places(story: Story) -> list[tuple[Spot, int]]:
+    """The distinct calls of a run: of calls that repeat, the first, the middle and the last."""
+    counts: dict[Spot, int] = {}
+    for call in story.calls:
+        counts[call.spot] = max(counts.get(call.spot, 0), call.nth + 1)
+    return [
+        (spot, nth)
+        for spot, count in sorted(counts.items())
+        for nth in sorted({0, count // 2, count - 1})
+    ]
+
+
+def cells(scenario: Scenario, kinds: Sequence[Kind] = KINDS) -> Iterator[Scenario]:
+    """The scenario with each fault at each of its calls, once and twice in a row."""
+    for spot, nth in places(simulate(scenario)):
+        for kind in kinds:
+            if spot.operation in kind.operations:
+                for times in (1, 2):
+                    yield replace(scenario, rules=(Rule(spot, nth, kind, times),))
+
+
+def judge(scenario: Scenario) -> Ruling:
+    """Run it, and hold it against the laws and against what its fault may lead to."""
+    story = simulate(scenario)
+    faults = [*broken_laws(story), *unexpected(story)]
+    finished = story.run.finished
+    outcome = f"exit {finished.exit_code} {finished.result}" if finished else "no end"
+    return Ruling(scenario, outcome, tuple(faults))
+
+
+def unexpected(story: Story) -> Iterator[str]:
+    """Where a run that kept the laws still did not do what retries are for."""
+    scenario, finished = story.scenario, story.run.finished
+    if finished is None or not scenario.retries:
+        return
+    natures = {rule.kind.nature for rule in scenario.rules}
+    effects = {rule.kind.effect for rule in scenario.rules}
+    why = [*not_new(story)] if finished.exit_code == 0 else [*not_old(story)]
+    if scenario.new == BROKEN and scenario.strategy != "immediate":
+        allowed: set[int] = {1}
+    elif natures <= {Nature.HICCUP}:
+        allowed = {0}
+    elif natures == {Nature.APP}:
+        allowed = {0, 1}
+    elif "steal" in effects:
+        allowed, why = {0, 1, 3, 5}, []
+    else:
+        allowed = {0, 1, 4, 5}
+    if finished.exit_code not in allowed or why:
+        yield (
+            f"expected: exit {sorted(allowed)}, got {finished.exit_code} ({finished.message})"
+            f" {'; '.join(why)}"
+        )
+
+
+def describe(scenario: Scenario) -> str:
+    """A scenario in one line."""
+    path = f"{scenario.retries} retries" if scenario.retries else "legacy"
+    of = f"{scenario.machines}x{scenario.groups}"
+    broken = " broken" if scenario.new == BROKEN else ""
+    rules = "; ".join(str(rule) for rule in scenario.rules) or "quiet"
+    return f"{scenario.strategy} {path} {of}{broken} seed {scenario.seed}: {rules}"

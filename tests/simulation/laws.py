@@ -1,0 +1,323 @@
+"""The laws of a deploy as checkers: a `Story` goes in, what it breaks comes out.
+
+They know the platform's own truth and the calls on the wire, and nothing of how
+the orchestrator is made; `laws_of_calls` holds those that look at the wire.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from deploy.events import PassStarted, Result
+from deploy.release import CANARY, DIGEST, INTENT, ROLE, group_digest
+from tests.simulation import laws_of_calls as wire
+from tests.simulation.faults import GUARDED
+from tests.simulation.runtime import BEHAVIOURS
+from tests.simulation.world import Run, Snapshot, Story
+
+Law = Callable[[Story], Iterable[str]]
+
+_DEPLOYED = ("web", "worker")
+_BROKEN_WORDS = frozenset({"bad", "exit1", "oom"})
+
+
+def broken_laws(story: Story) -> list[str]:
+    """Everything that the story breaks, each with the law's name and the reason."""
+    return [f"{name}: {why}" for name, law in LAWS.items() for why in law(story)]
+
+
+# -- the end ---------------------------------------------------------------------------
+
+
+def it_ends_by_itself(story: Story) -> Iterator[str]:
+    """With a result, within its bounds, and silent afterwards; never with a traceback."""
+    for run in story.runs:
+        if run.died:
+            continue
+        if run.finished is None:
+            yield f"{run.name} raised {run.error or 'nothing, and did not end'}"
+        if run.ended_s - run.started_s > _bound_s(story, run):
+            yield f"{run.name} took {run.ended_s - run.started_s:.0f} s"
+        late = [call for call in story.calls if call.run == run.name and call.sent_s > run.ended_s]
+        if late:
+            yield f"{run.name} went on after its end: {late[0].line()}"
+
+
+def it_converges_or_stands_still(story: Story) -> Iterator[str]:
+    """Exit 0 is wholly new, any other but 3 and 130 wholly as before."""
+    finished = story.run.finished
+    if finished is None:
+        return
+    if finished.exit_code == 0:
+        yield from (f"exit 0, but {why}" for why in not_new(story))
+    elif finished.exit_code not in (3, 130):
+        yield from (f"exit {finished.exit_code}, but {why}" for why in not_old(story))
+
+
+def not_new(story: Story) -> Iterator[str]:
+    """Why the app is not wholly on the release of the last run; leftovers that are named aside."""
+    finished = story.run.finished
+    named = " ".join(finished.leftovers) if finished else ""
+    there = {id_: m for id_, m in managed(story.after).items() if id_ not in named}
+    for group in story.run.release.groups:
+        mine = [machine for machine in there.values() if machine.group == group.name]
+        digest = group_digest(story.run.release.image, group)
+        for machine in mine:
+            metadata = machine.config["metadata"]
+            if machine.image != story.run.release.image or metadata.get(DIGEST) != digest:
+                yield f"{machine.name} runs {machine.image} ({machine.state})"
+            if metadata.get(ROLE) == CANARY:
+                yield f"{machine.name} is left over and not named"
+            if INTENT in metadata and story.run.finished is not None and not _unmarking(story):
+                yield f"{machine.name} still carries the intent"
+        before = [m for m in managed(story.before).values() if m.group == group.name]
+        if before and len(mine) != len(before):
+            yield f"{group.name} has {len(mine)} machines, not {len(before)}"
+        served = sum(machine.serves for machine in before)
+        serves = sum(machine.serves for machine in mine)
+        if before and serves != served and story.scenario.strategy != "immediate":
+            states = Counter(machine.state for machine in mine)
+            yield f"{group.name}: {serves} serve, not {served} ({dict(states)})"
+
+
+def not_old(story: Story) -> Iterator[str]:
+    """Why the app is not wholly as it was before."""
+    before, after = managed(story.before), managed(story.after)
+    for extra in sorted(after.keys() - before.keys()):
+        yield f"{after[extra].name} ({extra}) was not there before"
+    for gone in sorted(before.keys() - after.keys()):
+        yield f"{before[gone].name} ({gone}) is gone"
+    for id_ in sorted(before.keys() & after.keys()):
+        old, now = before[id_], after[id_]
+        if own_config(old) != own_config(now):
+            yield f"{now.name} has another configuration: {_differing(old, now)}"
+        if (old.state, old.cordoned, old.serves) != (now.state, now.cordoned, now.serves):
+            yield (
+                f"{now.name} is {now.state}, cordoned={now.cordoned}, serves={now.serves};"
+                f" it was {old.state}, cordoned={old.cordoned}, serves={old.serves}"
+            )
+
+
+def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
+    """Two machines never share a name or a place, and no machine is made that was not planned."""
+    there = managed(story.after)
+    places = Counter(_place(machine) for machine in there.values())
+    for place, count in places.items():
+        if count > 1:
+            yield f"{count} machines are {place}"
+    had = {machine.group for machine in managed(story.before).values()}
+    for call in story.calls:
+        group, _, rest = call.name.partition("-")
+        if call.operation == "create" and group in had and rest.isdecimal():
+            yield f"{call.name} is created in a group that has its machines: {call.line()}"
+    if story.run.finished is not None:
+        told = {machine.machine_id for machine in story.run.finished.machines}
+        for id_ in sorted(managed(story.run.after).keys() - told):
+            if any(each.state != "unknown" for each in story.run.finished.machines):
+                yield f"{story.run.after[id_].name} ({id_}) is in nobody's report"
+
+
+# -- the way there ---------------------------------------------------------------------
+
+
+def the_app_stays_available(story: Story) -> Iterator[str]:
+    """Never more than max_unavailable of a group's serving machines are out because of us."""
+    if story.scenario.strategy == "immediate":
+        return
+    writes: dict[str, list[float]] = {}
+    for call in story.calls:
+        if call.operation in GUARDED and call.was_carried_out and call.applied_s is not None:
+            writes.setdefault(call.machine, []).append(call.applied_s)
+    served = {id_ for id_, m in managed(story.before).items() if m.serves}
+    for group in {story.before[id_].group for id_ in served}:
+        counted = {id_ for id_ in served if story.before[id_].group == group}
+        limit = _limit(story, len(counted))
+        yield from _too_many_out(story, group, counted, writes, limit)
+
+
+def _too_many_out(
+    story: Story, group: str, counted: set[str], writes: Mapping[str, list[float]], limit: int
+) -> Iterator[str]:
+    """One line at the first moment when more than `limit` are out."""
+    last_served = dict.fromkeys(counted, -math.inf)
+    ours: set[str] = set()
+    out_before: set[str] = set()
+    began_s = min((run.started_s for run in story.runs), default=0.0)
+    for at, serving in story.serving:
+        ours -= serving
+        out = counted - serving
+        for id_ in out - out_before:
+            if at >= began_s and any(last_served[id_] <= t <= at for t in writes.get(id_, ())):
+                ours.add(id_)
+        for id_ in counted & serving:
+            last_served[id_] = at
+        out_before = out
+        instead = sum(1 for id_ in serving if _stands_in(story, id_, group))
+        if len(ours) - instead > limit:
+            yield f"{group}: at {at:.3f} {sorted(ours)} are out, {instead} new serve, limit {limit}"
+            return
+
+
+def _stands_in(story: Story, machine_id: str, group: str) -> bool:
+    """Whether a machine that serves was made by a deploy and is no canary."""
+    return (
+        machine_id not in story.before
+        and story.groups.get(machine_id) == group
+        and machine_id not in story.canaries
+    )
+
+
+def unmanaged_things_are_untouched(story: Story) -> Iterator[str]:
+    """Machines that are not ours get no write, keys that are not ours stay."""
+    ours = managed(story.before).keys()
+    for id_, machine in story.before.items():
+        if id_ in ours:
+            continue
+        if story.after and story.after.get(id_) != machine:
+            yield f"{machine.name} was changed"
+        touched = [c for c in story.calls if c.machine == id_ and c.method != "GET"]
+        if touched:
+            yield f"{machine.name} was written to: {touched[0].line()}"
+    for id_ in ours & story.after.keys():
+        old, now = story.before[id_].config, story.after[id_].config
+        for key in ("x_unknown", "guest"):
+            if old.get(key) != now.get(key):
+                yield f"{story.after[id_].name}: {key} was {old.get(key)}, is {now.get(key)}"
+        if old["metadata"].get("team") != now["metadata"].get("team"):
+            yield f"{story.after[id_].name}: metadata team is gone"
+
+
+def n_means_n(story: Story) -> Iterator[str]:
+    """At most N+1 passes each way, and no write twice within one."""
+    for run in story.runs:
+        for direction in ("forward", "back"):
+            passes = _passes(run, direction)
+            if len(passes) > run.retries + 1:
+                yield f"{run.name}: {len(passes)} passes {direction} with {run.retries} retries"
+        if run.retries == 0 and _passes(run, "back"):
+            yield f"{run.name}: the legacy path goes back"
+        yield from wire.no_write_twice_in_a_pass(story, run, [at for at, _ in _starts(run)])
+
+
+def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
+    """On a quiet platform a broken app is tried once."""
+    words = set(story.run.release.image.replace("-", ":").split(":"))
+    if any(call.fault for call in story.calls) or not words & _BROKEN_WORDS & BEHAVIOURS.keys():
+        return
+    if len(_passes(story.run, "forward")) > 1:
+        yield f"{len(_passes(story.run, 'forward'))} passes for an app that is broken"
+
+
+def the_report_tells_the_truth(story: Story) -> Iterator[str]:
+    """About every machine: what it runs, and whether the run did anything."""
+    run = story.run
+    if run.finished is None:
+        return
+    listed = {machine.machine_id: machine for machine in run.finished.machines}
+    for id_, machine in sorted(managed(run.after).items()):
+        said = listed.get(id_)
+        if said is None or said.runs == "unknown":
+            continue  # a machine that nobody names is an orphan, see there
+        is_so = _runs(story, run, machine)
+        if said.runs != is_so or said.image != machine.image or said.cordoned != machine.cordoned:
+            yield (
+                f"{machine.name}: {said.runs} {said.image} cordoned={said.cordoned} is said,"
+                f" {is_so} {machine.image} cordoned={machine.cordoned} is true"
+            )
+    for id_, said in listed.items():
+        if said.runs == "gone" and id_ in run.after and run.after[id_].state != "destroying":
+            yield f"{said.name} is said to be gone and is {run.after[id_].state}"
+        if said.runs not in ("gone", "unknown") and id_ not in run.after:
+            yield f"{said.name} is said to run {said.runs} and is gone"
+    if run.finished.result is Result.UNCHANGED and wire.has_written(story, run):
+        yield "said to be unchanged, after writes"
+
+
+LAWS: Mapping[str, Law] = {
+    law.__name__.replace("_", " "): law
+    for law in (
+        it_ends_by_itself,
+        it_converges_or_stands_still,
+        no_duplicates_no_orphans,
+        the_app_stays_available,
+        unmanaged_things_are_untouched,
+        n_means_n,
+        an_app_failure_is_not_retried,
+        the_report_tells_the_truth,
+        wire.leases_are_held,
+        wire.leases_are_released,
+        wire.every_write_is_owned,
+        wire.no_write_without_knowledge,
+        wire.legacy_begins_nothing_after_a_failure,
+    )
+}
+
+
+# -- helpers ---------------------------------------------------------------------------
+
+
+def managed(machines: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
+    """Those that are part of the app's deploys."""
+    return {id_: m for id_, m in machines.items() if m.group in _DEPLOYED}
+
+
+def own_config(machine: Snapshot) -> dict[str, Any]:
+    """Its configuration without the mark of a deploy under way."""
+    metadata = {k: v for k, v in machine.config["metadata"].items() if k != INTENT}
+    return {k: v for k, v in machine.config.items() if v is not None} | {"metadata": metadata}
+
+
+def _differing(old: Snapshot, now: Snapshot) -> str:
+    a, b = own_config(old), own_config(now)
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    return ", ".join(f"{key}: {a.get(key)} -> {b.get(key)}" for key in keys)
+
+
+def _place(machine: Snapshot) -> str:
+    role = machine.config["metadata"].get(ROLE, "")
+    return role if role.startswith("replaces") else machine.name
+
+
+def _limit(story: Story, serving: int) -> int:
+    """Computed from the words of the law, not with the orchestrator's own function."""
+    if story.scenario.strategy == "bluegreen":
+        return 0
+    asked = story.scenario.max_unavailable
+    if asked >= 1:
+        return int(asked)
+    return max(1, math.ceil(asked * serving))
+
+
+def _bound_s(story: Story, run: Run) -> float:
+    machines = max(1, len(managed(story.before)))
+    per_machine_s = story.scenario.wait_timeout_s + 60.0
+    return 2 * (run.retries + 1) * (machines * per_machine_s + 60.0) + 300.0
+
+
+def _runs(story: Story, run: Run, machine: Snapshot) -> str:
+    """new, old or mixed, going by what the platform holds."""
+    for group in run.release.groups:
+        digest = group_digest(run.release.image, group)
+        stamped = machine.config["metadata"].get(DIGEST) == digest
+        if machine.group == group.name and stamped and machine.image == run.release.image:
+            return "new"
+    old = story.before.get(machine.id)
+    if old is not None and own_config(old) == own_config(machine):
+        return "old"
+    return "mixed"
+
+
+def _starts(run: Run) -> list[tuple[float, PassStarted]]:
+    return [(at, event) for at, event in run.events if isinstance(event, PassStarted)]
+
+
+def _passes(run: Run, direction: str) -> list[PassStarted]:
+    return [event for _, event in _starts(run) if event.direction == direction]
+
+
+def _unmarking(story: Story) -> bool:
+    """Whether taking the mark off was tried and failed, which is told and does no harm."""
+    return any(call.operation == "unmark" and not call.is_good for call in story.calls)

@@ -1,0 +1,233 @@
+"""The laws that are broken or kept on the wire: who writes what, holding what, knowing what."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+
+from deploy.events import Noticed
+from tests.simulation.faults import GUARDED, LEASES
+from tests.simulation.transport import Call
+from tests.simulation.world import Run, Story
+
+_SAFETY_S = 3.0
+_CHANGES = GUARDED | {"create"}
+
+
+def of_run(story: Story, run: Run) -> list[Call]:
+    return [call for call in story.calls if call.run == run.name]
+
+
+def has_written(story: Story, run: Run) -> bool:
+    """Whether the run changed a machine."""
+    return any(
+        call.operation in _CHANGES and call.was_carried_out for call in of_run(story, run)
+    )
+
+
+def no_write_twice_in_a_pass(story: Story, run: Run, starts: list[float]) -> Iterator[str]:
+    """Within a pass a write is tried once for each machine."""
+    tried: Counter[tuple[int, str, str]] = Counter()
+    for call in of_run(story, run):
+        if call.operation not in _CHANGES:
+            continue
+        key = (bisect_right(starts, call.sent_s), call.operation, call.key)
+        tried[key] += 1
+        if tried[key] == 2:
+            yield f"again in the same pass: {call.line()}"
+
+
+def leases_are_held(story: Story) -> Iterator[str]:
+    """On every machine that was there, before the first write; asked for in id order, once."""
+    for run in story.runs:
+        calls = of_run(story, run)
+        first = next((call for call in calls if call.operation in _CHANGES | {"mark"}), None)
+        if first is not None:
+            yield from _not_held(story, calls, first)
+        starts = [at for at, event in run.events if type(event).__name__ == "PassStarted"]
+        yield from _out_of_order(story, calls, starts)
+        yield from _taken_twice(run, calls)
+
+
+def _not_held(story: Story, calls: list[Call], first: Call) -> Iterator[str]:
+    """Judged for an app that stands still meanwhile: rivals and deaths have their own checks."""
+    if len(story.runs) > 1:
+        return
+    held = {
+        call.machine
+        for call in calls
+        if call.operation in ("acquire", "refresh")
+        and call.is_good
+        and call.heard_s is not None
+        and call.heard_s <= first.sent_s
+    }
+    for id_, machine in story.before.items():
+        if machine.group in ("web", "worker") and id_ not in held:
+            yield f"{machine.name} ({id_}) is not leased at the first write: {first.line()}"
+
+
+def _out_of_order(story: Story, calls: list[Call], starts: list[float]) -> Iterator[str]:
+    last: tuple[int, str] = (0, "")
+    for call in calls:
+        if call.operation != "acquire" or call.machine not in story.before:
+            continue
+        now = (bisect_right(starts, call.sent_s), call.machine)
+        if now < last:
+            yield f"out of the order of ids: {call.line()}"
+        last = now
+
+
+def _taken_twice(run: Run, calls: list[Call]) -> Iterator[str]:
+    """Asked for anew while the run has it in hand."""
+    until: dict[str, float] = {}
+    for call in calls:
+        if call.operation == "acquire" and until.get(call.machine, 0.0) > call.sent_s:
+            lost = any(
+                c.operation == "refresh"
+                and c.machine == call.machine
+                and not c.is_good
+                and (c.heard_s or 0) <= call.sent_s
+                for c in calls
+            )
+            if not lost:
+                yield f"{run.name} takes a lease that it holds: {call.line()}"
+        if call.operation in ("acquire", "refresh") and call.is_good:
+            until[call.machine] = call.sent_s + _ttl_s(call)
+        if call.operation == "release" or (call.operation == "destroy" and not call.surely_not):
+            until.pop(call.machine, None)
+
+
+def leases_are_released(story: Story) -> Iterator[str]:
+    """On every way out; what could not be given back is told."""
+    for run in story.runs:
+        if run.died or run.finished is None:
+            continue
+        told = " ".join(event.message for _, event in run.events if isinstance(event, Noticed))
+        known = {
+            call.machine or _made(call)
+            for call in of_run(story, run)
+            if call.operation in ("acquire", "refresh", "create") and call.is_good
+        }
+        for id_, machine in run.after.items():
+            ours = machine.lease.endswith(f"/{run.name}") or id_ not in story.before
+            if machine.lease and ours and id_ in known and id_ not in told:
+                yield f"{run.name} leaves {machine.name} ({id_}) leased as {machine.lease}"
+
+
+def every_write_is_owned(story: Story) -> Iterator[str]:
+    """Each write carries the nonce of a lease that this run holds for long enough, and the
+    version that it replaces."""
+    for run in story.runs:
+        nonces: dict[str, set[str]] = {}
+        until: dict[str, float] = {}
+        for call in sorted(_moments(of_run(story, run)), key=lambda moment: moment[0]):
+            _, is_answer, each = call
+            if is_answer:
+                _learn(each, nonces, until)
+            elif each.operation in GUARDED:
+                yield from _not_owned(each, nonces, until)
+
+
+def _moments(calls: list[Call]) -> Iterator[tuple[tuple[float, int], bool, Call]]:
+    """Every sending and every hearing, in the order in which they happened."""
+    for call in calls:
+        yield (call.sent_s, call.number), False, call
+        if call.heard_s is not None:
+            yield (call.heard_s, -1), True, call
+
+
+def _learn(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> None:
+    if not call.is_good:
+        if call.operation == "refresh" and call.surely_not:
+            if call.heard not in ("ConnectError", "ConnectTimeout", "429"):
+                until[call.machine] = 0.0  # told plainly that it is lost
+        return
+    if call.operation in ("acquire", "refresh"):
+        answer = call.answer
+        if isinstance(answer, dict) and "data" in answer:
+            nonces.setdefault(call.machine, set()).add(answer["data"]["nonce"])
+            until[call.machine] = call.sent_s + _ttl_s(call)
+    elif call.operation == "create" and isinstance(call.answer, dict):
+        id_ = _made(call)
+        nonces.setdefault(id_, set()).add(str(call.answer.get("nonce", "")))
+        until[id_] = call.sent_s + float(call.json.get("lease_ttl", 0))
+
+
+def _not_owned(
+    call: Call, nonces: dict[str, set[str]], until: dict[str, float]
+) -> Iterator[str]:
+    if not call.nonce:
+        yield f"a write without a nonce: {call.line()}"
+    elif call.nonce not in nonces.get(call.machine, set()):
+        yield f"a write with a nonce that is not ours: {call.line()}"
+    elif call.sent_s > until.get(call.machine, 0.0) - _SAFETY_S:
+        yield f"a write {until.get(call.machine, 0.0) - call.sent_s:.1f} s before the lease's end: {call.line()}"
+    if call.operation == "update" and not call.json.get("current_version"):
+        yield f"an update that does not say what it replaces: {call.line()}"
+
+
+def no_write_without_knowledge(story: Story) -> Iterator[str]:
+    """After a write whose outcome is unknown, a read comes before the next write."""
+    for run in story.runs:
+        unknown: dict[tuple[bool, str], float] = {}
+        moments = sorted(_moments(of_run(story, run)), key=lambda moment: moment[0])
+        for _, is_answer, call in moments:
+            leases = call.operation in LEASES | {"read lease"}
+            if is_answer:
+                _note_answer(call, leases, unknown)
+            elif call.operation in _CHANGES and (False, call.key) in unknown:
+                yield f"written to after an unknown outcome: {call.line()}"
+            elif call.operation == "acquire" and (True, call.machine) in unknown:
+                yield f"asked for again after an unknown outcome: {call.line()}"
+
+
+def _note_answer(call: Call, leases: bool, unknown: dict[tuple[bool, str], float]) -> None:
+    heard_s = call.heard_s or 0.0
+    if call.operation in _CHANGES | {"acquire"}:
+        if not call.is_good and not call.surely_not:
+            unknown[leases, call.key] = heard_s
+        return
+    told = call.is_good or call.heard == "404"
+    if not told:
+        return
+    if call.operation == "list":
+        for key in [key for key, since in unknown.items() if since <= call.sent_s]:
+            if not key[0] or call.run:
+                del unknown[key]
+    elif call.operation in ("read", "read lease"):
+        since = unknown.get((leases, call.machine))
+        if since is not None and since <= call.sent_s:
+            del unknown[leases, call.machine]
+
+
+def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
+    """On the legacy path the first failed call, of any kind, is the last thing that begins."""
+    for run in story.runs:
+        if run.retries:
+            continue
+        calls = of_run(story, run)
+        failed_s = min(
+            (call.heard_s or 0.0 for call in calls if _is_failure(call)), default=float("inf")
+        )
+        for call in calls:
+            if call.operation in _CHANGES and call.sent_s > failed_s:
+                yield f"begun after the first failure at {failed_s:.3f}: {call.line()}"
+        starts = [event for _, event in run.events if type(event).__name__ == "PassStarted"]
+        if len(starts) > 1:
+            yield f"{len(starts)} passes on the legacy path"
+
+
+def _is_failure(call: Call) -> bool:
+    """The refresh has its own second chances; a first wait that is over is no failure."""
+    if call.is_good or call.operation in ("refresh", "read app"):
+        return False
+    return not (call.operation == "wait" and call.heard == "408")
+
+
+def _made(call: Call) -> str:
+    return str(call.answer.get("id", "")) if isinstance(call.answer, dict) else ""
+
+
+def _ttl_s(call: Call) -> float:
+    return float(call.json.get("ttl", 0))
