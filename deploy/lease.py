@@ -7,7 +7,7 @@ request was sent: clocks of two computers are never compared.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,9 +45,14 @@ async def holding(
     run_id: str,
     patience: Patience,
     emit: Emit,
+    is_own: Callable[[str], bool] = lambda _: False,
     wait_for_others_s: float = 0.0,
 ) -> AsyncIterator[Leases]:
-    """Leases that live as long as the block; released at its end, however it ends."""
+    """Leases that live as long as the block; released at its end, however it ends.
+
+    `is_own` tells the machines that this deploy made: a lease without a
+    description on one of them came with its creation.
+    """
     async with anyio.create_task_group() as tasks:
         leases = Leases(
             client,
@@ -57,6 +62,7 @@ async def holding(
             run_id=run_id,
             patience=patience,
             emit=emit,
+            is_own=is_own,
             wait_for_others_s=wait_for_others_s,
         )
         try:
@@ -80,6 +86,7 @@ class Leases:
         run_id: str,
         patience: Patience,
         emit: Emit,
+        is_own: Callable[[str], bool],
         wait_for_others_s: float,
     ) -> None:
         self.ttl_s = ttl_s
@@ -89,6 +96,7 @@ class Leases:
         self._description = f"{deploy_id}/{run_id}"
         self._patience = patience
         self._emit = emit
+        self._is_own = is_own
         self._wait_for_others_s = wait_for_others_s
         self._held: dict[str, _Held] = {}
 
@@ -178,14 +186,15 @@ class Leases:
         held = await self._patience.ask(lambda: self._client.read_lease(machine_id))
         if held is None:
             raise failure
-        if held.description == self._description:
+        came_with_machine = not held.description and self._is_own(machine_id)
+        if held.description == self._description or came_with_machine:
             await self._adopt_own(machine_id, held)
             return True
         await self._outwait(machine_id, held, meaning, give_up)
         return False
 
     async def _adopt_own(self, machine_id: str, held: Lease) -> None:
-        """Ours by its description: the answer to an earlier request was lost."""
+        """Ours: the answer to an earlier request was lost, and reading it told the nonce."""
         sent = anyio.current_time()
         lease = await self._client.refresh_lease(
             machine_id, ttl_s=self.ttl_s, description=self._description, nonce=held.nonce

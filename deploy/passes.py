@@ -24,7 +24,7 @@ from deploy.lease import Leases
 from deploy.ledger import Ledger
 from deploy.machine import Fleet, Machine
 from deploy.plan import Action, Destroy, Wait, where
-from deploy.release import CANARY, INTENT, REPLACES, Release, next_number, role_of
+from deploy.release import CANARY, INTENT, REPLACES, Release, is_made_by, next_number, role_of
 from deploy.release_command import ReleaseCommandRun
 from deploy.selection import Selection
 from deploy.strategy import Gate, Schedule, refuse_unsuited, schedule, schedule_back, without_gates
@@ -91,9 +91,18 @@ class Work:
                 else:
                     self.ledger.gone(machine_id)
         fleet = Fleet.of(listed.values())
+        self._recognise_own(fleet)
         self.ledger.look(fleet.managed)
         self._has_looked = True
         return fleet
+
+    def _recognise_own(self, fleet: Fleet) -> None:
+        """A machine that we made and were never told of, because the answer was lost."""
+        before = self.base.machines.by_id if self.base else {}
+        for machine in fleet.managed:
+            known = machine.id in self.ledger.own or machine.id in before
+            if not known and is_made_by(machine, self.release.deploy_id):
+                self.ledger.created(machine)
 
     async def _read(self, machine_id: str) -> Machine | None:
         try:

@@ -106,6 +106,7 @@ async def run(
             run_id=run_id,
             patience=patience,
             emit=emit,
+            is_own=ledger.own.__contains__,
             wait_for_others_s=settings.wait_for_lease_s,
         ) as leases,
     ):
