@@ -230,6 +230,7 @@ def split() -> Contender:
     from splitio import get_factory
 
     path = _file(definitions.SPLIT)
+    logging.getLogger("splitio").setLevel(logging.CRITICAL)
     factory = get_factory(
         "localhost", config={"splitFile": str(path), "localhostRefreshEnabled": False}
     )
