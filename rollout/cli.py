@@ -20,7 +20,13 @@ _COMMANDS = {
     "set": "bump:set_",
     "diff": "diff:diff",
     "cohort": "cohort:cohort",
+    "ramp": "ramp:ramp",
+    "schedule": "ramp:schedule",
+    "pause": "hold:pause",
+    "kill": "hold:kill",
+    "resume": "hold:resume",
     "serve": "serve:serve",
+    "export": "export:export",
 }
 """Command -> module under rollout/commands and its function, in the order of the help."""
 

@@ -196,8 +196,8 @@ def _rollout(before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
         return
     later = [step for step in new.steps if step.at > now]
     if later:
-        steps = ", ".join(f"{_percent(step.threshold)} on {time_text(step.at)}" for step in later)
-        text += f"; {steps}"
+        steps = "1 step" if len(later) == 1 else f"{len(later)} steps"
+        text += f"; {steps} to come, {_percent(later[-1].threshold)} on {time_text(later[-1].at)}"
     yield Change("ramp", text, lowered)
     for step, level in zip(later, [is_now, *(step.threshold for step in later)], strict=False):
         if step.threshold < level and not _falls_anyway(old, step):

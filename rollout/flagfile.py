@@ -5,7 +5,7 @@ Knows the shape of flags.yaml. Knows nothing of where the text comes from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
@@ -67,6 +67,13 @@ def parse(text: str, source: str = "flags.yaml") -> FlagFile:
     if problems:
         raise BadFlagFile(source, problems)
     return FlagFile(source, text, MappingProxyType(flags))
+
+
+def paused_ramp(steps: Sequence[Step], paused: datetime) -> Ramp:
+    """The ramp of these steps, standing still since `paused`."""
+    begun = tuple(step for step in steps if step.at <= paused)
+    waiting = tuple(step for step in steps if step.at > paused)
+    return Ramp(begun or (Step(paused, 0),), paused, waiting)
 
 
 class _Reader:
@@ -148,7 +155,7 @@ class _Reader:
         if not nodes and "ramp" in found and yamlnodes.kind(found["ramp"][1]) == "a list":
             fix = "add steps with at and percent, or write percent instead"
             self.wrong(found["ramp"][1], Wrong("it has no steps", fix), "ramp")
-        return _ramp(steps, paused)
+        return paused_ramp(steps, paused) if paused else Ramp(tuple(steps))
 
     def step(self, node: Node) -> Step | None:
         found = self.mapping(node, STEP_KEYS)
@@ -234,14 +241,6 @@ class _Reader:
             return
         message = ": ".join([*self.path, *([what] if what else []), wrong.message])
         self.problems.append(yamlnodes.problem(node, message, wrong.fix))
-
-
-def _ramp(steps: list[Step], paused: datetime | None) -> Ramp:
-    if paused is None:
-        return Ramp(tuple(steps))
-    begun = tuple(step for step in steps if step.at <= paused)
-    waiting = tuple(step for step in steps if step.at > paused)
-    return Ramp(begun or (Step(paused, 0),), paused, waiting)
 
 
 def _type(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -11,38 +11,32 @@ from rollout.commands import options
 
 if TYPE_CHECKING:
     from rollout.edit import Edit
+    from rollout.flagfile import FlagFile
 
 
 @click.command("set")
 @options.flag_argument
 @click.option("--percent", required=True, metavar="P", help="From 0 to 100, up to three decimals.")
+@options.units_option
+@options.at_option
 @options.file_option
-def set_(flag: str, percent: str, file: str) -> None:
+def set_(flag: str, percent: str, units: str | None, now: datetime, file: str) -> None:
     """Bump FLAG to another percentage.
 
-    Changes that one number in the file and nothing else, or nothing at all.
+    Changes that one number in the file and nothing else, or nothing at all; then says
+    what that changes, with --units for how many.
     """
-    from rollout import edit, flagfile, source
+    from rollout import edit
+    from rollout.commands.applying import apply, say_if_off
     from rollout.flag import percent_text
-    from rollout.rewrite import rewrite
 
     threshold = options.parse_percent(percent, "--percent")
-    source.read(file)  # a wrong path is named as such before anything is locked
-    made: Edit | None = None
-    off = False
+    seen: list[FlagFile] = []
 
-    def change(path: Path) -> tuple[bytes, bytes] | None:
-        nonlocal made, off
-        data = source.read(path).data
-        before = flagfile.parse_bytes(data, file)
-        made = edit.set_percent(before, flag, threshold)
-        off = not before.flags[flag].enabled
-        return (data, made.file.text.encode()) if made else None
+    def change(before: FlagFile) -> Edit | None:
+        seen.append(before)
+        return edit.set_percent(before, flag, threshold)
 
-    rewrite(Path(file), change)
-    if made is None:
+    if apply(file, change, now, units) is None:
         click.echo(f"{flag} is at {percent_text(threshold)} % already; {file} was not touched")
-    else:
-        click.echo(f"{file}:{made.line}\n-{made.before}\n+{made.after}")
-    if off:
-        click.echo(f"{flag} is off (enabled: false), so everybody stays outside")
+    say_if_off(seen[-1].flags[flag])

@@ -13,6 +13,7 @@ from rollout.errors import InvalidValue, RolloutError
 
 if TYPE_CHECKING:
     from rollout.flagfile import FlagFile
+    from rollout.hours import Hours
 
 DEFAULT_FILE = "flags.yaml"
 
@@ -25,7 +26,7 @@ def load(spec: str) -> FlagFile:
     return flagfile.parse_bytes(text.data, text.source)
 
 
-def _complete_flag(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_flag(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     try:
         flags = load(ctx.params.get("file") or DEFAULT_FILE).flags
     except RolloutError:
@@ -76,7 +77,7 @@ file_option: Callable[[Any], Any] = click.option(
     type=click.Path(),
     help="The flags file.",
 )
-flag_argument: Callable[[Any], Any] = click.argument("flag", shell_complete=_complete_flag)
+flag_argument: Callable[[Any], Any] = click.argument("flag", shell_complete=complete_flag)
 at_option: Callable[[Any], Any] = click.option(
     "--at",
     "now",
@@ -99,6 +100,35 @@ output_option: Callable[[Any], Any] = click.option(
     show_default=True,
     help="For people or for programs.",
 )
+
+
+def hours_options(command: Any) -> Any:
+    """--weekdays, --between and --tz; `hours` reads them."""
+    for option in (
+        click.option("--tz", metavar="ZONE", help="The time zone, such as Europe/Berlin or UTC."),
+        click.option("--between", metavar="HH:MM-HH:MM", help="Steps begin in these hours only."),
+        click.option("--weekdays", is_flag=True, help="Steps begin from Monday to Friday only."),
+    ):
+        command = option(command)
+    return command
+
+
+def hours(weekdays: bool, between: str | None, tz: str | None) -> Hours | None:
+    """What those options say, None if nothing; raises InvalidValue."""
+    from rollout.hours import Hours, parse_between, parse_zone
+
+    if tz is None:
+        if weekdays or between is not None:
+            raise InvalidValue(
+                "--weekdays and --between need a time zone",
+                hint="say whose clock counts, such as --tz Europe/Berlin or --tz UTC",
+            )
+        return None
+    zone = parse_zone(tz, "--tz")
+    if between is None:
+        return Hours(zone, weekdays)
+    opens, closes = parse_between(between, "--between")
+    return Hours(zone, weekdays, opens, closes)
 
 
 def count(number: int, noun: str) -> str:

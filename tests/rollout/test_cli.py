@@ -183,6 +183,8 @@ def test_a_bump_changes_the_number_and_not_another_byte(file: Path, end: str, bo
         "flags.yaml:7",
         "-    percent: 5            # <- the number to bump",
         "+    percent: 12.5            # <- the number to bump",
+        "deploy-retries",
+        "  percent: 5 % -> 12.5 %: another 7.5 % enter, nobody leaves",
     ]
     assert file.read_bytes() == before.replace(b"percent: 5  ", b"percent: 12.5  ", 1)
     assert file.stat().st_mode & 0o7777 == 0o640

@@ -1,0 +1,90 @@
+"""`rollout pause`, `rollout kill` and `rollout resume`: stop, and go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from rollout.commands import options
+
+if TYPE_CHECKING:
+    from rollout.edit import Edit
+    from rollout.flag import Step
+    from rollout.flagfile import FlagFile
+
+
+@click.command()
+@options.flag_argument
+@options.at_option
+@options.file_option
+def pause(flag: str, now: datetime, file: str) -> None:
+    """Let the ramp of FLAG stand still where it is.
+
+    Writes `paused:` with the time into the file; the steps to come wait until
+    rollout resume, which moves them by the time that the pause took.
+    """
+    from rollout import edit
+    from rollout.commands.applying import apply, trust_clock
+
+    trust_clock(file, now)
+    if apply(file, lambda before: edit.pause(before, flag, _minute(now)), now) is None:
+        click.echo(f"{flag} is paused already; {file} was not touched")
+
+
+@click.command()
+@options.flag_argument
+@options.at_option
+@options.file_option
+def kill(flag: str, now: datetime, file: str) -> None:
+    """Put everybody outside of FLAG, at once.
+
+    Writes `enabled: false` into the file, and lets a ramp that runs stand still, so
+    that rollout resume finds the flag where it was.
+    """
+    from rollout import edit
+    from rollout.commands.applying import apply, doubt_about_clock
+
+    if doubt := doubt_about_clock(file, now):
+        # Nothing keeps a kill from being done.
+        click.echo(f"Note: the clock is wrong: {doubt}", err=True)
+    if apply(file, lambda before: edit.kill(before, flag, _minute(now)), now) is None:
+        click.echo(f"{flag} is off already; {file} was not touched")
+
+
+@click.command()
+@options.flag_argument
+@options.hours_options
+@options.at_option
+@options.file_option
+def resume(
+    flag: str, weekdays: bool, between: str | None, tz: str | None, now: datetime, file: str
+) -> None:
+    """Undo rollout pause or rollout kill on FLAG.
+
+    Everybody who was inside is inside again. The steps of the ramp that waited are
+    moved by the time that the pause took: by whole days, rounded up, when they are a
+    day or more apart.
+    """
+    from rollout import edit
+    from rollout.commands.applying import apply, trust_clock
+    from rollout.ramp import after_pause
+
+    hours = options.hours(weekdays, between, tz)
+    trust_clock(file, now)
+
+    def change(before: FlagFile) -> Edit | None:
+        def move(paused: datetime, begun: Sequence[Step], waiting: Sequence[Step]) -> list[Step]:
+            return after_pause(begun, waiting, paused, now, hours)
+
+        return edit.resume(before, flag, move)
+
+    if apply(file, change, now) is None:
+        click.echo(f"{flag} is neither off nor paused; {file} was not touched")
+
+
+def _minute(now: datetime) -> datetime:
+    """The whole minute, so that the file stays readable."""
+    return now.replace(second=0, microsecond=0)

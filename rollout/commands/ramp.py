@@ -1,0 +1,138 @@
+"""`rollout ramp` and `rollout schedule`: percentages that rise by the clock."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from rollout.commands import options
+from rollout.errors import EditRefused, InvalidValue
+
+if TYPE_CHECKING:
+    from rollout.edit import Edit
+    from rollout.flag import Flag
+    from rollout.flagfile import FlagFile
+
+
+@click.command()
+@options.flag_argument
+@click.option("--from", "first", metavar="P", help="The first percentage; where it stands now.")
+@click.option("--to", "last", metavar="P", help="The last percentage; 100 if not given.")
+@click.option("--over", required=True, metavar="SPAN", help="From first to last: 7d, 36h, 1d12h.")
+@click.option("--start", metavar="TIME", help="When the first begins, with an offset; now.")
+@click.option("--steps", metavar="P,P,...", help="The percentages, as in 5,10,25,50,100.")
+@options.hours_options
+@click.option("--allow-eviction", is_flag=True, help="Begin lower than the flag stands.")
+@options.at_option
+@options.file_option
+def ramp(
+    flag: str,
+    first: str | None,
+    last: str | None,
+    over: str,
+    start: str | None,
+    steps: str | None,
+    weekdays: bool,
+    between: str | None,
+    tz: str | None,
+    allow_eviction: bool,
+    now: datetime,
+    file: str,
+) -> None:
+    """Let FLAG rise by the clock: write dated steps in place of its percentage.
+
+    Over whole days every step is on a day of its own, at the time of day of the first.
+    What the flag is at now it stays until the ramp begins.
+    """
+    from rollout import edit
+    from rollout.commands.applying import apply, say_if_off, trust_clock
+    from rollout.hours import Hours, parse_duration
+    from rollout.ramp import plan
+
+    begin = options.parse_time(start, "--start") if start else now
+    span = parse_duration(over, "--over")
+    hours = options.hours(weekdays, between, tz) or Hours(begin.tzinfo or UTC)
+    trust_clock(file, now)
+    if begin < now:
+        raise InvalidValue(
+            f"--start {start} is over: it is {now.isoformat(timespec='minutes')}",
+            hint="take a time to come, or leave --start out to begin now",
+        )
+    seen: list[Flag] = []
+
+    def change(before: FlagFile) -> Edit | None:
+        asked = edit.flag_in(before, flag)
+        seen.append(asked)
+        current = asked.threshold_at(now)
+        wanted = _thresholds(current, first, last, steps)
+        if wanted[0] < current and not allow_eviction:
+            raise EditRefused(
+                f"{flag} is at {_percent(current)}: to begin at {_percent(wanted[0])} "
+                "would throw units out",
+                hint=f"begin at {_percent(current)} or above, or say --allow-eviction",
+            )
+        return edit.set_ramp(before, flag, plan(current, wanted, begin, span, hours, now))
+
+    if apply(file, change, now) is None:
+        click.echo(f"{flag} has that ramp already; {file} was not touched")
+    say_if_off(seen[-1])
+
+
+@click.command()
+@click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=options.complete_flag)
+@click.option("--tz", metavar="ZONE", help="Show times of this zone, such as Europe/Berlin.")
+@options.at_option
+@options.file_option
+def schedule(flags: tuple[str, ...], tz: str | None, now: datetime, file: str) -> None:
+    """Show what each flag will be when, with a small chart."""
+    from rollout.edit import flag_in
+    from rollout.hours import parse_zone
+    from rollout.schedule import lines
+
+    zone = parse_zone(tz, "--tz") if tz else None
+    found = options.load(file)
+    if not (flags or found.flags):
+        click.echo("no flags")
+    for key in flags or found.flags:
+        for line in lines(flag_in(found, key), now, zone, ascii_only=not _has_blocks()):
+            click.echo(line)
+
+
+def _thresholds(current: int, first: str | None, last: str | None, steps: str | None) -> list[int]:
+    from rollout.ramp import one_way, usual_steps
+
+    if steps is None:
+        begin = current if first is None else options.parse_percent(first, "--from")
+        end = options.parse_percent(last or "100", "--to")
+        if begin == end:
+            raise InvalidValue(
+                f"--from and --to are both {_percent(end)}",
+                hint="a ramp leads from one percentage to another",
+            )
+        return usual_steps(begin, end)
+    wanted = [options.parse_percent(text.strip(), "--steps") for text in steps.split(",")]
+    one_way(wanted, "--steps")
+    for text, option, end in ((first, "--from", wanted[0]), (last, "--to", wanted[-1])):
+        if text is not None and options.parse_percent(text, option) != end:
+            raise InvalidValue(
+                f"{option} {text} and --steps {steps} do not agree",
+                hint=f"leave {option} out: the steps say it",
+            )
+    return wanted
+
+
+def _percent(threshold: int) -> str:
+    from rollout.flag import percent_text
+
+    return f"{percent_text(threshold)} %"
+
+
+def _has_blocks() -> bool:
+    try:
+        "█▏".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
