@@ -23,6 +23,7 @@ from deploy.release import (
     created_config,
     is_current,
     mounts_fit,
+    replaced_by,
     role_of,
     updated_config,
 )
@@ -154,7 +155,11 @@ def _plan(
             else:
                 moves = machine.id in refused and not machine.config.get("mounts")
                 old = before.get(machine.id)
-                yield from _bring(release, group, machine, old, doubtful, moves=moves)
+                stood = old or before.get(replaced_by(machine, release.deploy_id))
+                launch = _launches(group, machine, stood)
+                yield from _bring(
+                    release, group, machine, old, doubtful, moves=moves, launch=launch
+                )
         if not any(m.group == group.name for m in base.machines) and not release.update_only:
             yield from _missing(release, group, {machine.name for machine in machines})
     if release.update_only:
@@ -191,9 +196,9 @@ def _bring(
     doubtful: frozenset[str],
     *,
     moves: bool,
+    launch: bool,
 ) -> Iterator[Action]:
     """What one machine of a group needs; it `moves` when its host will not take an update."""
-    launch = _launches(group, machine, before)
     forced = release.force and before is not None and machine.version == before.version
     if forced or not is_current(release, group, machine):
         swaps = launch and release.strategy == "bluegreen" and before is not None
