@@ -6,6 +6,7 @@
     |-- BadFlagFile         1   the text is not a flags file; carries every problem found
     |-- UnknownFlag         1   the file has no such flag
     |-- EditRefused         1   the file cannot be changed as asked; nothing was written
+    |-- ExportRefused       1   another evaluator's format cannot say the same
     |-- Eviction            1   a change would throw units out of a cohort
     `-- InvalidValue        2   a value given by the caller: a unit, a percentage, a time
 
@@ -97,6 +98,10 @@ class EditRefused(RolloutError):
 
 class Eviction(RolloutError):
     """A change of the flags would throw units out that are inside now."""
+
+
+class ExportRefused(RolloutError):
+    """A flag has no exact equal in the format asked for."""
 
 
 class InvalidValue(RolloutError, ValueError):

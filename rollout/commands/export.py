@@ -1,0 +1,27 @@
+"""`rollout export`: the flags for other evaluators."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from rollout.commands import options
+
+
+@click.command()
+@click.argument("flags", metavar="[FLAG]...", nargs=-1)
+@click.option("--to", required=True, type=click.Choice(["flagd"]), help="Whose format to write.")
+@options.file_option
+def export(flags: tuple[str, ...], to: str, file: str) -> None:  # noqa: ARG001 -- one choice so far
+    """Write flags, or those named, as another evaluator's definition.
+
+    The definition gives every unit the same answer; a flag for which there is none such
+    is refused with the reason. In flagd the unit is the targeting key.
+    """
+    from rollout.export import to_flagd
+    from rollout.flags import Flags
+
+    found = Flags(options.load(file))
+    chosen = [found[key] for key in flags or found]
+    click.echo(json.dumps(to_flagd(chosen), indent=2, ensure_ascii=False))
