@@ -5,6 +5,7 @@ the rotation in the moment its state changes, and its process is not asked to
 stop before the requests in flight to it are answered (`drain`). HTTP goes
 request by request (`deploy.local.proxy`), so that a client's pooled connection
 survives every machine behind it; anything else goes connection by connection.
+An HTTP request to upgrade (WebSocket) is handed on as a plain one.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ class HttpServer:
     """An ASGI application on a socket that listens already, without signal handlers."""
 
     def __init__(self, application: ASGIApp, listener: socket.socket, *, date: bool = True) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not what clients do wrong
         config = uvicorn.Config(
             application,
             http=_Protocol,

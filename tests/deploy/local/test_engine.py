@@ -329,6 +329,15 @@ async def test_failing_checks_are_critical_and_take_no_traffic() -> None:
         assert not w.platform.machine("hello", created["id"]).takes_traffic
 
 
+async def test_a_result_of_the_version_before_is_not_taken_for_the_new_ones() -> None:
+    async with world() as w:
+        machine = await w.create("late")
+        await w.call("POST", f"/{machine['id']}", json={"config": config("silent")})
+        while (seen := await w.get(machine["id"]))["state"] != "started":
+            assert seen["checks"][0]["status"] == "warning"
+            await anyio.sleep(0.02)
+
+
 async def test_versions_are_newest_first_with_what_was_sent() -> None:
     async with world() as w:
         machine = await w.create()

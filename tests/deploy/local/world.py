@@ -24,6 +24,8 @@ QUICKLY: Mapping[str, Behaviour] = {
     "lingering": Behaviour(boot_s=QUICK, healthy_after_s=QUICK, stop_s=(0.3, 0.3)),
     "deaf": Behaviour(boot_s=QUICK, healthy_after_s=QUICK, deaf=True),
     "booting": Behaviour(boot_s=(30.0, 30.0)),
+    "late": Behaviour(boot_s=QUICK, healthy_after_s=(0.1, 0.1), stop_s=(0.3, 0.3)),
+    "silent": Behaviour(boot_s=QUICK, healthy_after_s=None),
     "missing": Behaviour(boot_s=QUICK, cannot_start="image not found"),
 }
 
