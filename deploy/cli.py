@@ -57,8 +57,7 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        sys.exit(_render_usage(error))
     except BaseExceptionGroup as group:
         sys.exit(_render_group(group))
     except DeployError as error:
@@ -395,6 +394,15 @@ def _render(error: DeployError) -> int:
     from deploy.verdict import verdict
 
     return EXIT_FAILED if verdict(error).is_hiccup else error.exit_code
+
+
+def _render_usage(error: click.ClickException) -> int:
+    """What click refuses, in the form of our own errors."""
+    ctx = getattr(error, "ctx", None)
+    command = ctx.command_path.removesuffix(" run") if ctx else "deploy"
+    click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
+    click.echo(f"  hint: `{command} --help` shows the options", err=True)
+    return error.exit_code
 
 
 def _render_group(group: BaseExceptionGroup[BaseException]) -> int:

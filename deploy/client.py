@@ -371,6 +371,15 @@ class MachinesClient:
             refused = _refused(operation, machine_id, answer)
             self._note_silence(refused)
             raise refused
+        if "html" in answer.headers.get("content-type", ""):
+            page = CallFailed(
+                "the answer is a web page, not the API's",
+                operation=operation,
+                machine_id=machine_id,
+                status=answer.status if answer.status < 300 else None,
+            )
+            self._note_silence(page)
+            raise page
         self._silent_since = None
         if not 200 <= answer.status < 300:
             raise _refused(operation, machine_id, answer)

@@ -38,12 +38,12 @@ from deploy.release import (
     next_number,
 )
 from deploy.release_command import ReleaseCommand
-from deploy.retries import Retries, asked_for, from_flag
+from deploy.retries import Retries, asked_for, from_flag, refuse_missing
 from deploy.run import Settings, TakenUp, run
 from deploy.scale import clone_config, plan_scale
 from deploy.selection import Selection
 from deploy.strategy import Schedule, refuse_unsuited, schedule
-from deploy.target import Target, is_loopback
+from deploy.target import Target, is_loopback, refuse_unsendable
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no look-alikes
 
@@ -100,6 +100,11 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
             "no image to deploy",
             hint="name one with --image, in fly.toml as [build] image, or in DEPLOY_IMAGE",
         )
+    refuse_unsendable("the image", image)
+    if any(character.isspace() for character in image):
+        raise UsageProblem(f"{image!r} is no image reference", hint="it has no white space")
+    for key, value in order.env.items():
+        refuse_unsendable(f"--env {key}", key + value)
     selection = order.settings.selection
     groups = tuple(
         Group(name=g.name, config={**g.config, "env": {**g.config["env"], **order.env}})
@@ -191,6 +196,8 @@ async def start_run(
     taken_up: TakenUp | None = None,
 ) -> RunFinished:
     """One run from its first event to its last: the platform, the path, the passes."""
+    if order.flags_by_option and order.retries is None:
+        refuse_missing(order.flags)
     run_id = new_id(datetime.now(UTC))
     said = target.config.deploy.wait_timeout_s if target.config else None
     wait_s = order.wait_timeout_s or said or order.settings.wait_timeout_s
@@ -261,7 +268,7 @@ def _retries(order: Order, app: str, organization: str, now: datetime) -> Retrie
     if order.retries is not None:
         return asked_for(order.retries)
     context = {"app": app} | ({"org": organization} if organization else {})
-    return from_flag(order.flags, is_option=order.flags_by_option, context=context, now=now)
+    return from_flag(order.flags, context=context, now=now)
 
 
 def patience() -> Patience:

@@ -58,7 +58,7 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     arrived = work.goal == FORWARD and (forward.is_complete or forward.is_in_place)
     if arrived and not [action for action in left if not isinstance(action, Destroy)]:
         return _arrived(work, left, machines)
-    undone = not work.left_back(fleet) and not work.base.lost
+    undone = not work.base.lost and not _still_to_undo(work, fleet)
     if work.goal == BACK and not work.halt.is_final:
         return _returned(work, undone, forward, machines)
     if work.halt.is_final:
@@ -78,6 +78,16 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     if undone:
         return _as_before(cause, went_back=bool(ending and ending.back), machines=machines)
     return _in_between(work.release, cause, machines)
+
+
+def _still_to_undo(work: Work, fleet: Fleet) -> list[Action]:
+    """What the way back still has to do; a machine that serves again is not waited for."""
+    serving = {machine.id for machine in fleet.managed if machine.is_serving}
+    return [
+        action
+        for action in work.left_back(fleet)
+        if not (isinstance(action, Wait) and action.machine_id in serving)
+    ]
 
 
 def exit_code(error: DeployError | None) -> int:
@@ -202,6 +212,8 @@ def _runs(work: Work, machine: Machine) -> str:
     for group in release.groups:
         if machine.group == group.name and is_current(release, group, machine):
             return "new"
+    if machine.id not in work.ledger.written:
+        return "old"
     old = work.base.machines.by_id.get(machine.id) if work.base else None
     if not release.groups and is_stamped(machine, release.deploy_id):
         return "new"  # scaled, or brought back to an earlier release: the stamp is all there is

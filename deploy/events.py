@@ -80,7 +80,10 @@ class PathChosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What the first look says is to be done: one (machine id or name, group, verb) per action."""
+    """What the first look says is to be done: one (machine, group, verb) per action.
+
+    A machine is told by its name, by its id where it has none.
+    """
 
     actions: tuple[tuple[str, str, str], ...]
     unchanged: int
@@ -108,13 +111,17 @@ class MachineMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiccupMet:
-    """A call failed in a way that retrying can help; `outcome_known`: the write is settled."""
+    """A call failed in a way that retrying can help; `outcome_known`: the write is settled.
+
+    `name` tells a machine that has no id yet: the one that was to be created.
+    """
 
     operation: str
     machine_id: str
     message: str
     outcome_known: bool
     number: int
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

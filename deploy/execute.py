@@ -230,6 +230,7 @@ class Executor:
                     message=str(error),
                     outcome_known=failure.verdict.outcome_known,
                     number=self._ledger.hiccups,
+                    name=action.name,
                 )
             )
         else:

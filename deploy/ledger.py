@@ -55,6 +55,11 @@ class Ledger:
         self.doubtful.discard(machine_id)
         self.known.pop(machine_id, None)
 
+    def forgive(self, fleet: Fleet) -> None:
+        """On the way back an exit counts once: machines may have come up again since."""
+        for machine in fleet:
+            self._exits_ms[machine.id] = _last_exit_ms(machine)
+
     def exits_after_ms(self, machine_id: str) -> int:
         """Exits up to this time, by the server's clock, belong to older versions."""
         return self._exits_ms.get(machine_id, 0)

@@ -139,6 +139,7 @@ class Work:
                 await self._hold(await self.look())
                 await self._announce(Intent.of(self.release).turned_back(), self.carried)
                 fleet = await self.look()
+                self.ledger.forgive(fleet)
             order = schedule_back(fleet, self.left_back(fleet))
             return await self._carry_out(order, fleet, is_decisive)
 
@@ -151,7 +152,7 @@ class Work:
         touched = {action.machine_id for action in actions}
         self.emit(
             Planned(
-                actions=tuple((a.machine_id or a.name, a.group, a.verb) for a in actions),
+                actions=tuple((a.name or a.machine_id, a.group, a.verb) for a in actions),
                 unchanged=sum(1 for machine in fleet.managed if machine.id not in touched),
             )
         )

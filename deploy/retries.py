@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from deploy.errors import UsageProblem
@@ -51,22 +52,26 @@ def asked_for(count: int) -> Retries:
     return _retries(count, f"{FLAG}: {count} (asked for)")
 
 
-def from_flag(
-    source: str | None, *, is_option: bool, context: Mapping[str, str], now: datetime
-) -> Retries:
+def refuse_missing(source: str | None) -> None:
+    """Raise UsageProblem for a flags file, given as an option, that does not exist."""
+    if source and ":" not in source and not Path(source).exists():
+        raise UsageProblem(
+            f"--flags: {source} does not exist", hint="name a flags file, or leave --flags out"
+        )
+
+
+def from_flag(source: str | None, *, context: Mapping[str, str], now: datetime) -> Retries:
     """What the flag says for this app at `now`, which has an offset.
 
     `source` is a path or URL, None for the flags that come with the program.
-    Raises UsageProblem only where a path given as an option does not exist.
+    Never raises: what cannot be used is told in the answer.
     """
-    from rollout import Flags, NoSuchSource, RolloutError
+    from rollout import Flags, RolloutError
 
     try:
         flags = Flags.load(source)
         decision = flags.evaluate_at(now, FLAG, context)
     except RolloutError as problem:
-        if is_option and isinstance(problem, NoSuchSource):
-            raise UsageProblem(f"--flags: {problem.message}", hint=problem.hint) from None
         return _unusable(problem.message, problem.hint)
     record = {
         "flag": decision.flag,

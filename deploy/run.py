@@ -36,7 +36,7 @@ from deploy.retrying import Ending, deploy_retrying, return_retrying
 from deploy.selection import Selection
 
 _GRACE_S = 10.0  # after the first signal
-_LAST_LOOK_S = 15.0
+_LAST_LOOK_S = 75.0  # more than one read may take to time out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,14 +181,14 @@ async def _conclude(work: Work, ending: Ending | None) -> RunFinished:
         with anyio.move_on_after(_GRACE_S, shield=True):
             await work.tidy()
     fleet = None
-    with anyio.move_on_after(_LAST_LOOK_S, shield=True):
+    with anyio.move_on_after(_GRACE_S if work.halt.is_final else _LAST_LOOK_S, shield=True):
         try:
             fleet = await work.look()
         except DeployError as failure:
             work.emit(Noticed(message=f"the last look at the app failed: {failure}"))
     finished = judge(work, ending, fleet)
     if finished.is_settled:
-        with anyio.move_on_after(_LAST_LOOK_S, shield=True):
+        with anyio.move_on_after(_GRACE_S, shield=True):
             await work.conclude()
     return finished.event
 

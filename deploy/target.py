@@ -6,6 +6,7 @@ Reads the file and the environment that it is given; talks to nobody.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from deploy.errors import UsageProblem
 
 DEFAULT_ADDRESS = "https://api.machines.dev"
 _LARGEST_CONFIG_BYTES = 1024 * 1024
+_APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,10 @@ def find_target(
             "no app is named",
             hint='give --app NAME, or write app = "NAME" into fly.toml, or set FLY_APP',
         )
+    if not _APP_NAME.fullmatch(name):
+        raise UsageProblem(
+            f"{name!r} is no app name", hint="letters, digits and dashes, as in my-app"
+        )
     address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
     return Target(
         app=name,
@@ -59,6 +65,16 @@ def find_target(
         token=read_token(address, environ),
         organization=environ.get("FLY_ORG") or "personal",
     )
+
+
+def refuse_unsendable(what: str, text: str) -> None:
+    """Raise UsageProblem for text that holds half a character or a NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageProblem(f"{what} is not UTF-8 text", hint="give it as UTF-8") from None
+    if "\0" in text:
+        raise UsageProblem(f"{what} holds a NUL character", hint="leave it out")
 
 
 def read_config(path: Path) -> AppConfig:

@@ -15,7 +15,7 @@ from deploy.errors import AppFailed, CallFailed, DeployError, LeaseHeld, LeaseLo
 # Operations that write. Anything else is a read and may always be asked again.
 WRITES = frozenset(
     {"create", "update", "destroy", "start", "stop", "cordon", "uncordon"}
-    | {"acquire lease", "refresh lease", "release lease"}
+    | {"acquire lease", "refresh lease"}  # releasing twice is releasing once
     | {"write metadata", "delete metadata", "create app", "create volume"}
 )
 

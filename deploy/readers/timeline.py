@@ -250,11 +250,11 @@ class Timeline:
         return track
 
     def _met_by(self, event: HiccupMet) -> Track | None:
-        """By id, even one that never moves; a create has none, but its machine gave the message."""
-        if event.machine_id:
-            return self._known.get(event.machine_id) or self._new(event.machine_id)
-        said = (t for t in self.tracks if t.moves and t.moves[-1][1].detail == event.message)
-        return next((track for track in said if track.phase is Phase.WAITING), None)
+        """By id, else by name, even one that never moves; a list's hiccup has neither."""
+        ref = event.machine_id or event.name
+        if not ref:
+            return None
+        return self._known.get(ref) or self._known.get(event.name) or self._new(ref)
 
     def _plan(self, event: Planned) -> None:
         for ref, group, verb in event.actions:

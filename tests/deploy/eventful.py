@@ -239,6 +239,7 @@ any_event: st.SearchStrategy[Event] = st.one_of(
         message=_TEXT,
         outcome_known=st.booleans(),
         number=_SMALL,
+        name=_TEXT,
     ),
     st.builds(PassFinished, number=_SMALL, done=_SMALL, left=_SMALL, reason=_TEXT),
     st.builds(BackingOff, delay_s=st.floats(-1, 1e6), number=_SMALL),

@@ -84,9 +84,14 @@ def test_a_hiccup_is_the_newest_word_until_the_machine_moves_on() -> None:
     assert timeline.tracks[0].detail == ""
 
 
-def _hiccup(machine_id: str, message: str) -> HiccupMet:
+def _hiccup(machine_id: str, message: str, name: str = "") -> HiccupMet:
     return HiccupMet(
-        operation="call", machine_id=machine_id, message=message, outcome_known=True, number=1
+        operation="call",
+        machine_id=machine_id,
+        message=message,
+        outcome_known=True,
+        number=1,
+        name=name,
     )
 
 
@@ -96,11 +101,13 @@ def test_a_hiccup_of_a_machine_that_never_moves_has_a_bar_of_its_own() -> None:
     assert HICCUP in bar
 
 
-def test_a_hiccup_of_a_create_belongs_to_the_machine_that_waits_with_its_message() -> None:
+def test_a_hiccup_of_a_create_belongs_to_the_machine_of_its_name() -> None:
     waiting = MachineMoved(
         machine_id="", name="web-2", group="web", phase=Phase.WAITING, detail="504"
     )
-    timeline = _timeline(_moved(Phase.CREATING), waiting, _hiccup("", "504"), _hiccup("", "x"))
+    timeline = _timeline(
+        _moved(Phase.CREATING), waiting, _hiccup("", "504", "web-2"), _hiccup("", "504")
+    )
     assert [(track.label, len(track.hiccups)) for track in timeline.tracks] == [
         ("web-1", 0),
         ("web-2", 1),
