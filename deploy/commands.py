@@ -117,13 +117,19 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
             f"fly.toml has no process group {', '.join(sorted(unknown))}",
             hint=f"its groups are {', '.join(group.name for group in config.groups)}",
         )
+    strategy = order.strategy or config.deploy.strategy or "rolling"
+    if not order.settings.waits_for_health and strategy in ("canary", "bluegreen"):
+        raise UsageProblem(
+            f"strategy {strategy} is made of waiting for health, which --detach leaves out",
+            hint="leave --detach out, or use --strategy rolling or immediate",
+        )
     said = order.max_unavailable or config.deploy.max_unavailable
     return Release(
         app=target.app,
         deploy_id=deploy_id,
         image=image,
         groups=groups,
-        strategy=order.strategy or config.deploy.strategy or "rolling",
+        strategy=strategy,
         max_unavailable=said or DEFAULT_MAX_UNAVAILABLE,
         region=config.primary_region or "",
         high_availability=order.high_availability,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 # The states of the Machines API. A transient state leads to a resting one by itself.
@@ -143,7 +144,7 @@ class Lease:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fleet:
     """The machines of an app at one look, in the order of their ids."""
 
@@ -159,11 +160,11 @@ class Fleet:
     def __len__(self) -> int:
         return len(self.machines)
 
-    @property
+    @cached_property
     def by_id(self) -> dict[str, Machine]:
         return {machine.id: machine for machine in self.machines}
 
-    @property
+    @cached_property
     def managed(self) -> Fleet:
         return Fleet(tuple(machine for machine in self.machines if machine.is_managed))
 

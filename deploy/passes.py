@@ -79,7 +79,7 @@ class Work:
                 break
             await anyio.sleep(_EMPTY_PAUSE_S)
             fleet = Fleet.of(await self.patience.ask(self.client.machines))
-        listed = fleet.by_id
+        listed = dict(fleet.by_id)
         for machine_id, version in list(self.ledger.known.items()):
             seen = listed.get(machine_id)
             if seen is None or seen.version != version:

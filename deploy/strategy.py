@@ -128,8 +128,7 @@ def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
     tracks: list[Track] = []
     for group in dict.fromkeys(action.group for action in rest):
         mine = [action for action in rest if action.group == group]
-        costly = [a for a in mine if isinstance(a, Update) and a.machine_id in serving]
-        free = [action for action in mine if action not in costly]
+        free, costly = _parted(mine, serving)
         steps = (
             _step(free, Gate.HEALTHY, required=False),
             _step(costly, Gate.HEALTHY, counted=True, required=False),
@@ -188,8 +187,7 @@ def is_cold(action: Action) -> bool:
 def _rolling(scene: Scene) -> tuple[Step, ...]:
     """New and sick machines first, they cost nothing; one serving machine alone; then the rest."""
     serving = _serving(scene.fleet) & scene.base.serving
-    costly = [a for a in scene.actions if isinstance(a, Update) and a.machine_id in serving]
-    free = [action for action in scene.actions if action not in costly]
+    free, costly = _parted(scene.actions, serving)
     alone = not scene.is_tried
     is_first_deploy = not scene.base.machines
     return (
@@ -245,6 +243,18 @@ _STRATEGIES = {
     "bluegreen": _bluegreen,
     "immediate": _immediate,
 }
+
+
+def _parted(
+    actions: Iterable[Action], serving: frozenset[str]
+) -> tuple[list[Action], list[Action]]:
+    """Those that take nothing out of service, and those that do."""
+    free: list[Action] = []
+    costly: list[Action] = []
+    for action in actions:
+        takes_out = isinstance(action, Update) and action.machine_id in serving
+        (costly if takes_out else free).append(action)
+    return free, costly
 
 
 def _stages(tracks: Sequence[Track], removals: Sequence[Action]) -> Schedule:
