@@ -1,0 +1,213 @@
+"""`rollout diff`, `rollout cohort` and the summary of `rollout set`, as a person uses them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rollout.bucketing import bucket
+from tests.rollout.commands.running import run
+from tests.rollout.repo import Repo
+
+TEXT = """\
+version: 1
+flags:
+  a: {bucket_by: app, percent: 5, inside: 5, outside: 0}
+  b: {bucket_by: app, percent: 100, inside: 5, outside: 0}
+"""
+UNITS = [f"app-{number}" for number in range(1000)]
+FIVE = sum(bucket("a", unit) < 5_000 for unit in UNITS)
+TEN = sum(bucket("a", unit) < 10_000 for unit in UNITS)
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("old.yaml").write_text(TEXT)
+    Path("units.txt").write_text("\n".join(UNITS) + "\n")
+    return tmp_path
+
+
+def new(old: str, becomes: str) -> None:
+    assert old in TEXT
+    Path("new.yaml").write_text(TEXT.replace(old, becomes, 1))
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_bump_is_told_in_words_and_in_numbers() -> None:
+    new("percent: 5", "percent: 10")
+    result = run("diff", "old.yaml", "new.yaml", "--units", "units.txt")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "a",
+        "  percent: 5 % -> 10 %: another 5 % enter, nobody leaves",
+        (
+            f"  of 1,000 units {TEN - FIVE} enter, 0 leave, 0 change value: "
+            f"{FIVE} inside before, {TEN} after"
+        ),
+        "read 1,000 units from units.txt",
+    ]
+
+
+@pytest.mark.usefixtures("directory")
+def test_no_change_says_so() -> None:
+    result = run("diff", "old.yaml", "old.yaml")
+    assert (result.exit_code, result.output) == (0, "no flag changes\n")
+
+
+@pytest.mark.usefixtures("directory")
+def test_lowering_throws_out_and_is_held() -> None:
+    new("percent: 5", "percent: 1")
+    result = run("diff", "old.yaml", "new.yaml")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        (
+            "Error: a would throw out some of its units "
+            "(percent: 5 % -> 1 %: 4 % leave, the last in first)"
+        ),
+        "Hint: keep them inside, or say --allow-eviction if it is meant",
+    ]
+    result = run("diff", "old.yaml", "new.yaml", "--units", "-", given="\n".join(UNITS))
+    assert result.exit_code == 1
+    assert " of 1,000 units\n" in result.stderr
+    assert run("diff", "old.yaml", "new.yaml", "--allow-eviction").exit_code == 0
+
+
+@pytest.mark.usefixtures("directory")
+def test_lowering_that_meets_none_of_the_units_passes() -> None:
+    new("percent: 5", "percent: 4.999")
+    assert all(bucket("a", unit) != 4_999 for unit in UNITS)
+    assert run("diff", "old.yaml", "new.yaml").exit_code == 1
+    assert run("diff", "old.yaml", "new.yaml", "--units", "units.txt").exit_code == 0
+
+
+@pytest.mark.usefixtures("directory")
+def test_names_name_everybody_who_moves() -> None:
+    new("percent: 5, inside: 5", "percent: 10, inside: 6")
+    result = run("diff", "old.yaml", "new.yaml", "--units", "units.txt", "--names")
+    lines = result.stdout.splitlines()
+    inside = [unit for unit in UNITS if bucket("a", unit) < 5_000]
+    enters = [unit for unit in UNITS if 5_000 <= bucket("a", unit) < 10_000]
+    assert {line for line in lines if "enters" in line} == {f"a: enters {u}" for u in enters}
+    assert {line for line in lines if "changes" in line} == {f"a: changes {u}" for u in inside}
+    assert f"0 leave, {FIVE} change value" in result.stdout
+    assert run("diff", "old.yaml", "new.yaml", "--names").exit_code == 2
+
+
+@pytest.mark.usefixtures("directory")
+def test_json_tells_the_same() -> None:
+    new("percent: 5", "percent: 1")
+    asked = ("diff", "old.yaml", "new.yaml", "--units", "units.txt", "--names", "--output", "json")
+    result = run(*asked)
+    assert result.exit_code == 1
+    record = json.loads(result.stdout)
+    assert record["evicts"] is True
+    assert record["units_read"] == 1000
+    (flag,) = record["flags"]
+    leaves = [unit for unit in UNITS if 1_000 <= bucket("a", unit) < 5_000]
+    assert flag["units"]["leave"] == len(leaves)
+    assert flag["names"] == {"enters": [], "leaves": leaves, "changes": []}
+    assert flag["changes"] == [
+        {"what": "percent", "text": "5 % -> 1 %: 4 % leave, the last in first", "evicts": True}
+    ]
+
+
+@pytest.mark.usefixtures("directory")
+def test_empty_lines_duplicates_and_a_missing_last_newline_have_a_defined_result() -> None:
+    new("percent: 5", "percent: 100")
+    given = "\r\n\r\nx\r\nx\r\n\r\ny"
+    result = run("diff", "old.yaml", "new.yaml", "--units", "-", given=given)
+    assert "  of 3 units 3 enter, 0 leave" in result.stdout
+    assert result.stdout.endswith("read 3 units from <stdin>, left out 3 empty lines\n")
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (b"a\n\xed\xa0\x80\n", "Error: <stdin>:2: the unit \\xed\\xa0\\x80 is not text that UTF-8"),
+        (b"a\n" + b"x" * 1_048_577, "Error: <stdin>:2: the unit has more than 1,048,576 bytes"),
+    ],
+)
+def test_a_line_that_is_no_unit_is_named_and_changes_nothing(given: bytes, said: str) -> None:
+    new("percent: 5", "percent: 6")
+    for arguments in (
+        ("diff", "old.yaml", "new.yaml"),
+        ("cohort", "a", "--file", "old.yaml"),
+        ("set", "a", "--percent", "7", "--file", "old.yaml"),
+    ):
+        result = run(*arguments, "--units", "-", given=given)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(said)
+    assert Path("old.yaml").read_text() == TEXT
+
+
+@pytest.mark.usefixtures("directory")
+def test_units_that_are_not_there_are_named() -> None:
+    result = run("diff", "old.yaml", "old.yaml", "--units", "no.txt")
+    assert result.exit_code == 2
+    assert "the units in no.txt cannot be read: No such file" in result.stderr
+
+
+@pytest.mark.usefixtures("directory")
+def test_units_of_two_kinds_need_a_word() -> None:
+    Path("new.yaml").write_text(
+        TEXT.replace("percent: 5", "percent: 6").replace(
+            "b: {bucket_by: app, percent: 100", "b: {bucket_by: app, percent: 99"
+        )
+    )
+    for name in ("old.yaml", "new.yaml"):
+        Path(name).write_text(
+            Path(name).read_text().replace("b: {bucket_by: app", "b: {bucket_by: org")
+        )
+    asked = ("diff", "old.yaml", "new.yaml", "--units", "units.txt")
+    result = run(*asked)
+    assert result.exit_code == 2
+    assert "the flags that change are bucketed by app and by org" in result.stderr
+    result = run(*asked, "--by", "app")
+    assert result.exit_code == 1, "what b does to its units is not known"
+    assert result.stdout.count("of 1,000 units") == 1
+
+
+def test_revisions_are_compared_at_the_path_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = Repo(tmp_path / "repo")
+    repo.commit({"config/f.yaml": TEXT})
+    repo.commit({"config/f.yaml": TEXT.replace("percent: 5", "percent: 7")})
+    monkeypatch.chdir(repo.root)
+    expected = "a\n  percent: 5 % -> 7 %: another 2 % enter, nobody leaves\n"
+    assert run("diff", "git:HEAD~1", "config/f.yaml").output == expected
+    assert run("diff", "git:HEAD~1", "git:HEAD:config/f.yaml").output == expected
+    result = run("diff", "git:nothing", "config/f.yaml")
+    assert result.exit_code == 2
+    assert "git knows no revision nothing" in result.stderr
+
+
+@pytest.mark.usefixtures("directory")
+def test_cohort_lists_who_is_in_byte_for_byte() -> None:
+    result = run("cohort", "a", "--units", "units.txt", "--file", "old.yaml")
+    inside = [unit for unit in UNITS if bucket("a", unit) < 5_000]
+    assert result.stdout.splitlines() == inside
+    assert result.stderr == f"a: {FIVE} of 1,000 units are inside\n"
+    given = "ünit \x1b[31m\n\nx".encode()
+    result = run("cohort", "b", "--units", "-", "--file", "old.yaml", given=given)
+    assert result.stdout_bytes == "ünit \x1b[31m\nx\n".encode()
+    assert result.stderr == "b: 2 of 2 units are inside; left out 1 empty line\n"
+    assert run("cohort", "c", "--units", "-", "--file", "old.yaml").exit_code == 1
+    assert run("cohort", "a", "--file", "old.yaml").exit_code == 2
+
+
+@pytest.mark.usefixtures("directory")
+def test_set_prints_whom_it_moves() -> None:
+    result = run("set", "a", "--percent", "10", "--file", "old.yaml", "--units", "units.txt")
+    assert result.stdout.splitlines()[3:] == [
+        "a",
+        "  percent: 5 % -> 10 %: another 5 % enter, nobody leaves",
+        (
+            f"  of 1,000 units {TEN - FIVE} enter, 0 leave, 0 change value: "
+            f"{FIVE} inside before, {TEN} after"
+        ),
+    ]
