@@ -32,6 +32,18 @@ def hashes(salt: str, units: Sequence[bytes]) -> list[int]:
         return [digest(head(salt, len(unit)) + unit) for unit in units]
 
 
+def below(salt: str, units: Sequence[bytes], threshold: int) -> list[int]:
+    """The hashes of the units that are inside at `threshold`, in their order.
+
+    Counting needs no more than this, and the many that are outside take no memory.
+    """
+    heads, most = _heads(salt), limit(threshold)
+    try:
+        return [place for unit in units if (place := digest(heads[len(unit)] + unit)) < most]
+    except IndexError:
+        return [place for place in hashes(salt, units) if place < most]
+
+
 def between(salt: str, units: Sequence[bytes], low: int, high: int) -> list[bytes]:
     """The units, in their order, whose bucket is in low..high-1, two thresholds.
 

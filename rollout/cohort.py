@@ -13,7 +13,7 @@ from operator import and_
 from typing import NamedTuple
 
 from rollout.bucketing import limit
-from rollout.bulk import between, hashes
+from rollout.bulk import below, between, hashes
 from rollout.flag import Flag
 
 
@@ -129,9 +129,9 @@ def _tally_of(old: list[bool], new: list[bool]) -> Tally:
 
 def _nested(old: _Cut, new: _Cut, units: Sequence[bytes]) -> Tally:
     """Under one salt the smaller cohort is part of the larger, so that two counts say all."""
-    low, high = sorted((limit(old.threshold), limit(new.threshold)))
-    wide = [place for place in hashes(old.salt, units) if place < high]
-    both = len(wide) if low == high else len([place for place in wide if place < low])
+    low, high = sorted((old.threshold, new.threshold))
+    wide, narrow = below(old.salt, units, high), limit(low)
+    both = len(wide) if low == high else len([place for place in wide if place < narrow])
     moved, rest = len(wide) - both, len(units) - len(wide)
     if new.threshold > old.threshold:
         return Tally(both, moved, 0, rest)

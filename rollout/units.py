@@ -86,9 +86,7 @@ class Units:
             if len(lines[longest]) > LONGEST_UNIT_BYTES:
                 raise self._wrong(longest, f"has more than {LONGEST_UNIT_BYTES:,} bytes")
         self._lines_before += ends
-        units = lines
-        if text.startswith(b"\n") or b"\n\n" in text:
-            units = [line for line in lines if line]
+        units = lines if all(lines) else [line for line in lines if line]
         self.found += len(units)
         self.empty += len(lines) - len(units)
         return units

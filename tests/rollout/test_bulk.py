@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollout.bucketing import bucket, bucket_of
-from rollout.bulk import between, hashes
+from rollout.bulk import below, between, hashes
 from rollout.errors import InvalidValue
 from tests.rollout.strategies import salts, thresholds, units
 
@@ -30,6 +30,17 @@ def test_between_are_the_units_from_one_threshold_up_to_the_other(
 ) -> None:
     expected = [text.encode() for text in texts if low <= bucket(salt, text) < high]
     assert between(salt, [text.encode() for text in texts], low, high) == expected
+
+
+@given(salts, lists_of_units, thresholds)
+@example("s", ["x" * 256, "a", "a"], 100_000)
+@example("s", ["x" * 256, "a"], 0)
+def test_below_are_the_hashes_of_the_units_inside(
+    salt: str, texts: list[str], threshold: int
+) -> None:
+    expected = [bucket(salt, text) for text in texts if bucket(salt, text) < threshold]
+    found = below(salt, [text.encode() for text in texts], threshold)
+    assert list(map(bucket_of, found)) == expected
 
 
 def test_a_salt_that_utf8_cannot_carry_is_an_error() -> None:
