@@ -10,6 +10,7 @@ ids or of machines that exist.
 from __future__ import annotations
 
 import copy
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -121,7 +122,7 @@ class DeploySection:
     max_unavailable: Decimal | int | None = None
     wait_timeout_s: float | None = None
     release_command: str | None = None
-    release_command_timeout_s: float | None = None
+    release_command_timeout_s: float | None = None  # infinite for "none"
     release_command_guest: Mapping[str, Any] | None = None
 
 
@@ -225,7 +226,7 @@ def _deploy_section(top: Table) -> DeploySection:
         max_unavailable=_max_unavailable(section),
         wait_timeout_s=_seconds(section, "wait_timeout"),
         release_command=section.text("release_command") or None,
-        release_command_timeout_s=_seconds(section, "release_command_timeout"),
+        release_command_timeout_s=_seconds_or_none(section, "release_command_timeout"),
         release_command_guest=None if guest is None else read_guest(guest),
     )
     section.skip("seed_command")
@@ -253,6 +254,11 @@ def _max_unavailable(section: Table) -> Decimal | int | None:
 def _seconds(section: Table, key: str) -> float | None:
     duration_ns = section.duration_ns(key)
     return None if duration_ns is None else duration_ns / NS_PER_S
+
+
+def _seconds_or_none(section: Table, key: str) -> float | None:
+    """Like `_seconds`, where "none" is a time that never ends."""
+    return math.inf if section.value(key) == "none" else _seconds(section, key)
 
 
 def _groups(

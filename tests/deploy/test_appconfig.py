@@ -401,3 +401,8 @@ def test_any_value_anywhere_in_a_good_fly_toml_is_one_or_the_other(data: st.Data
     container, key = data.draw(st.sampled_from(places(values)))
     container[key] = data.draw(VALUES)
     check_total("\n".join(f"{name} = {toml(value)}" for name, value in values.items()))
+
+
+def test_a_release_command_may_have_no_timeout() -> None:
+    text = 'app = "a"\n[deploy]\nrelease_command = "migrate"\nrelease_command_timeout = "none"\n'
+    assert parse(text).deploy.release_command_timeout_s == float("inf")
