@@ -1,11 +1,18 @@
 """Decide, for a unit, what a flag is worth; see ARCHITECTURE.md.
 
-    from rollout import Flags
+    >>> from rollout import Flags
+    >>> flags = Flags.parse('''
+    ... version: 1
+    ... flags:
+    ...   deploy-retries: {bucket_by: app, percent: 5, inside: 5, outside: 0}
+    ... ''')
+    >>> decision = flags.evaluate("deploy-retries", app="hello")
+    >>> decision.value, decision.reason, decision.bucket
+    (0, 'SPLIT', 6343)
+    >>> decision.explain()
+    'deploy-retries -> 0 (app hello is at 6.343 %, rollout is at 5 %)'
 
-    flags = Flags.load("flags.yaml")
-    decision = flags.evaluate("deploy-retries", app="hello")
-    decision.value, decision.reason, decision.explain()
-
+`Flags.load(path_or_url)` reads them from where they are kept.
 Importing this costs nothing: each name is loaded when it is first used.
 """
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from time import time
-from typing import Any, final
+from typing import Any, Never, final
 
 from rollout import flagfile, source
 from rollout.errors import UnknownFlag
@@ -27,28 +27,59 @@ class Flags(Mapping[str, Flag]):
 
     Never changes after it is made, so any number of threads may share it.
     `source` says for people where the flags are from.
+
+    >>> flags = Flags.parse(
+    ...     "{version: 1, flags: {a: {bucket_by: app, percent: 10, inside: 1, outside: 0}}}"
+    ... )
+    >>> flags
+    <Flags of flags.yaml: a>
+    >>> "a" in flags, len(flags), flags["a"].bucket_by
+    (True, 1, 'app')
+    >>> flags["b"]
+    Traceback (most recent call last):
+    rollout.errors.UnknownFlag: flags.yaml has no flag b
     """
 
     __slots__ = ("_deciders", "_flags", "source")
 
+    source: str
+    _flags: Mapping[str, Flag]
+    _deciders: Mapping[str, tuple[str, Decide]]
+
     def __init__(self, file: flagfile.FlagFile) -> None:
-        self.source = file.source
-        self._flags = file.flags
-        self._deciders = {key: (flag.bucket_by, _decider(flag)) for key, flag in file.flags.items()}
+        deciders = {key: (flag.bucket_by, _decider(flag)) for key, flag in file.flags.items()}
+        for name, value in (
+            ("source", file.source),
+            ("_flags", file.flags),
+            ("_deciders", deciders),
+        ):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def load(cls, spec: str | os.PathLike[str] | None = None) -> Flags:
-        """The flags of the file at `spec`; of the one bundled with the package without it.
+        """The flags of the file or URL `spec`; of the file bundled with the package without it.
 
-        Raises SourceProblem when it cannot be read, and BadFlagFile with all that is
-        wrong with it when it is not a flags file.
+        From a URL it takes a second at most, and then gives the last good copy, if there
+        is one; `source` says so. Raises SourceProblem when it cannot be read, and
+        BadFlagFile with all that is wrong with it when it is not a flags file.
+
+        >>> Flags.load().source
+        'the bundled flags.yaml'
+        >>> Flags.load("http://example.com/flags.yaml")
+        Traceback (most recent call last):
+        rollout.errors.SourceProblem: http://example.com/flags.yaml is plain http to another machine
         """
         text = source.read(spec)
         return cls(flagfile.parse_bytes(text.data, text.source))
 
     @classmethod
     def parse(cls, text: str, source: str = "flags.yaml") -> Flags:
-        """The flags that `text` states; raises BadFlagFile."""
+        """The flags that `text` states; raises BadFlagFile.
+
+        >>> Flags.parse("version: 1")
+        Traceback (most recent call last):
+        rollout.errors.BadFlagFile: flags.yaml:1:1: flags is missing
+        """
         return cls(flagfile.parse(text, source))
 
     def evaluate(self, key: str, /, **attributes: Any) -> Decision:
@@ -56,6 +87,15 @@ class Flags(Mapping[str, Flag]):
 
         Only raises UnknownFlag: a unit that is missing or is no text gives the
         value outside the rollout, with the reason ERROR.
+
+        >>> flags = Flags.parse(
+        ...     "{version: 1, flags: {a: {bucket_by: app, percent: 10, inside: 1, outside: 0}}}"
+        ... )
+        >>> flags.evaluate("a", app="hello", org="acme").unit
+        'hello'
+        >>> nobody = flags.evaluate("a")
+        >>> nobody.value, nobody.reason, nobody.error_code
+        (0, 'ERROR', 'TARGETING_KEY_MISSING')
         """
         try:
             bucket_by, decide = self._deciders[key]
@@ -69,6 +109,13 @@ class Flags(Mapping[str, Flag]):
         `decide("hello")` decides as `evaluate(key, app="hello")` does for a flag that
         is bucketed by app, without the price of keywords. Other attributes go into a
         second argument, `decide("hello", {"org": "acme"})`. Raises UnknownFlag.
+
+        >>> flags = Flags.parse(
+        ...     "{version: 1, flags: {a: {bucket_by: app, percent: 10, inside: 1, outside: 0}}}"
+        ... )
+        >>> decide = flags.decider("a")
+        >>> sum(decide(f"app-{number}").value for number in range(1000))
+        93
         """
         try:
             return self._deciders[key][1]
@@ -76,10 +123,34 @@ class Flags(Mapping[str, Flag]):
             raise self._unknown(key) from None
 
     def evaluate_at(self, now: datetime, key: str, context: Context) -> Decision:
-        """The same at a given time, which must have an offset: pure, never reads the clock."""
+        """The same at a given time, which must have an offset: pure, never reads the clock.
+
+        >>> from datetime import UTC, datetime
+        >>> flags = Flags.parse('''
+        ... version: 1
+        ... flags:
+        ...   a:
+        ...     bucket_by: app
+        ...     inside: true
+        ...     outside: false
+        ...     ramp:
+        ...       - {at: 2027-03-01T09:00Z, percent: 10}
+        ...       - {at: 2027-03-02T09:00Z, percent: 100}
+        ... ''')
+        >>> flags.evaluate_at(datetime(2027, 3, 1, 9, tzinfo=UTC), "a", {"app": "x"}).value
+        False
+        >>> flags.evaluate_at(datetime(2027, 3, 2, 9, tzinfo=UTC), "a", {"app": "x"}).value
+        True
+        """
         if now.tzinfo is None:
             raise ValueError("the time needs an offset, such as datetime.now(UTC) has")
         return evaluate(self[key], context, now)
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        raise AttributeError(f"Flags never change, so {name} cannot be set")
+
+    def __delattr__(self, name: str) -> Never:
+        raise AttributeError(f"Flags never change, so {name} cannot be deleted")
 
     def __getitem__(self, key: str) -> Flag:
         flag = self._flags.get(key)
