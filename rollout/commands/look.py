@@ -59,6 +59,8 @@ def explain(flag: str, unit: str, attributes: tuple[str, ...], now: datetime, fi
     if decision.error_code:
         raise InvalidValue(decision.why, hint="give the unit as text")
     click.echo(decision.explain())
+    if flags.source != file:
+        click.echo(f"according to {flags.source}")
 
 
 def _state(flag: Flag, now: datetime) -> str:

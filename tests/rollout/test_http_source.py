@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rollout import BadFlagFile, Flags, RolloutError, SourceProblem, source
+from rollout.cli import cli
 from rollout.flagfile import LARGEST_BYTES
 from tests.rollout.servers import Behave, Server, response, saying, serving, with_etag
 
@@ -465,3 +467,32 @@ def test_no_answer_makes_it_raise_anything_else(server: Server, data: bytes, is_
     server.behave = saying(data if is_raw else response(data))
     with contextlib.suppress(RolloutError):
         source.read(server.url)
+
+
+def test_a_decision_says_which_source_and_how_old(kept: Server, cache_dir: Path) -> None:
+    grow_old(cache_dir, 7300)
+    broken = (saying(b""), "2 h ago (it sent no whole HTTP answer)")
+    for behave, age in (broken, (saying(GOOD), "now")):
+        kept.behave = behave
+        asked = ["explain", "a", "--unit", "hello", "--file", kept.url]
+        result = CliRunner().invoke(cli, asked, prog_name="rollout")
+        assert result.exit_code == 0
+        assert result.output.splitlines()[1:] == [f"according to {kept.url} as of {age}"]
+
+
+def test_a_file_on_disk_needs_no_word_about_its_age(tmp_path: Path) -> None:
+    path = tmp_path / "flags.yaml"
+    path.write_bytes(TEXT)
+    asked = ["explain", "a", "--unit", "hello", "--file", str(path)]
+    assert len(CliRunner().invoke(cli, asked).output.splitlines()) == 1
+
+
+def test_the_command_reads_no_environment_variable(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It works on the checkout; only what runs beside it asks ROLLOUT_FLAGS."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROLLOUT_FLAGS", server.url)
+    result = CliRunner().invoke(cli, ["list"])
+    assert result.exit_code == 2
+    assert "flags.yaml does not exist" in result.output
