@@ -11,6 +11,8 @@ every unit of every flag, everywhere. This file knows nothing of flags.
 
 from __future__ import annotations
 
+from functools import cache
+
 from mmh3 import mmh3_32_uintdigest as digest
 
 from rollout.errors import InvalidValue, show
@@ -58,13 +60,23 @@ def heads(salt: str) -> tuple[bytes, ...]:
     With it the hash of a unit of up to 255 bytes costs one concatenation:
     `digest(heads[len(data)] + data)`. Longer units go the long way, through `hash32`.
     """
-    return tuple(head(salt, size) for size in range(_LONGEST_WITH_HEAD + 1))
+    start = _start(salt)
+    return tuple([start + size for size in _text_heads()])
 
 
 def head(salt: str, size: int) -> bytes:
     """All that goes before the bytes of a unit that has `size` of them."""
+    return _start(salt) + _text_head(size)
+
+
+def _start(salt: str) -> bytes:
     data = _utf8(salt, "salt")
-    return _ARRAY_OF_TWO + _text_head(len(data)) + data + _text_head(size)
+    return _ARRAY_OF_TWO + _text_head(len(data)) + data
+
+
+@cache
+def _text_heads() -> tuple[bytes, ...]:
+    return tuple(map(_text_head, range(_LONGEST_WITH_HEAD + 1)))
 
 
 def _text_head(size: int) -> bytes:
