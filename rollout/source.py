@@ -47,6 +47,16 @@ def read(spec: str | os.PathLike[str] | None = None) -> Text:
     return Text(_bytes(Path(where)), where)
 
 
+def changeable(spec: str) -> Path:
+    """The path that `spec` is; raises SourceProblem for what can only be read."""
+    if "://" in spec or spec.startswith("git:"):
+        raise SourceProblem(
+            f"{show(spec)} can be read, but not changed",
+            hint="change the file in a checkout, and commit it",
+        )
+    return Path(spec)
+
+
 def bundled_path() -> Path:
     """The flags file that ships with the package; in an editable install the live one itself."""
     shipped = _PACKAGE / "flags.yaml"

@@ -33,7 +33,7 @@ def apply(
     from rollout.diff import diff
     from rollout.rewrite import rewrite
 
-    source.read(file)  # a wrong path is named as such before anything is locked
+    source.read(source.changeable(file))  # a wrong path is named before anything is locked
     made: Edit | None = None
     counts: dict[str, Tally] = {}
 

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from rollout import source
+from rollout.cli import cli
 from rollout.errors import NoSuchSource, SourceProblem
 
 ROOT = Path(__file__).parents[2]
@@ -75,3 +77,12 @@ def test_of_a_huge_file_only_the_limit_is_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(1 << 30)
     assert len(source.read(path).data) == (1 << 20) + 1
+
+
+@pytest.mark.parametrize("spec", ["https://flags.example/flags.yaml", "git:HEAD"])
+def test_what_is_no_path_cannot_be_changed(spec: str) -> None:
+    with pytest.raises(SourceProblem, match="can be read, but not changed"):
+        source.changeable(spec)
+    result = CliRunner().invoke(cli, ["set", "a", "--percent", "5", "--file", spec])
+    assert result.exit_code == 2
+    assert result.output.startswith(f"Error: {spec} can be read, but not changed\nHint: ")
