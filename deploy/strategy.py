@@ -99,7 +99,8 @@ def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Actio
     removals: list[Action] = [action for action in actions if isinstance(action, Destroy)]
     rest = [action for action in actions if not isinstance(action, Destroy)]
     tracks: list[Track] = []
-    for group in dict.fromkeys(action.group for action in rest):
+    named = [spec.name for spec in release.groups]  # where only blues are left, they still drain
+    for group in dict.fromkeys([*named, *(action.group for action in rest)]):
         cold = [a for a in rest if a.group == group and is_cold(a)]
         warm = tuple(a for a in rest if a.group == group and not is_cold(a))
         blues = tuple(
