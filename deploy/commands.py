@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 from deploy.appconfig import Group
 from deploy.backoff import Patience
 from deploy.base import Base
-from deploy.client import OUTAGE_S, MachinesClient, connect
+from deploy.client import MachinesClient, connect
+from deploy.connection import OUTAGE_S
 from deploy.errors import CallFailed, UsageProblem
 from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
 from deploy.ledger import Ledger

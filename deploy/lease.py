@@ -19,6 +19,7 @@ from deploy.backoff import Patience
 from deploy.client import MachinesClient
 from deploy.errors import CallFailed, DeployError, LeaseHeld, LeaseLost
 from deploy.events import Emit, Noticed
+from deploy.halt import Cut, Halt
 from deploy.machine import Lease
 from deploy.verdict import Verdict, verdict
 
@@ -45,6 +46,7 @@ async def holding(
     run_id: str,
     patience: Patience,
     emit: Emit,
+    halt: Halt,
     is_own: Callable[[str], bool] = lambda _: False,
     wait_for_others_s: float = 0.0,
 ) -> AsyncIterator[Leases]:
@@ -62,6 +64,7 @@ async def holding(
             run_id=run_id,
             patience=patience,
             emit=emit,
+            halt=halt,
             is_own=is_own,
             wait_for_others_s=wait_for_others_s,
         )
@@ -86,6 +89,7 @@ class Leases:
         run_id: str,
         patience: Patience,
         emit: Emit,
+        halt: Halt,
         is_own: Callable[[str], bool],
         wait_for_others_s: float,
     ) -> None:
@@ -96,6 +100,7 @@ class Leases:
         self._description = f"{deploy_id}/{run_id}"
         self._patience = patience
         self._emit = emit
+        self._halt = halt
         self._is_own = is_own
         self._wait_for_others_s = wait_for_others_s
         self._held: dict[str, _Held] = {}
@@ -104,13 +109,16 @@ class Leases:
         """Hold every one of these machines, those that are held already included.
 
         In id order, so that of two rivals exactly one gets them all. Raises
-        LeaseHeld at the first that somebody else holds; a hiccup on one does not
+        LeaseHeld at the first that somebody else holds, and Cut between two of
+        them when the run is halted; a hiccup on one does not
         keep the others from being taken, and is raised at the end.
         """
         hiccup: CallFailed | None = None
         for machine_id in sorted(machine_ids):
             if self._is_usable(machine_id):
                 continue
+            if self._halt.is_set:
+                raise Cut
             try:
                 await self._take(machine_id)
             except CallFailed as failure:
@@ -218,7 +226,8 @@ class Leases:
         expires_at = held.expires_at
         bound = anyio.current_time() + 2 * self.ttl_s + _LOOK_AGAIN_S
         while True:
-            await anyio.sleep(_LOOK_AGAIN_S)
+            with self._halt.cuts():
+                await anyio.sleep(_LOOK_AGAIN_S)
             now_held = await self._patience.ask(lambda: self._client.read_lease(machine_id))
             if now_held is None:
                 return

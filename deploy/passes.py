@@ -96,6 +96,12 @@ class Work:
         self._has_looked = True
         return fleet
 
+    async def _look_unless_halted(self) -> Fleet:
+        """Looking is reading, and may be cut short."""
+        with self.halt.cuts():
+            return await self.look()
+        raise Cut  # for the type checker: a block that is cut raises by itself
+
     def _recognise_own(self, fleet: Fleet) -> None:
         """A machine that we made and were never told of, because the answer was lost."""
         before = self.base.machines.by_id if self.base else {}
@@ -119,8 +125,7 @@ class Work:
         self.emit(PassStarted(number=number, of=of))
 
         async def attempt() -> Outcome:
-            with self.halt.cuts():
-                fleet = await self._prepare()
+            fleet = await self._prepare()
             order = schedule(self.release, fleet, self.known_base, self.left(fleet))
             if not self.waits_for_health:
                 order = without_gates(order)
@@ -135,11 +140,10 @@ class Work:
         self.emit(PassStarted(number=number, of=of, direction=BACK))
 
         async def attempt() -> Outcome:
-            with self.halt.cuts():
-                await self._hold(await self.look())
-                await self._announce(Intent.of(self.release).turned_back(), self.carried)
-                fleet = await self.look()
-                self.ledger.forgive(fleet)
+            await self._hold(await self._look_unless_halted())
+            await self._announce(Intent.of(self.release).turned_back(), self.carried)
+            fleet = await self._look_unless_halted()
+            self.ledger.forgive(fleet)
             order = schedule_back(fleet, self.left_back(fleet))
             return await self._carry_out(order, fleet, is_decisive)
 
@@ -223,17 +227,17 @@ class Work:
 
         An app that is already there gets no write, leases included.
         """
-        fleet = await self.look()
+        fleet = await self._look_unless_halted()
+        self.selection.refuse_nothing(fleet)
         if self.base is None and not self.planner(self.release, fleet, Base.of(fleet), self.ledger):
-            self.selection.refuse_nothing(fleet)
+            self._tell_takeover(fleet)
             self.base = Base.of(fleet)
             return fleet
-        self.selection.refuse_nothing(fleet)
         refuse_unsuited(self.release, self.selection.of(fleet))
         if not self.app_exists:
             await self._create_app()
         await self._hold(fleet.managed)
-        fleet = await self.look()
+        fleet = await self._look_unless_halted()
         if self.base is None:
             self._tell_takeover(fleet)
             self.base = Base.of(fleet)

@@ -17,6 +17,7 @@ from deploy.backoff import Patience
 from deploy.client import MachinesClient
 from deploy.errors import AppFailed, CallFailed
 from deploy.events import Emit, MachineMoved, Phase
+from deploy.halt import Halt
 from deploy.machine import TERMINAL, Fleet, Machine
 from deploy.release import DEPLOY, Release
 from deploy.verdict import Verdict, name_holder, verdict
@@ -77,12 +78,14 @@ class ReleaseCommandRun:
         client: MachinesClient,
         *,
         patience: Patience,
+        halt: Halt,
         emit: Emit,
     ) -> None:
         self._spec = spec
         self._release = release
         self._client = client
         self._patience = patience
+        self._halt = halt
         self._emit = emit
         self._is_done = False
         self.machine_id = ""
@@ -101,7 +104,8 @@ class ReleaseCommandRun:
             machine = await self._create()
         self.machine_id = machine.id
         self._tell(Phase.STARTING)
-        await self._ended(machine.id)
+        with self._halt.cuts():
+            await self._ended(machine.id)
         self._is_done = True
         self._tell(Phase.DONE)
 

@@ -106,6 +106,7 @@ async def run(
             run_id=run_id,
             patience=patience,
             emit=emit,
+            halt=halt,
             is_own=ledger.own.__contains__,
             wait_for_others_s=settings.wait_for_lease_s,
         ) as leases,
@@ -141,6 +142,7 @@ async def run(
                 release,
                 client,
                 patience=patience,
+                halt=halt,
                 emit=emit,
             )
         if taken_up is not None:

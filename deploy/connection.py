@@ -1,0 +1,213 @@
+"""One request to the platform and its answer: where httpx's errors become `CallFailed`.
+
+Nothing is asked twice here. Three connection pools: long waits and lease
+refreshes must not queue behind each other or behind ordinary calls.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, TypeVar
+
+import anyio
+import httpx
+
+from deploy import wire
+from deploy.errors import CallFailed, Outage
+
+T = TypeVar("T")
+Pool = Literal["calls", "waits", "leases"]
+
+ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
+OUTAGE_S = 60.0  # no call answered for so long is an outage
+
+_READ_TIMEOUT_S = 30.0
+_POOL_SIZES: dict[Pool, int] = {"calls": 32, "waits": 256, "leases": 64}
+
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+@asynccontextmanager
+async def open_connection(
+    address: str, token: str, transport: httpx.AsyncBaseTransport | None
+) -> AsyncIterator[Connection]:
+    """Pools of connections to the API at `address`, closed at the end."""
+    headers = {"user-agent": f"tidegate (python {platform.python_version()})"}
+    if token:
+        headers["authorization"] = token if token.startswith("FlyV1 ") else f"Bearer {token}"
+    async with AsyncExitStack() as stack:
+        pools: dict[Pool, httpx.AsyncClient] = {}
+        for name, size in _POOL_SIZES.items():
+            client = httpx.AsyncClient(
+                base_url=f"{address.rstrip('/')}/v1",
+                headers=headers,
+                limits=httpx.Limits(max_connections=size, max_keepalive_connections=size),
+                transport=transport,
+            )
+            pools[name] = await stack.enter_async_context(client)
+        yield Connection(pools, address.rstrip("/"))
+
+
+class Connection:
+    """Sends requests and keeps watch over the platform's silence.
+
+    `address` is the root of the platform, without `/v1`.
+    """
+
+    def __init__(self, pools: Mapping[Pool, httpx.AsyncClient], address: str) -> None:
+        self.address = address
+        self._pools = pools
+        self._silent_since: float | None = None
+
+    async def send(
+        self,
+        operation: str,
+        machine_id: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        pool: Pool = "calls",
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        read_timeout_s: float = _READ_TIMEOUT_S,
+    ) -> Answer:
+        client = self._pools[pool]
+        """The complete answer of one request, if it is a good one.
+
+        Raises CallFailed for anything else, and Outage once nothing has been
+        answered for 60 s.
+        """
+        request = client.build_request(
+            method, path, params=query, headers=headers, json=json, timeout=_timeout(read_timeout_s)
+        )
+        try:
+            response = await client.send(request, stream=True)
+            try:
+                content = await _body(response)
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, _TooLong) as error:
+            failure = _unanswered(operation, machine_id, error, client.base_url)
+            self._note_silence(failure)
+            raise failure from None
+        answer = Answer(response.status_code, response.headers, content)
+        if answer.status >= 500:
+            refused = _refused(operation, machine_id, answer)
+            self._note_silence(refused)
+            raise refused
+        if "html" in answer.headers.get("content-type", ""):
+            page = CallFailed(
+                "the answer is a web page, not the API's",
+                operation=operation,
+                machine_id=machine_id,
+                status=answer.status if answer.status < 300 else None,
+            )
+            self._note_silence(page)
+            raise page
+        self._silent_since = None
+        if not 200 <= answer.status < 300:
+            raise _refused(operation, machine_id, answer)
+        return answer
+
+    def _note_silence(self, failure: CallFailed) -> None:
+        """Raise Outage once nothing has been answered for OUTAGE_S."""
+        now = anyio.current_time()
+        if self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since >= OUTAGE_S:
+            raise Outage(
+                f"the platform has answered nothing for {now - self._silent_since:.0f} s; "
+                f"last: {failure.message}",
+                hint="see https://status.flyio.net, then run the same command again",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer; `content` is decoded, whatever its content-encoding was."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+
+class _TooLong(Exception):
+    """An answer longer than ANSWER_LIMIT_BYTES."""
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > ANSWER_LIMIT_BYTES:
+            raise _TooLong
+    return bytes(body)
+
+
+def _timeout(read_s: float) -> httpx.Timeout:
+    return httpx.Timeout(connect=5.0, read=read_s, write=15.0, pool=30.0)
+
+
+def _unanswered(
+    operation: str, machine_id: str, error: Exception, address: httpx.URL
+) -> CallFailed:
+    """No complete answer: refused before anything was sent, or lost after."""
+    never_sent = isinstance(error, _NEVER_SENT)
+    if isinstance(error, _TooLong):
+        said = f"the answer is over {ANSWER_LIMIT_BYTES // 2**20} MiB"
+    elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        said = f"cannot reach {address.host}:{address.port or 443}: {str(error) or 'timed out'}"
+    elif isinstance(error, httpx.TimeoutException):
+        said = "no answer in time"
+    else:
+        said = f"the connection broke: {str(error) or type(error).__name__}"
+    return CallFailed(said, operation=operation, machine_id=machine_id, sent=not never_sent)
+
+
+def _refused(operation: str, machine_id: str, answer: Answer) -> CallFailed:
+    said, code = wire.fault(answer.content)
+    return CallFailed(
+        said or f"HTTP {answer.status} {httpx.codes.get_reason_phrase(answer.status)}".rstrip(),
+        operation=operation,
+        machine_id=machine_id,
+        status=answer.status,
+        code=code,
+        request_id=answer.headers.get("fly-request-id", ""),
+        retry_after_s=_retry_after_s(answer.headers),
+    )
+
+
+def _retry_after_s(headers: httpx.Headers) -> float | None:
+    """`Retry-After` in seconds; a date counts from the answer's own `Date`."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+        return max(0.0, (until - parsedate_to_datetime(headers["date"])).total_seconds())
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def read(operation: str, machine_id: str, body: bytes, decode: Callable[[bytes], T]) -> T:
+    """The body as a value; CallFailed for one that cannot be read."""
+    try:
+        return decode(body)
+    except wire.Unreadable as error:
+        raise CallFailed(
+            f"the answer cannot be read: {error}",
+            operation=operation,
+            machine_id=machine_id,
+            status=200,
+        ) from None
