@@ -15,6 +15,7 @@ from rollout.hours import Duration, Hours, at_time, fixed, plus
 _USUAL = (1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 75_000)
 _NEARLY_A_DAY = timedelta(hours=20)
 _DAY = timedelta(days=1)
+_MINUTE = timedelta(minutes=1)
 
 
 def usual_steps(first: int, last: int) -> list[int]:
@@ -82,7 +83,7 @@ def after_pause(
             f"the ramp is paused since {time_text(paused)}, and it is {time_text(now)} now",
             hint="set the clock of this machine, or give the time with --at",
         )
-    pause = now - paused
+    pause = _MINUTE * math.ceil((now - paused) / _MINUTE)
     gaps = [after.at - before.at for before, after in pairwise([*begun[-1:], *waiting])]
     days = math.ceil(pause / _DAY) if min(gaps, default=_DAY) >= _NEARLY_A_DAY else None
     moved: list[Step] = []
@@ -90,8 +91,6 @@ def after_pause(
         at = step.at + (pause if days is None else timedelta(days=days))
         if hours:
             at = _in_hours(step.at, pause, days, hours, moved[-1].at if moved else None)
-        elif at.second or at.microsecond:
-            at = at.replace(second=0, microsecond=0) + timedelta(minutes=1)
         moved.append(Step(at, step.threshold))
     return moved
 

@@ -121,6 +121,10 @@ class FlagText:
         inner = self._line_end + self._indentation(start) + "  - "
         behind = self._end_of_line(end)
         below = "".join(inner + item for item in written)
+        if "#" in self._text[entry.key.end_mark.index : entry.value.start_mark.index]:
+            raise EditRefused(
+                f"there is a comment between {old}: and its value", hint="move it, then try again"
+            )
         return [Span(start, end, f"{key}:"), Span(behind, behind, below)]
 
     @property
