@@ -155,7 +155,7 @@ class Actions:
     async def _send_create(self, action: Create) -> Machine:
         config = dict(action.config)
         if action.standby_for:
-            config["standbys"] = [self._ledger.ids[action.standby_for]]
+            config["standbys"] = [await self._id_of(action.standby_for)]
         if config.get("mounts"):
             config["mounts"] = await self._with_volumes(config["mounts"], action.region)
         try:
@@ -176,6 +176,20 @@ class Actions:
             raise
         self._leases.adopt(machine.id, machine.nonce, since=sent)
         return machine
+
+    async def _id_of(self, name: str) -> str:
+        """The id of a machine that this run, or one before it, has made."""
+        made = self._ledger.ids.get(name)
+        if made is not None:
+            return made
+        for machine in await self._observer.look():
+            if machine.name == name:
+                return machine.id
+        raise CallFailed(
+            f"machine {name}, which it is to stand by for, is not there yet",
+            operation="create",
+            status=404,
+        )
 
     async def _with_volumes(
         self, mounts: list[dict[str, Any]], region: str

@@ -101,7 +101,8 @@ def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Actio
     tracks: list[Track] = []
     named = [spec.name for spec in release.groups]  # where only blues are left, they still drain
     for group in dict.fromkeys([*named, *(action.group for action in rest)]):
-        cold = [a for a in rest if a.group == group and is_cold(a)]
+        standbys = [a for a in rest if a.group == group and is_new_standby(a)]
+        cold = [a for a in rest if a.group == group and is_cold(a) and a not in standbys]
         warm = tuple(a for a in rest if a.group == group and not is_cold(a))
         blues = tuple(
             removal
@@ -111,7 +112,9 @@ def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Actio
             and removal.machine_id in base.serving
         )
         steps = _STRATEGIES[release.strategy](Scene(release, group, fleet, base, warm, blues))
-        tracks += _track(group, steps) + _track(group, (_step(cold, Gate.NONE, required=False),))
+        last = _step(standbys, Gate.NONE, required=False)  # they name the machines before them
+        tracks += _track(group, (*steps, last))
+        tracks += _track(group, (_step(cold, Gate.NONE, required=False),))
         removals += [
             Destroy(name=action.name, group=group)
             for step in steps
@@ -178,6 +181,10 @@ def without_gates(order: Schedule) -> Schedule:
 
 def is_canary(action: Create) -> bool:
     return str(action.config["metadata"].get(ROLE, "")).startswith(f"{CANARY} ")
+
+
+def is_new_standby(action: Action) -> bool:
+    return isinstance(action, Create) and bool(action.standby_for)
 
 
 def is_cold(action: Action) -> bool:

@@ -34,6 +34,7 @@ from deploy.strategy import (
     Track,
     is_canary,
     is_cold,
+    is_new_standby,
     refuse_unsuited,
     schedule,
     schedule_back,
@@ -205,7 +206,7 @@ def test_cold_machines_stand_aside_and_nothing_waits_for_them(
     situation: tuple[Release, Fleet],
 ) -> None:
     for _, track, step in steps_of(order_of(*situation)):
-        if any(is_cold(action) for action in step.actions):
+        if any(is_cold(action) and not is_new_standby(action) for action in step.actions):
             assert len(track.steps) == 1
             assert all(is_cold(action) for action in step.actions)
             assert step.gate is Gate.NONE
@@ -266,6 +267,14 @@ def test_a_first_deploy_tries_one_machine_alone() -> None:
     (step,) = track.steps
     assert step.first_alone
     assert [action.name for action in step.actions] == ["web-1", "web-2", "web-3"]
+
+
+def test_a_standby_is_made_after_the_machine_that_it_stands_by_for() -> None:
+    order = order_of(release(group(services=[])), Fleet())
+    assert shape(order) == [[("web", [["create"], ["create"]])]]
+    first, second = actions_of(order)
+    assert isinstance(second, Create)
+    assert second.standby_for == first.name
 
 
 def test_a_canary_comes_first_is_kept_through_the_roll_and_goes_last() -> None:

@@ -1,0 +1,138 @@
+"""One contract for both paths: without faults they end in the same state.
+
+Every strategy, on asyncio and on trio, with a cold machine, machines that are
+nobody's business and keys that nobody knows. The world is the simulator's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from deploy.appconfig import STRATEGIES
+from deploy.events import Result
+from tests.contract.clocks import BACKENDS, run_on
+from tests.simulation.faults import WRITES
+from tests.simulation.laws import broken_laws, managed
+from tests.simulation.world import Run, Scenario, Snapshot, Story, World
+
+PATHS = {"legacy": 0, "retrying": 3}
+
+paths = pytest.mark.parametrize("path", sorted(PATHS))
+strategies = pytest.mark.parametrize("strategy", STRATEGIES)
+backends = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def deployed(backend: str, strategy: str, path: str, **fields: Any) -> tuple[Story, Story]:
+    """The story of a deploy, and the story of the same deploy asked for once more."""
+    said: dict[str, Any] = {"machines": 3, "groups": 2, "cold": 1, "seed": 7} | fields
+    scenario = Scenario(strategy=strategy, retries=PATHS[path], **said)
+    world = World(scenario)
+
+    async def play() -> tuple[Story, Story]:
+        async with world:
+            await world.deploy(deploy_id="0000000aaaaaaaaa")
+            await world.rest()
+            first = world.story
+            again = world.story = Story(scenario=scenario, before=first.after)
+            await world.deploy(name="run2", deploy_id="0000000bbbbbbbbb")
+            await world.rest()
+            first.calls, again.calls = (_calls_of(first, run) for run in ("run1", "run2"))
+            return first, again
+
+    return run_on(backend, play, seed=scenario.seed, before_time_passes=world.look)
+
+
+def _calls_of(story: Story, run: str) -> list[Any]:
+    return [call for call in story.calls if call.run == run]
+
+
+def fleet_of(story: Story) -> Counter[str]:
+    """The machines at the end, without what tells one deploy from another."""
+    return Counter(_told(machine) for machine in managed(story.after).values())
+
+
+def _told(machine: Snapshot) -> str:
+    config = dict(machine.config)
+    config["metadata"] = {
+        key: value
+        for key, value in config["metadata"].items()
+        if key in ("tidegate_digest", "team", "fly_process_group", "fly_platform_version")
+    }
+    keys = sorted(config)
+    told = [(key, config[key]) for key in keys if config[key] is not None]
+    return f"{machine.group} {machine.state} cordoned={machine.cordoned} {machine.serves} {told}"
+
+
+def _taken(run: Run, story: Story) -> Counter[str]:
+    return Counter(
+        call.machine for call in story.calls if call.operation == "acquire" and call.run == run.name
+    )
+
+
+@strategies
+@paths
+@backends
+def test_without_faults_a_deploy_is_done_keeps_the_laws_and_needs_one_pass(
+    backend: str, path: str, strategy: str
+) -> None:
+    story, again = deployed(backend, strategy, path)
+    assert (story.finished.exit_code, story.finished.result) == (0, Result.DONE)
+    assert story.finished.leftovers == ()
+    assert broken_laws(story) == []
+    assert not any(machine.lease for machine in story.after.values())
+    assert set(_taken(story.run, story).values()) == {1}
+    assert not [event for _, event in story.run.events if type(event).__name__ == "HiccupMet"]
+    passes = [e for _, e in story.run.events if type(e).__name__ == "PassStarted"]
+    assert len(passes) == 1
+
+    assert (again.finished.exit_code, again.finished.result) == (0, Result.UNCHANGED)
+    assert [call.line() for call in again.calls if call.operation in WRITES] == []
+    assert again.after == story.after
+
+
+@strategies
+@backends
+def test_without_faults_both_paths_end_in_the_same_state(backend: str, strategy: str) -> None:
+    legacy, _ = deployed(backend, strategy, "legacy")
+    retrying, _ = deployed(backend, strategy, "retrying")
+    assert fleet_of(legacy) == fleet_of(retrying)
+    assert len(managed(legacy.after)) == 6
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_both_clocks_tell_of_the_same_end(strategy: str) -> None:
+    on_asyncio, _ = deployed("asyncio", strategy, "retrying")
+    on_trio, _ = deployed("trio", strategy, "retrying")
+    assert fleet_of(on_asyncio) == fleet_of(on_trio)
+
+
+@strategies
+@paths
+@backends
+def test_a_first_deploy_makes_what_each_group_needs(backend: str, path: str, strategy: str) -> None:
+    story, _ = deployed(backend, strategy, path, machines=0, cold=0)
+    assert story.finished.exit_code == 0
+    there = Counter((machine.group, machine.state) for machine in managed(story.after).values())
+    assert there == {("web", "started"): 2, ("worker", "started"): 1, ("worker", "created"): 1}
+    assert not any(machine.lease for machine in story.after.values())
+
+
+@strategies
+@backends
+def test_a_broken_app_is_a_failure_on_both_paths_and_only_retrying_goes_back(
+    backend: str, strategy: str
+) -> None:
+    broken = "registry.test/hello:2-bad"
+    legacy, _ = deployed(backend, strategy, "legacy", new=broken)
+    retrying, _ = deployed(backend, strategy, "retrying", new=broken)
+    for story in (legacy, retrying):
+        story.calls = [call for call in story.calls if call.run == "run1"]
+        assert broken_laws(story) == []
+    if strategy == "immediate":  # it looks at nobody's health
+        assert (legacy.finished.exit_code, retrying.finished.exit_code) == (0, 0)
+    else:
+        assert (legacy.finished.exit_code, retrying.finished.exit_code) == (3, 1)
+        assert retrying.finished.result is Result.ROLLED_BACK
