@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rollout.bucketing import bucket, bucket_of
+from rollout.bucketing import bucket, bucket_of, limit
 from rollout.bulk import below, between, hashes
 from rollout.errors import InvalidValue
 from tests.rollout.strategies import salts, thresholds, units
@@ -41,6 +41,18 @@ def test_below_are_the_hashes_of_the_units_inside(
     expected = [bucket(salt, text) for text in texts if bucket(salt, text) < threshold]
     found = below(salt, [text.encode() for text in texts], threshold)
     assert list(map(bucket_of, found)) == expected
+
+
+def test_a_hash_that_is_the_first_of_its_bucket_is_on_the_right_side() -> None:
+    units = [b"app-10627", b"app-37014"]
+    places = hashes("deploy-retries", units)
+    first, second = map(bucket_of, places)
+    assert places == [limit(first), limit(second)]
+    assert below("deploy-retries", units, first) == []
+    assert below("deploy-retries", units, second) == places[:1]
+    assert between("deploy-retries", units, 0, second) == units[:1]
+    assert between("deploy-retries", units, first, second) == units[:1]
+    assert between("deploy-retries", units, second, 100_000) == units[1:]
 
 
 def test_a_salt_that_utf8_cannot_carry_is_an_error() -> None:
