@@ -155,7 +155,7 @@ async def scale_app(
     now = datetime.now(UTC)
     deploy_id = new_id(now)
     async with connect(target.address, target.token, target.app) as client:
-        fleet = Fleet.of(await patience().ask(client.machines)).managed
+        fleet = await read_fleet(client).managed
     release, pattern = _pattern(target, order, fleet, group, deploy_id)
 
     def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
@@ -170,7 +170,7 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
     now = datetime.now(UTC)
     async with connect(target.address, target.token, target.app) as client:
         exists, organization = await _owner(client)
-        fleet = Fleet.of(await patience().ask(client.machines)) if exists else Fleet()
+        fleet = await read_fleet(client) if exists else Fleet()
     release = release_of(target, order, new_id(now))
     release = replace(release, number=next_number(fleet))
     order.settings.selection.refuse_nothing(fleet)
@@ -184,7 +184,7 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
 async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
     """The app's machines and, on the embedded platform, where its services are routed."""
     async with connect(target.address, target.token, target.app) as client:
-        fleet = Fleet.of(await patience().ask(client.machines))
+        fleet = await read_fleet(client)
         routes: list[dict[str, Any]] = []
         if is_loopback(urlsplit(target.address).hostname or ""):
             with suppress(CallFailed):
@@ -276,6 +276,16 @@ def _retries(order: Order, app: str, organization: str, now: datetime) -> Retrie
         return asked_for(order.retries)
     context = {"app": app} | ({"org": organization} if organization else {})
     return from_flag(order.flags, context=context, now=now)
+
+
+async def read_fleet(client: MachinesClient) -> Fleet:
+    """The app's machines, for commands that only read; says what to do about a missing app."""
+    try:
+        return Fleet.of(await patience().ask(client.machines))
+    except CallFailed as failure:
+        if failure.status == 404:
+            failure.hint = "check --app; a first `deploy` creates the app"
+        raise
 
 
 def patience() -> Patience:

@@ -164,6 +164,7 @@ def _unanswered(
 ) -> CallFailed:
     """No complete answer: refused before anything was sent, or lost after."""
     never_sent = isinstance(error, _NEVER_SENT)
+    hint = "check FLY_FLAPS_BASE_URL and the network" if never_sent else ""
     if isinstance(error, _TooLong):
         said = f"the answer is over {ANSWER_LIMIT_BYTES // 2**20} MiB"
     elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
@@ -172,7 +173,9 @@ def _unanswered(
         said = "no answer in time"
     else:
         said = f"the connection broke: {str(error) or type(error).__name__}"
-    return CallFailed(said, operation=operation, machine_id=machine_id, sent=not never_sent)
+    return CallFailed(
+        said, operation=operation, machine_id=machine_id, sent=not never_sent, hint=hint
+    )
 
 
 def _refused(operation: str, machine_id: str, answer: Answer) -> CallFailed:

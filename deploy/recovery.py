@@ -14,7 +14,7 @@ from typing import Any
 
 from deploy.base import Base, Versions
 from deploy.client import MachinesClient, connect
-from deploy.commands import Order, new_id, patience, planner_of, release_of, start_run
+from deploy.commands import Order, new_id, patience, planner_of, read_fleet, release_of, start_run
 from deploy.errors import CallFailed, UsageProblem
 from deploy.events import Emit, RunFinished
 from deploy.intent import BACK, Intent, carriers, read_intent
@@ -124,7 +124,7 @@ async def rollback_app(
 async def history_of(target: Target) -> list[PastRelease]:
     """The releases that the platform's versions still know, newest first."""
     async with connect(target.address, target.token, target.app) as client:
-        fleet = Fleet.of(await patience().ask(client.machines)).managed
+        fleet = await read_fleet(client).managed
         known = await _versions(client, fleet.machines)
     ran: dict[tuple[int, str, str], set[str]] = {}
     for machine in fleet:
@@ -157,7 +157,7 @@ async def history_of(target: Target) -> list[PastRelease]:
 async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> RunFinished:
     """An earlier release as a new one: every machine gets the configuration that it had then."""
     async with connect(target.address, target.token, target.app) as client:
-        fleet = Fleet.of(await patience().ask(client.machines)).managed
+        fleet = await read_fleet(client).managed
         known = await _versions(client, fleet.machines)
     configs = {
         machine.id: config
@@ -248,7 +248,7 @@ def _config_of(
 async def _find(target: Target, fallback: Any) -> tuple[Fleet, Versions, Intent | None]:
     """The machines, their versions where they matter, and the deploy that is unfinished."""
     async with connect(target.address, target.token, target.app) as client:
-        fleet = Fleet.of(await patience().ask(client.machines))
+        fleet = await read_fleet(client)
         intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
         intent = max(intents, key=lambda each: each.deploy, default=None)
         if intent is None and fallback is not None:
