@@ -155,7 +155,7 @@ async def scale_app(
     now = datetime.now(UTC)
     deploy_id = new_id(now)
     async with connect(target.address, target.token, target.app) as client:
-        fleet = await read_fleet(client).managed
+        fleet = (await read_fleet(client)).managed
     release, pattern = _pattern(target, order, fleet, group, deploy_id)
 
     def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:

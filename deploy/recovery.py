@@ -124,7 +124,7 @@ async def rollback_app(
 async def history_of(target: Target) -> list[PastRelease]:
     """The releases that the platform's versions still know, newest first."""
     async with connect(target.address, target.token, target.app) as client:
-        fleet = await read_fleet(client).managed
+        fleet = (await read_fleet(client)).managed
         known = await _versions(client, fleet.machines)
     ran: dict[tuple[int, str, str], set[str]] = {}
     for machine in fleet:
@@ -157,7 +157,7 @@ async def history_of(target: Target) -> list[PastRelease]:
 async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> RunFinished:
     """An earlier release as a new one: every machine gets the configuration that it had then."""
     async with connect(target.address, target.token, target.app) as client:
-        fleet = await read_fleet(client).managed
+        fleet = (await read_fleet(client)).managed
         known = await _versions(client, fleet.machines)
     configs = {
         machine.id: config
