@@ -18,7 +18,7 @@ from rollout import flagfile
 from rollout.errors import BadFlagFile, EditRefused, UnknownFlag
 from rollout.flag import Flag, Ramp, Step, percent_text, time_text
 from rollout.flagfile import FlagFile
-from rollout.splice import FlagText, Span, splice
+from rollout.splice import Span, flag_texts, splice
 
 
 class Hunk(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def set_percent(file: FlagFile, key: str, threshold: int) -> Edit | None:
         )
     if flag.rollout == threshold:
         return None
-    text = FlagText(file.text, key)
+    text = flag_texts(file.text)[key]
     spans = [text.put("percent", percent_text(threshold))]
     return _edit(file, replace(flag, rollout=threshold), spans)
 
@@ -65,7 +65,7 @@ def set_ramp(file: FlagFile, key: str, steps: Sequence[Step]) -> Edit | None:
     meant = replace(flag, rollout=Ramp(tuple(steps)))
     if meant == flag:
         return None
-    text = FlagText(file.text, key)
+    text = flag_texts(file.text)[key]
     written = [[("at", time_text(s.at)), ("percent", percent_text(s.threshold))] for s in steps]
     old = "ramp" if isinstance(flag.rollout, Ramp) else "percent"
     spans = text.put_list(old, "ramp", written)
@@ -95,7 +95,7 @@ def pause(file: FlagFile, key: str, now: datetime) -> Edit | None:
             f"the ramp of {key} is over: {stands}",
             hint=f"to put everybody outside: rollout kill {key}",
         )
-    spans = [FlagText(file.text, key).insert_before("ramp", "paused", time_text(now))]
+    spans = [flag_texts(file.text)[key].insert_before("ramp", "paused", time_text(now))]
     return _edit(file, replace(flag, rollout=flagfile.paused_ramp(ramp.steps, now)), spans)
 
 
@@ -104,7 +104,7 @@ def kill(file: FlagFile, key: str, now: datetime) -> Edit | None:
     flag = flag_in(file, key)
     if not flag.enabled:
         return None
-    text, ramp = FlagText(file.text, key), flag.rollout
+    text, ramp = flag_texts(file.text)[key], flag.rollout
     place = "ramp" if isinstance(ramp, Ramp) else "percent"
     meant, spans = replace(flag, enabled=False), []
     if "enabled" in text.entries:
@@ -128,7 +128,7 @@ def resume(
     since, and gives the latter with their new times.
     """
     flag = flag_in(file, key)
-    text, ramp = FlagText(file.text, key), flag.rollout
+    text, ramp = flag_texts(file.text)[key], flag.rollout
     meant, spans = replace(flag, enabled=True), []
     if not flag.enabled:
         spans.append(text.remove("enabled", keeping="true"))

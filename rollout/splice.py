@@ -43,16 +43,31 @@ def splice(text: str, spans: Iterable[Span]) -> str:
     return text
 
 
-class FlagText:
-    """One flag in the text of a flags file that is in order."""
+def flag_texts(text: str) -> dict[str, FlagText]:
+    """Each flag, by its name, in the text of a flags file that is in order."""
+    root, _ = yamlnodes.compose(text)
+    line_end = _LINE_END.search(text)
+    flags = _entries(_entries(root)["flags"].value)
+    return {
+        key: FlagText(text, line_end[0] if line_end else "\n", entry)
+        for key, entry in flags.items()
+    }
 
-    def __init__(self, text: str, key: str) -> None:
-        root, _ = yamlnodes.compose(text)
+
+class FlagText:
+    """One flag in the text of a flags file."""
+
+    def __init__(self, text: str, line_end: str, flag: Entry) -> None:
         self._text = text
-        self._node = _entries(_entries(root)["flags"].value)[key].value
+        self._line_end = line_end
+        self._name, self._node = flag
         self.entries = _entries(self._node)
-        line_end = _LINE_END.search(text)
-        self._line_end = line_end[0] if line_end else "\n"
+
+    def place(self, key: str) -> tuple[int, int]:
+        """Line and column, from 1, of the value of `key`; of the flag's name without such a key."""
+        entry = self.entries.get(key)
+        mark = entry.value.start_mark if entry else self._name.start_mark
+        return mark.line + 1, mark.column + 1
 
     def items(self, key: str) -> list[dict[str, Entry]]:
         """The mappings in the list that `key` holds."""

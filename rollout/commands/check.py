@@ -1,19 +1,170 @@
-"""`rollout check`."""
+"""`rollout check`: for people, for programs, and as annotations on GitHub."""
 
 from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rollout.commands import options
+from rollout.errors import BadFlagFile, NoSuchSource
+
+if TYPE_CHECKING:
+    from rollout.flag import Flag
+    from rollout.flagfile import FlagFile
+    from rollout.hygiene import Finding
+
+_MOST_FINDINGS = 50
 
 
 @click.command()
-@click.argument("path", metavar="[FILE]", required=False, type=click.Path())
+@click.argument("paths", metavar="[FILE]...", nargs=-1, type=click.Path())
+@click.option("--strict", is_flag=True, help="Also say what should be otherwise in good order.")
+@click.option("--base", metavar="SOURCE", help="Compare with these flags: git:REV, a file, a URL.")
+@click.option("--max-step", metavar="P", help="The most by which a percentage may rise at once.")
+@options.output_option
+@options.at_option
 @options.file_option
 @click.pass_context
-def check(ctx: click.Context, path: str | None, file: str) -> None:
-    """Say all that is wrong with a flags file."""
-    if path and ctx.get_parameter_source("file") is not click.core.ParameterSource.DEFAULT:
+def check(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    strict: bool,
+    base: str | None,
+    max_step: str | None,
+    output: str,
+    now: datetime,
+    file: str,
+) -> None:
+    """Say all that is wrong with a flags file.
+
+    With --strict every flag needs an owner and an expiry that is not past, and may not
+    share its salt by accident; with --base its salt must be the one it was; with
+    --max-step no percentage may rise by more. A flag that is at 100 % for over 30 days
+    is named, with the places in the code that name it, as one to remove.
+
+    In GitHub Actions (GITHUB_ACTIONS=true) the findings are annotations, too.
+    """
+    if paths and ctx.get_parameter_source("file") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("Name the file once, as an argument or with --file.")
-    found = options.load(path or file)
-    click.echo(f"{found.source} is in order: {options.count(len(found.flags), 'flag')}")
+    if not strict and (base is not None or max_step is not None):
+        raise click.UsageError("--base and --max-step go with --strict.")
+    most = None if max_step is None else options.parse_percent(max_step, "--max-step")
+    records = []
+    for path in paths or (file,):
+        flags, findings = _file(path, strict, base, most, now)
+        records.append((path, flags, findings))
+        if output == "text":
+            _print(path, flags, findings)
+    if output == "json":
+        _print_json(records)
+    if any(finding.level == "error" for _, _, findings in records for finding in findings):
+        ctx.exit(1)
+
+
+def _file(
+    path: str, strict: bool, base: str | None, most: int | None, now: datetime
+) -> tuple[int, Sequence[Finding]]:
+    """(number of flags, findings)."""
+    try:
+        found = options.load(path)
+    except BadFlagFile as error:
+        from rollout.hygiene import Finding
+
+        return 0, [
+            Finding(rule="file", level="error", line=p.line, column=p.column,
+                    message=p.message, fix=p.fix)
+            for p in error.problems
+        ]  # fmt: skip
+    return len(found.flags), _strict(path, found, base, most, now) if strict else []
+
+
+def _strict(
+    path: str, found: FlagFile, base: str | None, most: int | None, now: datetime
+) -> list[Finding]:
+    from rollout import history
+    from rollout.hygiene import Facts, inspect
+
+    finished = history.finished(path, found.flags, now)
+    facts = Facts(
+        now=now,
+        base=None if base is None else _base(base, path),
+        max_step=most,
+        finished=finished,
+        places=history.places(path, sorted(finished)),
+    )
+    return inspect(found, facts)
+
+
+def _base(base: str, path: str) -> dict[str, Flag] | None:
+    """The flags to compare with: none if the file is new; None if they cannot be read."""
+    from rollout.gitsource import PREFIX, beside
+
+    try:
+        return dict(options.load(beside(base, path)).flags)
+    except NoSuchSource:
+        if not base.startswith(PREFIX):
+            raise
+        return {}
+    except BadFlagFile as error:
+        # A broken base must not keep the change that mends it out.
+        click.echo(f"Note: nothing is compared with the base: {error.message}", err=True)
+        return None
+
+
+def _print(path: str, flags: int, findings: Sequence[Finding]) -> None:
+    for finding in findings[:_MOST_FINDINGS]:
+        click.echo(f"{path}:{finding}", err=True)
+    if (hidden := len(findings) - _MOST_FINDINGS) > 0:
+        click.echo(f"... and {hidden} more problems", err=True)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for finding in findings[:_MOST_FINDINGS]:
+            click.echo(_annotation(path, finding))
+    if all(finding.level == "warning" for finding in findings):
+        warned = f", {options.count(len(findings), 'warning')}" if findings else ""
+        click.echo(f"{path} is in order: {options.count(flags, 'flag')}{warned}")
+
+
+def _annotation(path: str, finding: Finding) -> str:
+    """A workflow command of GitHub Actions; the path is relative to the checkout."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    shown = Path(path)
+    if workspace and (full := shown.resolve()).is_relative_to(Path(workspace).resolve()):
+        shown = full.relative_to(Path(workspace).resolve())
+    where = {
+        "file": str(shown),
+        "line": str(finding.line),
+        "col": str(finding.column),
+        "title": f"rollout: {finding.rule}",
+    }
+    properties = ",".join(f"{key}={_escaped(value, ':,')}" for key, value in where.items())
+    text = f"{finding.message}; {finding.fix}"
+    if finding.places:
+        text += "\n" + "\n".join(finding.places)
+    return f"::{finding.level} {properties}::{_escaped(text)}"
+
+
+def _escaped(text: str, also: str = "") -> str:
+    for sign in "%\r\n" + also:
+        text = text.replace(sign, f"%{ord(sign):02X}")
+    return text
+
+
+def _print_json(records: Sequence[tuple[str, int, Sequence[Finding]]]) -> None:
+    import msgspec
+
+    shown: list[dict[str, Any]] = [
+        {
+            "file": path,
+            "flags": flags,
+            "in_order": all(finding.level == "warning" for finding in findings),
+            "findings": [msgspec.to_builtins(finding) for finding in findings],
+        }
+        for path, flags, findings in records
+    ]
+    click.echo(json.dumps({"version": 1, "files": shown}, indent=2, ensure_ascii=True))
