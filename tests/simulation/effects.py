@@ -13,9 +13,9 @@ from tests.simulation.runtime import SimulatedRuntime
 from tests.simulation.transport import Call
 
 HIDDEN_S = 2.0
-STOLEN_S = 40.0
-REVERTED_AFTER_S = 0.5
-HANGS_S = 90.0
+STOLEN_S = 25.0
+REVERTED_AFTER_S = 0.2
+HANGS_S = 30.0
 _LONGEST_BOOT_S = 120.0
 
 

@@ -7,6 +7,7 @@ on the platform beside it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -64,7 +65,7 @@ class Kind:
 
 
 def _error(text: str) -> str:
-    return '{"error":"%s"}' % text
+    return json.dumps({"error": text})
 
 
 def _status(status: int, text: str) -> tuple[Kind, Kind]:

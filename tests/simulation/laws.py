@@ -144,6 +144,7 @@ def _too_many_out(
     """One line at the first moment when more than `limit` are out."""
     last_served = dict.fromkeys(counted, -math.inf)
     ours: set[str] = set()
+    instead: set[str] = set()  # new machines that serve, or that only their app took out again
     out_before: set[str] = set()
     began_s = min((run.started_s for run in story.runs), default=0.0)
     for at, serving in story.serving:
@@ -152,12 +153,21 @@ def _too_many_out(
         for id_ in out - out_before:
             if at >= began_s and any(last_served[id_] <= t <= at for t in writes.get(id_, ())):
                 ours.add(id_)
-        for id_ in counted & serving:
+        instead |= {id_ for id_ in serving if _stands_in(story, id_, group)}
+        written = {
+            id_
+            for id_ in instead - serving
+            if any(last_served[id_] <= t <= at for t in writes.get(id_, ()))
+        }
+        instead -= written
+        for id_ in (counted | instead) & serving:
             last_served[id_] = at
         out_before = out
-        instead = sum(1 for id_ in serving if _stands_in(story, id_, group))
-        if len(ours) - instead > limit:
-            yield f"{group}: at {at:.3f} {sorted(ours)} are out, {instead} new serve, limit {limit}"
+        if len(ours) - len(instead) > limit:
+            yield (
+                f"{group}: at {at:.3f} {sorted(ours)} are out, "
+                f"{len(instead)} stand in for them, limit {limit}"
+            )
             return
 
 

@@ -21,9 +21,7 @@ def of_run(story: Story, run: Run) -> list[Call]:
 
 def has_written(story: Story, run: Run) -> bool:
     """Whether the run changed a machine."""
-    return any(
-        call.operation in _CHANGES and call.was_carried_out for call in of_run(story, run)
-    )
+    return any(call.operation in _CHANGES and call.was_carried_out for call in of_run(story, run))
 
 
 def no_write_twice_in_a_pass(story: Story, run: Run, starts: list[float]) -> Iterator[str]:
@@ -139,9 +137,9 @@ def _moments(calls: list[Call]) -> Iterator[tuple[tuple[float, int], bool, Call]
 
 def _learn(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> None:
     if not call.is_good:
-        if call.operation == "refresh" and call.surely_not:
-            if call.heard not in ("ConnectError", "ConnectTimeout", "429"):
-                until[call.machine] = 0.0  # told plainly that it is lost
+        passing = call.heard in ("ConnectError", "ConnectTimeout", "429")
+        if call.operation == "refresh" and call.surely_not and not passing:
+            until[call.machine] = 0.0  # told plainly that it is lost
         return
     if call.operation in ("acquire", "refresh"):
         answer = call.answer
@@ -154,15 +152,13 @@ def _learn(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> 
         until[id_] = call.sent_s + float(call.json.get("lease_ttl", 0))
 
 
-def _not_owned(
-    call: Call, nonces: dict[str, set[str]], until: dict[str, float]
-) -> Iterator[str]:
+def _not_owned(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> Iterator[str]:
     if not call.nonce:
         yield f"a write without a nonce: {call.line()}"
     elif call.nonce not in nonces.get(call.machine, set()):
         yield f"a write with a nonce that is not ours: {call.line()}"
-    elif call.sent_s > until.get(call.machine, 0.0) - _SAFETY_S:
-        yield f"a write {until.get(call.machine, 0.0) - call.sent_s:.1f} s before the lease's end: {call.line()}"
+    elif (left_s := until.get(call.machine, 0.0) - call.sent_s) < _SAFETY_S:
+        yield f"a write {left_s:.1f} s before the lease's end: {call.line()}"
     if call.operation == "update" and not call.json.get("current_version"):
         yield f"an update that does not say what it replaces: {call.line()}"
 

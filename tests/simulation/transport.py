@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import anyio
 import httpx
@@ -183,6 +184,9 @@ class Chaos:
         return self._chance.choice(fitting) if fitting else None
 
 
+Limits = dict[str, float | None]
+"""httpx's timeouts in seconds: connect, read, write, pool."""
+
 Effect = Callable[[str, Call], None]
 """Does to the platform what a kind's `effect` names; before and after the call ("name before")."""
 
@@ -244,12 +248,12 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             await anyio.sleep_forever()
         call = self._record(request)
         await self._die_if_due(call, after=False)
-        timeout = request.extensions["timeout"]
+        limits: Limits = request.extensions["timeout"]
         try:
             kind = call.fault = self._faults.strike(call)
             if self._is_out():
                 raise httpx.ConnectError("the platform is out")
-            return await self._carry(request, call, kind, timeout)
+            return await self._carry(request, call, kind, limits)
         except httpx.TransportError as error:
             call.heard = type(error).__name__
             raise
@@ -296,9 +300,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             self._phase = begun
 
     def _is_out(self) -> bool:
-        return self.outage is not None and (
-            self.outage[0] <= anyio.current_time() < self.outage[1]
-        )
+        return self.outage is not None and (self.outage[0] <= anyio.current_time() < self.outage[1])
 
     async def _die_if_due(self, call: Call, *, after: bool) -> None:
         if self.dies_at == (call.ordinal, after):
@@ -313,16 +315,16 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         request: httpx.Request,
         call: Call,
         kind: Kind | None,
-        timeout: dict[str, float | None],
+        limits: Limits,
     ) -> httpx.Response:
         if kind is not None and not kind.reaches:
-            await self._pretend(kind, timeout)
+            await self._pretend(kind, limits)
             return self._made_up(kind, request, call)
         there_s, back_s = (self._chance.uniform(*LATENCY_S) for _ in range(2))
         reply = _Reply()
         wait_s = there_s + (kind.late_s if kind else 0.0)
         self._tasks.start_soon(self._serve, request, call, kind, reply, wait_s)
-        read_s = timeout["read"]
+        read_s = limits["read"]
         with anyio.move_on_after(read_s):
             await reply.done.wait()
             await self._die_if_due(call, after=True)
@@ -332,17 +334,17 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             return self._arrives(request, call, kind, reply)
         raise httpx.ReadTimeout("the platform took too long", request=request)
 
-    async def _pretend(self, kind: Kind, timeout: dict[str, float | None]) -> None:
+    async def _pretend(self, kind: Kind, limits: Limits) -> None:
         """What a client sees of a request that never arrives."""
         match kind.answer:
             case Answer.REFUSED:
                 await anyio.sleep(self._chance.uniform(*LATENCY_S))
                 raise httpx.ConnectError("connection refused")
             case Answer.UNREACHED:
-                await anyio.sleep(timeout["connect"] or 0)
+                await anyio.sleep(limits["connect"] or 0)
                 raise httpx.ConnectTimeout("no connection in time")
             case Answer.SILENCE:
-                await anyio.sleep(timeout["read"] or 0)
+                await anyio.sleep(limits["read"] or 0)
                 raise httpx.ReadTimeout("no answer in time")
             case _:
                 await anyio.sleep(self._chance.uniform(*LATENCY_S))
@@ -417,27 +419,28 @@ class _Cut(httpx.AsyncByteStream):
 
 def _operation(request: httpx.Request) -> tuple[str, str]:
     """(operation, machine id or "")."""
+    asked = request.url.path
     for method, path, operation in _ROUTES:
-        found = path.fullmatch(request.url.path)
-        if found and method == request.method:
+        if method == request.method and (found := path.fullmatch(asked)):
             return operation, found.group(1) if found.groups() else ""
     raise AssertionError(f"the client asks for something new: {request.method} {request.url}")
 
 
 async def _ask(application: ASGIApp, request: httpx.Request, reply: _Reply) -> None:
     """One request through the ASGI application."""
+    raw_path, _, query = request.url.raw_path.partition(b"?")
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": request.method,
-        "scheme": request.url.scheme,
-        "path": request.url.path,
-        "raw_path": request.url.raw_path.partition(b"?")[0],
-        "query_string": request.url.query,
+        "scheme": "http",
+        "path": unquote(raw_path.decode()),
+        "raw_path": raw_path,
+        "query_string": query,
         "root_path": "",
         "headers": [(key.lower(), value) for key, value in request.headers.raw],
-        "server": (request.url.host, request.url.port),
+        "server": ("127.0.0.1", 4280),
         "client": ("127.0.0.1", 1),
     }
     chunks = [{"type": "http.request", "body": request.content, "more_body": False}]

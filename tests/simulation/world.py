@@ -37,6 +37,7 @@ from tests.simulation.effects import Effects
 from tests.simulation.faults import Rule
 from tests.simulation.runtime import Behaviour, SimulatedRuntime, simulated_clock
 from tests.simulation.transport import Call, Faults, NoFaults, Rules, SimulatedTransport
+from tests.simulation.watch import Watch
 
 APP = "sim"
 OLD, NEW = "registry.test/hello:1", "registry.test/hello:2"
@@ -47,6 +48,9 @@ BASE_ID = "0base0000000base"
 
 _LONGEST_RUN_S = 4 * 3600.0
 _SETTLES_S = 150.0
+_QUICK: Mapping[str, Behaviour] = {
+    "hello": Behaviour(boot_s=(0.05, 0.5), healthy_after_s=(0.1, 0.9), stop_s=(0.05, 0.3))
+}
 
 _ONE_GROUP = """
 app = "sim"
@@ -82,7 +86,8 @@ class Scenario:
     new: str = NEW
     rules: tuple[Rule, ...] = ()
     max_unavailable: Decimal | int = Decimal("0.33")
-    wait_timeout_s: float = 60.0
+    wait_timeout_s: float = 20.0
+    smoke_s: float = 2.0
     settles_s: float = _SETTLES_S
 
     @property
@@ -201,14 +206,13 @@ class World:
     ) -> None:
         self.scenario = scenario
         self.story = Story(scenario=scenario)
-        self.runtime = SimulatedRuntime(scenario.seed, behaviours)
-        self.platform = Platform(
-            runtime=self.runtime, clock=simulated_clock, seed=scenario.seed
-        )
+        self.runtime = SimulatedRuntime(scenario.seed, {**_QUICK, **(behaviours or {})})
+        self.platform = Platform(runtime=self.runtime, clock=simulated_clock, seed=scenario.seed)
         self._application = api.app(self.platform)
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup
         self._effects: Effects
+        self._watch: Watch | None = None
         self._positions: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
@@ -217,6 +221,10 @@ class World:
         self._stack.callback(self._tasks.cancel_scope.cancel)
         self.platform.create_app(APP)
         self._effects = Effects(self.platform, self.runtime, APP, self._tasks)
+        self._watch = Watch(self.platform, APP)
+        self.story.serving = self._watch.serving
+        self.story.groups = self._watch.groups
+        self.story.canaries = self._watch.canaries
         self._settle_in()
         await anyio.sleep(60)
         self.story.before = self.snapshot()
@@ -280,7 +288,9 @@ class World:
         self.story.runs.append(told)
         transport = self.transport(name, faults or NoFaults())
         transport.dies_at, transport.outage = dies_at, outage
-        chosen = settings or Settings(wait_timeout_s=scenario.wait_timeout_s, handles_signals=False)
+        chosen = settings or Settings(
+            wait_timeout_s=scenario.wait_timeout_s, smoke_s=scenario.smoke_s, handles_signals=False
+        )
         over = anyio.Event()
 
         async def live() -> None:
@@ -317,6 +327,8 @@ class World:
         """Let everything come to rest that is still in motion, and remember how it stands."""
         await anyio.sleep(self.scenario.settles_s)
         self.story.after = self.snapshot()
+        if self._watch is not None:
+            self._watch.check()
 
     # -- looking -----------------------------------------------------------------------
 
@@ -324,21 +336,9 @@ class World:
         return self.platform.apps[APP].living
 
     def look(self, now: float) -> None:
-        """Note who takes traffic, if that has changed."""
-        app = self.platform.apps.get(APP)
-        if app is None:
-            return
-        serving = frozenset(
-            machine.id for machine in app.machines.values() if machine.takes_traffic
-        )
-        told = self.story.serving
-        if not told or told[-1][1] != serving:
-            told.append((now, serving))
-            for machine_id in serving:
-                machine = app.machines[machine_id]
-                self.story.groups.setdefault(machine_id, machine.config.group)
-                if "-canary-" in machine.name:
-                    self.story.canaries.add(machine_id)
+        """Note who takes traffic, if that has changed; called when time is about to pass."""
+        if self._watch is not None:
+            self._watch.look(now)
 
     def snapshot(self) -> dict[str, Snapshot]:
         """Every living machine as it is now."""
@@ -366,7 +366,7 @@ class World:
         return held.nonce if held is not None and held.expires_at > self.platform.clock() else ""
 
     def role(self, machine_id: str, name: str) -> str:
-        """The part of a machine in the fleet: `web first`, `web canary`, `web green last`."""
+        """The part of a machine in the fleet: `web first`, `web canary`, `web green other`."""
         if machine_id in self._positions:
             return self._positions[machine_id]
         machine = self.platform.apps[APP].machines.get(machine_id)
@@ -410,7 +410,7 @@ async def _live(
                     emit=emit,
                     organization=organization,
                 )
-    except Exception as error:  # noqa: BLE001 - whatever it raises is a finding, told by a law
+    except Exception as error:  # whatever it raises is a finding, told by a law
         told.error = told.error or _in_words(error)
 
 
@@ -432,6 +432,6 @@ def _positions(before: Mapping[str, Snapshot]) -> dict[str, str]:
     found = {}
     for group, ids in by_group.items():
         for machine_id in ids:
-            place = "first" if machine_id == ids[0] else "last" if machine_id == ids[-1] else "middle"
+            place = "first" if machine_id == ids[0] else "other"
             found[machine_id] = f"{group} {place}"
     return found
