@@ -25,6 +25,7 @@ _COMMANDS = {
     "pause": "hold:pause",
     "kill": "hold:kill",
     "resume": "hold:resume",
+    "schema": "schema:schema",
     "serve": "serve:serve",
     "export": "export:export",
 }

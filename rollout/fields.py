@@ -22,12 +22,11 @@ FLAG_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _PERCENT = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]"
-    r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
-    r" ?(?:Z|[-+][0-9]{2}:[0-9]{2})?"
-)
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_OFFSET = r" ?(?:Z|[-+][0-9]{2}:[0-9]{2})"
+_LOCAL_TIME = DATE.pattern + r"[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+_TIME = re.compile(f"{_LOCAL_TIME}(?:{_OFFSET})?")
+TIME = re.compile(_LOCAL_TIME + _OFFSET)
 
 
 class Wrong(Exception):
@@ -101,7 +100,7 @@ def iso_date(node: Node) -> str:
     """A day of the calendar, as it is written."""
     text = str(_scalar(node, "write a date such as 2027-03-31").value)
     try:
-        valid = _DATE.fullmatch(text) is not None and bool(date.fromisoformat(text))
+        valid = DATE.fullmatch(text) is not None and bool(date.fromisoformat(text))
     except ValueError:
         valid = False
     if not valid:
