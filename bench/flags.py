@@ -14,13 +14,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle
 from pathlib import Path
 
 import click
 
 from bench import bulk, ours, processes
 from bench.peers import LEFT_OUT, PEERS, Contender
-from bench.timing import per_unit_ns, race, wall_ns
+from bench.timing import ROUNDS, per_unit_ns, race, wall_ns
 
 HEADING = """\
 # What deciding a flag costs
@@ -30,8 +31,9 @@ flag in its own format, runs offline, and goes from the text of a unit to its an
 the quickest way its public interface has; a user or a context that it wants is made on
 the way. The floor is bare `(mmh3.hash(unit, 0, False) * 100_000) >> 32`: a bucket, and
 nothing decided with it. tidegate keeps the hash in the decision, and turns it into the
-bucket when that is read. Times are medians over at least 5 rounds in which all take
-turns, in processor time; compare the ratios, the nanoseconds are one machine's.
+bucket when that is read. Times are medians over at least 5 rounds, each over a fifth of
+the units, in which all take turns, in processor time. Compare the ratios: the
+nanoseconds are one machine's.
 """
 
 UNITS = 200_000
@@ -73,12 +75,14 @@ def decisions(
 ) -> Iterator[str]:
     """One decision for each of the units; the first of the makers is the floor.
 
-    Who cannot be made, or does not have about 5 % of the units inside, is not timed,
-    but named with the reason, as those in `left_out` are.
+    A round is a fifth of the units, so that all have had their turn after five. Who
+    cannot be made, or does not have about 5 % of the units inside, is not timed, but
+    named with the reason, as those in `left_out` are.
     """
     ours.check(units)
     reasons = dict(left_out)
-    field = {one: _share(one, units) for one in _made(makers, reasons)}
+    parts = [units[start::ROUNDS] for start in range(ROUNDS)]
+    field = {one: _share(one, parts[0]) for one in _made(makers, reasons)}
     for one, share in field.items():
         if not _LEAST_SHARE <= share <= _MOST_SHARE:
             reasons[one.name] = f"has {share:.2f} % of the units inside, and not 5 %"
@@ -88,7 +92,7 @@ def decisions(
     yield ""
     yield "| | version | gives | inside | ns | of the floor |"
     yield "|---|---|---|--:|--:|--:|"
-    took = per_unit_ns(race({one: partial(one.run, units) for one in fair}, _tell), units)
+    took = per_unit_ns(race({one: _in_parts(one, parts) for one in fair}, _tell), parts[0])
     floor = took[fair[0]]
     for one, ns in sorted(took.items(), key=lambda pair: pair[1]):
         inside, times = f"{field[one]:.2f} %", f"{ns / floor:.2f}"
@@ -137,6 +141,11 @@ def _made(
             reasons[make.__name__] = f"cannot be imported: {error}"
         except Exception as error:  # a peer may fail in any way
             reasons[make.__name__] = f"cannot run offline: {type(error).__name__}: {error}"
+
+
+def _in_parts(one: Contender, parts: Sequence[Sequence[str]]) -> Callable[[], None]:
+    turns = cycle(parts)
+    return lambda: one.run(next(turns))
 
 
 def _share(one: Contender, units: Sequence[str]) -> float:
