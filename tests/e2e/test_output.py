@@ -99,10 +99,7 @@ def on_a_terminal(project: Project, words: list[str], environ: dict[str, str]) -
     process = subprocess.Popen(
         [str(BIN / "deploy"), *words],
         cwd=project.directory,
-        env=clean_environ(project.directory)
-        | {"TERM": "xterm-256color"}
-        | project.steering
-        | environ,
+        env=clean_environ(project.directory) | steering,
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
