@@ -221,6 +221,7 @@ class Actions:
                 machine_id=machine.id,
                 hint="wait for that deploy to end, then deploy again",
             ) from failure
+        self._ledger.created(machine)  # first, so that the lease it came with is known as ours
         await self._leases.acquire([machine.id])
         return machine
 
@@ -235,6 +236,7 @@ class Actions:
         while True:
             for machine in await self._observer.look():
                 if machine.name == action.name and is_made_by(machine, self._deploy_id):
+                    self._ledger.created(machine)
                     await self._leases.acquire([machine.id])
                     return machine
             if anyio.current_time() >= lost_at + _SETTLE_S:

@@ -335,7 +335,10 @@ def _deploy(options: dict[str, Any], start: Callable[[Emit], Any]) -> None:
     told: list[tuple[float, Event]] = []
     report_path: Path | None = options["report_path"]
     if report_path is not None and not report_path.absolute().parent.is_dir():
-        raise UsageProblem(f"--report: {report_path.parent} is not a directory")
+        raise UsageProblem(
+            f"--report: {report_path.parent} is not a directory",
+            hint="make it first, or name a file in a directory that is there",
+        )
     with ExitStack() as readers:
         progress = readers.enter_context(
             open_progress(options["output"], sys.stdout, sys.stderr, os.environ, time.time)
@@ -364,7 +367,7 @@ def _leave_at_once() -> None:
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise UsageProblem(f"--env {text!r} is not KEY=VALUE")
+        raise UsageProblem(f"--env {text!r} is not KEY=VALUE", hint="write --env KEY=value")
     return key, value
 
 
