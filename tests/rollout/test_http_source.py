@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -251,6 +252,18 @@ def test_a_first_copy_that_does_not_parse_shows_every_problem(server: Server) ->
 def test_what_lies_beyond_the_length_stated_is_not_read(server: Server) -> None:
     server.behave = saying(response(TEXT + b"  b: {}\n", length=len(TEXT)))
     assert source.read(server.url).data == TEXT
+
+
+def test_a_bomb_takes_little_memory(server: Server) -> None:
+    server.behave = saying(response(BOMB, Content_Encoding="gzip"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(SourceProblem, match="sends more than"):
+            source.read(server.url)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 << 20
 
 
 def test_gzip_is_understood(server: Server) -> None:

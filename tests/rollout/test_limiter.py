@@ -17,6 +17,12 @@ def test_a_seconds_worth_may_come_at_once() -> None:
     assert limiter.wait_s("a", 100.25) == pytest.approx(0.25)
 
 
+def test_silence_earns_no_more_than_a_second() -> None:
+    limiter = Limiter(4)
+    assert limiter.wait_s("a", 0.0) == 0
+    assert [limiter.wait_s("a", 100.0) for _ in range(5)] == [0, 0, 0, 0, 0.25]
+
+
 def test_below_one_per_second_one_may_come() -> None:
     limiter = Limiter(0.1)
     assert limiter.wait_s("a", 0.0) == 0

@@ -268,6 +268,7 @@ def test_a_request_under_way_is_answered_before_it_stops(
             time.sleep(0.1)  # until the head has been read
             service.process.send_signal(number)
             service.said("stopping")
+            time.sleep(0.5)  # which a server that does not wait for it would not survive
             connection.sendall(body[5:])
             answer = connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200 OK")
