@@ -70,10 +70,13 @@ def say_if_off(flag: Flag) -> None:
 def doubt_about_clock(file: str, now: datetime) -> str:
     """Why `now` can hardly be the time: the repository holds a commit from later; or nothing.
 
-    A clock that is far ahead of the newest commit is only wondered about, on standard error.
+    A time that was given with --at needs no clock, and is not doubted. A clock that is far ahead of the newest commit is only wondered about, on standard error.
     """
     from rollout import git
 
+    given = click.get_current_context().get_parameter_source("now")
+    if given is not click.core.ParameterSource.DEFAULT:
+        return ""
     try:
         directory, _ = git.whereabouts(file)
         reply = git.ask(directory, "log", "-1", "--format=%cI")

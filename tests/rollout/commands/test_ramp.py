@@ -249,30 +249,27 @@ def test_what_cannot_be_done_is_named(arguments: list[str], at: str, said: str) 
 
 def test_a_clock_that_is_far_behind_writes_nothing(tmp_path: Path, file: Path) -> None:
     repo = Repo(tmp_path)
-    repo.commit({"flags.yaml": TEXT}, at=datetime.fromisoformat(MONDAY))
-    old = "2019-01-01T00:00Z"
+    repo.commit({"flags.yaml": TEXT}, at=datetime.fromisoformat("2099-01-01T00:00Z"))
     for asked in (["ramp", "a", "--over", "7d"], ["pause", "a"], ["resume", "a"]):
-        result = run(*asked, at=old)
+        result = run(*asked, at=None)
         assert result.exit_code == 2
-        assert result.stderr.splitlines() == [
-            (
-                "Error: the clock is wrong: it is 2019-01-01T00:00+00:00 here, "
-                "and the newest commit is of 2026-11-23T08:55+01:00"
-            ),
-            "Hint: set the clock of this machine, or give the time with --at",
-        ]
+        said, hint = result.stderr.splitlines()
+        assert said.startswith("Error: the clock is wrong: it is 20")
+        assert said.endswith("and the newest commit is of 2099-01-01T00:00+00:00")
+        assert hint == "Hint: set the clock of this machine, or give the time with --at"
     assert file.read_text() == TEXT
-    killed = run("kill", "a", at=old)
-    assert killed.exit_code == 0
+    killed = run("kill", "a", at=None)
+    assert killed.exit_code == 0, "nothing keeps a kill from being done"
     assert "Note: the clock is wrong" in killed.stderr
+    assert run("resume", "a", at=MONDAY).exit_code == 0, "a time that is given needs no clock"
 
 
 def test_a_clock_that_is_far_ahead_is_wondered_about(tmp_path: Path) -> None:
     repo = Repo(tmp_path)
-    repo.commit({"flags.yaml": TEXT}, at=datetime.fromisoformat(MONDAY))
-    result = run("ramp", "a", "--over", "7d", at="2036-01-01T00:00Z")
+    repo.commit({"flags.yaml": TEXT}, at=datetime.fromisoformat("2001-01-01T00:00Z"))
+    result = run("ramp", "a", "--over", "7d", at=None)
     assert result.exit_code == 0
-    assert "the newest commit is of 2026-11-23; is the clock right?" in result.stderr
+    assert "the newest commit is of 2001-01-01; is the clock right?" in result.stderr
 
 
 def test_a_clock_behind_a_pause_is_refused(ramped: str, file: Path) -> None:
