@@ -17,7 +17,7 @@ from deploy.client import MachinesClient
 from deploy.errors import AppFailed, CallFailed
 from deploy.halt import Halt
 from deploy.machine import Fleet, Machine
-from deploy.plan import is_asleep
+from deploy.plan import has_ended_well, is_asleep
 from deploy.strategy import Gate
 from deploy.verdict import Verdict, verdict
 
@@ -160,7 +160,7 @@ class Health:
                     return
                 if is_asleep(machine):
                     return
-                stays = machine.state == "started" or _ended_well(machine)
+                stays = machine.state == "started" or has_ended_well(machine)
                 if stays and not machine.configured_checks and now >= watched_until:
                     return
             if now >= deadline:
@@ -174,7 +174,7 @@ class Health:
 
     def _is_up(self, machine: Machine, expected: Expectation) -> bool:
         _raise_on_bad_exit(machine, expected)
-        return machine.state == "started" or is_asleep(machine) or _ended_well(machine)
+        return machine.state == "started" or is_asleep(machine) or has_ended_well(machine)
 
     async def _read(self, expected: Expectation) -> Machine | None:
         """The machine by its id, or None while it is not to be seen yet."""
@@ -204,17 +204,6 @@ def _raise_on_bad_exit(machine: Machine, expected: Expectation) -> None:
                 machine_id=machine.id,
                 hint="look at its log; the deploy is not retried for an app that exits",
             )
-
-
-def _ended_well(machine: Machine) -> bool:
-    """A machine that does its work and stops, with nothing to serve and nothing to check."""
-    return (
-        machine.state == "stopped"
-        and not machine.configured_checks
-        and not machine.config.get("services")
-        and bool(machine.exits)
-        and not machine.exits[0].is_bad
-    )
 
 
 def _not_reached(machine: Machine | None, failure: CallFailed) -> CallFailed:

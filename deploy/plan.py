@@ -222,7 +222,7 @@ def _bring(
 def _seen_to_serve(machine: Machine, is_doubtful: bool) -> Iterator[Action]:
     """What is left for a machine that is on the release."""
     if machine.state in RESTING and machine.state != "started":
-        if not is_asleep(machine):
+        if not is_asleep(machine) and not has_ended_well(machine):
             yield Start(**where(machine), version=machine.version)
     elif machine.state != "started" or is_doubtful or not machine.checks_pass:
         yield Wait(**where(machine), version=machine.version)
@@ -291,6 +291,18 @@ def is_asleep(machine: Machine) -> bool:
     )
     ended_badly = bool(machine.exits) and machine.exits[0].is_bad
     return autostop and machine.state in ("stopped", "suspended") and not ended_badly
+
+
+def has_ended_well(machine: Machine) -> bool:
+    """A machine that did its work and stopped, with nothing to serve and nothing to check."""
+    return (
+        machine.state == "stopped"
+        and not machine.configured_checks
+        and not machine.config.get("services")
+        and bool(machine.exits)
+        and not machine.exits[0].is_bad
+        and not machine.exits[0].requested
+    )
 
 
 def group_count(release: Release, group: Group) -> int:

@@ -18,6 +18,7 @@ from deploy.plan import (
     Uncordon,
     Update,
     Wait,
+    has_ended_well,
     is_asleep,
     should_launch,
     where,
@@ -74,7 +75,7 @@ def _back_to_state(machine: Machine, old: Machine, is_doubtful: bool) -> Iterato
         if machine.state == "started":
             yield Stop(**where(machine))
     elif machine.state in ("stopped", "suspended", "created", "failed"):
-        if not is_asleep(machine):
+        if not is_asleep(machine) and not has_ended_well(machine):
             yield Start(**where(machine), version=machine.version)
     elif is_doubtful or machine.state != "started":
         yield Wait(**where(machine), version=machine.version)

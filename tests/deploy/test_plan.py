@@ -447,6 +447,27 @@ def test_asleep_is_stopped_for_want_of_traffic_and_nothing_else(
     assert is_asleep(Machine(id="m", state=state, config=config, exits=exits)) is asleep
 
 
+@pytest.mark.parametrize(
+    ("ended", "is_left"),
+    [
+        (Exit(code=0, at_ms=1), True),
+        (Exit(code=1, at_ms=1), False),
+        (Exit(code=0, at_ms=1, requested=True), False),
+    ],
+    ids=["by itself", "badly", "asked to"],
+)
+def test_a_worker_that_did_its_work_is_left_stopped_and_no_other(
+    ended: Exit, is_left: bool
+) -> None:
+    worker = group(services=[])
+    base = Base.of(Fleet.of([machine("m1", worker)]))
+    platform = PureFleet(base.machines)
+    platform.apply(plan_of(release(worker), base.machines)[0])
+    (one,) = platform.fleet
+    now = Fleet.of([replace(one, state="stopped", exits=(ended,))])
+    assert kinds(plan_of(release(worker), now, base)) == ([] if is_left else ["start"])
+
+
 def test_a_machine_that_is_being_destroyed_is_left_alone() -> None:
     assert plan_of(release(), Fleet.of([machine(state="destroying")])) == ()
 
