@@ -70,7 +70,8 @@ def say_if_off(flag: Flag) -> None:
 def doubt_about_clock(file: str, now: datetime) -> str:
     """Why `now` can hardly be the time: the repository holds a commit from later; or nothing.
 
-    A time that was given with --at needs no clock, and is not doubted. A clock that is far ahead of the newest commit is only wondered about, on standard error.
+    A time that was given with --at needs no clock, and is not doubted. A clock that is far
+    ahead of the newest commit is only wondered about, on standard error.
     """
     from rollout import git
 

@@ -42,6 +42,7 @@ def write_lines(units: list[bytes], before: bytes = b"") -> None:
         units = [_printable(unit) for unit in units]
     sys.stdout.flush()
     sys.stdout.buffer.write(before + (b"\n" + before).join(units) + b"\n")
+    sys.stdout.buffer.flush()  # before what standard error says about it
 
 
 def _printable(unit: bytes) -> bytes:
