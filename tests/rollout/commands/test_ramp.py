@@ -280,3 +280,13 @@ def test_a_clock_behind_a_pause_is_refused(ramped: str, file: Path) -> None:
     assert "the ramp is paused since 2026-11-26T12:00+01:00" in result.stderr
     assert file.read_text() == paused
     assert paused != ramped
+
+
+@pytest.mark.parametrize("where", ["https://example.org/flags.yaml", "git:HEAD"])
+@pytest.mark.parametrize(
+    "asked", [["set", "a", "--percent", "7"], ["kill", "a"], ["ramp", "a", "--over", "7d"]]
+)
+def test_what_is_elsewhere_is_not_changed(where: str, asked: list[str]) -> None:
+    result = run(*asked, "--file", where)
+    assert result.exit_code == 1
+    assert f"{where} is no file on this machine" in result.stderr
