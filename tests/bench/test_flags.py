@@ -60,7 +60,8 @@ def test_a_peer_that_cannot_run_is_named_with_the_reason() -> None:
     def unfair() -> peers.Contender:
         return peers.Contender("unfair", "mmh3", "value", lambda _: None, lambda _: True)
 
-    lines = list(flags.decisions(UNITS, [*ours.OURS, absent, broken, unfair], {"x": "too old"}))
+    units = [f"app-{number}" for number in range(40_000)]
+    lines = list(flags.decisions(units, [*ours.OURS, absent, broken, unfair], {"x": "too old"}))
     assert lines[-4:] == [
         f"| {name} |  | left out: {reason} |  |  |  |"
         for name, reason in (
