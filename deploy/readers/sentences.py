@@ -19,6 +19,7 @@ from deploy.readers.timeline import AT_REST, KIND, Kind, Track, hiccup_words
 from deploy.wording import count, printable, seconds, short_image
 
 DETAIL_LENGTH = 200
+_AT_HOME = "the bundled flags.yaml"  # a decision from anywhere else says from where
 
 
 def story_lines(event: Event) -> list[str]:
@@ -30,7 +31,9 @@ def story_lines(event: Event) -> list[str]:
             ids = f"deploy {printable(event.deploy_id)}, run {printable(event.run_id)}"
             return [f"{printable(event.app)}: {printable(event.command)}{of}{how}, {ids}"]
         case PathChosen():
-            return [printable(event.sentence)]
+            source = str((event.decision or {}).get("source", ""))
+            told = [] if source in ("", _AT_HOME) else [f"flags: {printable(source)}"]
+            return [printable(event.sentence), *told]
         case Planned():
             return [plan_line(event)]
         case BackingOff():

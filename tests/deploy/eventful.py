@@ -96,7 +96,7 @@ class Story:
             f"(app {self.app} is at 6.343 %, rollout is at 10 %): retrying path"
         )
         decision = {
-            "source": "/work/flags.yaml",
+            "source": "flags.yaml",
             "flag": "deploy-retries",
             "unit": self.app,
             "value": self.retries,

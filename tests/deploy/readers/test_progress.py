@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -18,11 +19,13 @@ from deploy.events import (
     MachineMoved,
     Noticed,
     PassFinished,
+    PathChosen,
     Phase,
     RunStarted,
     to_json,
 )
 from deploy.readers.progress import open_progress
+from deploy.readers.sentences import story_lines
 from deploy.readers.voices import Lines, inert, workflow_command
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run, times
 
@@ -45,6 +48,7 @@ def test_a_run_that_is_done_is_told_in_plain_lines() -> None:
     assert out.splitlines() == [
         "hello: deploy of hello:v2 (rolling), deploy 01jdeploy7, run 01jdeadbee",
         "deploy-retries: auto -> 5 (app hello is at 6.343 %, rollout is at 10 %): retrying path",
+        "flags: flags.yaml",
         "plan: 2 update; 1 machine unchanged",
         "pass 1 of 6",
         "  web-1: updating",
@@ -228,3 +232,18 @@ def test_a_pipe_closed_early_ends_in_no_complaint_and_rich_is_not_imported() -> 
     assert done.returncode == 0
     assert done.stderr.splitlines()[-1] == "False"
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_decision_from_elsewhere_says_from_where_and_how_old() -> None:
+    chosen = PathChosen(
+        path="legacy",
+        retries=0,
+        sentence="deploy-retries: auto -> 0: legacy path",
+        decision={"source": "https://flags.example/flags.yaml as of 3 h ago"},
+    )
+    assert story_lines(chosen) == [
+        "deploy-retries: auto -> 0: legacy path",
+        "flags: https://flags.example/flags.yaml as of 3 h ago",
+    ]
+    bundled = replace(chosen, decision={"source": "the bundled flags.yaml"})
+    assert story_lines(bundled) == ["deploy-retries: auto -> 0: legacy path"]
