@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout.errors import EditRefused, InvalidValue, RolloutError, show
+from rollout.errors import InvalidValue, RolloutError
 
 if TYPE_CHECKING:
     from rollout.cohort import Tally

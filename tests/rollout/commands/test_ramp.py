@@ -288,5 +288,5 @@ def test_a_clock_behind_a_pause_is_refused(ramped: str, file: Path) -> None:
 )
 def test_what_is_elsewhere_is_not_changed(where: str, asked: list[str]) -> None:
     result = run(*asked, "--file", where)
-    assert result.exit_code == 1
-    assert f"{where} is no file on this machine" in result.stderr
+    assert result.exit_code == 2
+    assert f"{where} can be read, but not changed" in result.stderr
