@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from deploy.backoff import Patience
 from deploy.client import MachinesClient
@@ -74,6 +75,7 @@ async def holding(
             tasks.cancel_scope.shield = True
             await leases.release_all()
             tasks.cancel_scope.cancel()
+    await checkpoint_if_cancelled()  # else a cancellation from outside would end here
 
 
 class Leases:
