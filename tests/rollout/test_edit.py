@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rollout import edit, flagfile
 from rollout.errors import EditRefused, UnknownFlag
 from rollout.flag import Ramp, Step, percent_text
+from rollout.splice import Span
 from tests.rollout.strategies import NOW, flag_texts, thresholds
 
 TEXT = """\
@@ -94,6 +95,8 @@ def test_a_ramp_and_its_pause_and_kill_come_and_go_whatever_the_style(
     assert ramped.file.flags[key].rollout == Ramp(STEPS)
     kept = {line for line in text.splitlines() if "percent:" not in line}
     assert kept <= set(ramped.file.text.splitlines())
+    if "\r\n" in text:
+        assert "\n" not in ramped.file.text.replace("\r\n", "")
     assert edit.set_ramp(ramped.file, key, STEPS) is None
 
     now = STEPS[0].at + DAY * begun * 2 - DAY
@@ -246,3 +249,13 @@ def test_a_percentage_with_a_comment_inside_is_not_lost_silently() -> None:
     text = BLOCK.replace("percent: 5.0  #", "percent:  # why\n      5.0  #")
     with pytest.raises(EditRefused, match="comment"):
         edit.set_ramp(flagfile.parse(text), "a", STEPS)
+
+
+def test_a_change_that_turns_out_as_another_one_is_refused() -> None:
+    file = flagfile.parse(TEXT)
+    other = file.text.index("inside: 1") + len("inside: ")
+    with pytest.raises(EditRefused, match="without changing something else") as caught:
+        edit._edit(file, file.flags["a"], [Span(other, other + 1, "2")])
+    assert "by hand" in caught.value.hint
+    with pytest.raises(EditRefused, match="would break the file"):
+        edit._edit(file, file.flags["a"], [Span(other, other + 1, "[")])

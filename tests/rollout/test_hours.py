@@ -147,3 +147,12 @@ def test_open_spans_follow_one_another(moment: datetime, zone: ZoneInfo) -> None
     spans = Hours(zone, True, time(1), time(3)).spans(moment)
     for (_, closes), (opens, _) in pairwise(next(spans) for _ in range(8)):
         assert closes < opens
+
+
+def test_a_moment_within_hours_is_taken_as_it_is() -> None:
+    hours = Hours(BERLIN, True, time(9), time(16))
+    for clock in (time(9), time(12, 34), time(16)):
+        monday = at_time(date(2026, 11, 23), clock, BERLIN)
+        assert hours.next(monday) == monday
+    late = at_time(date(2026, 11, 20), time(16, 1), BERLIN)
+    assert hours.next(late) == at_time(date(2026, 11, 23), time(9), BERLIN)

@@ -76,6 +76,11 @@ def test_lines_are_taken_as_they_stand(text: bytes, expected: list[bytes], empty
     assert read(text) == (expected, empty)
 
 
+def test_only_the_very_first_bytes_can_be_a_mark() -> None:
+    assert read(b"a\n", b"\xef\xbb\xbfb\n") == ([b"a", b"\xef\xbb\xbfb"], 0)
+    assert read(b"\xef", b"\xbb", b"\xbfa") == ([b"a"], 0)
+
+
 @pytest.mark.parametrize("size", [1_000_000, LONGEST_UNIT_BYTES])
 def test_a_line_of_a_megabyte_is_a_unit(size: int) -> None:
     listed, _ = read(b"a\n" + b"x" * size + b"\nb")
