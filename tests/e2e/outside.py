@@ -213,8 +213,9 @@ def write_project(directory: Path) -> None:
 
 @contextmanager
 def platform(directory: Path, *options: str) -> Iterator[str]:
-    """`deploy local up` for as long as the block runs: its address."""
-    write_project(directory)
+    """`deploy local up` in a directory with an app for as long as the block runs: its address."""
+    if not (directory / "fly.toml").exists():
+        write_project(directory)
     log = directory / "platform.log"
     with log.open("w") as output:
         process = subprocess.Popen(
