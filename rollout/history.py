@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from rollout import flagfile, git
@@ -20,6 +21,7 @@ MOST_VERSIONS = 100
 """How many versions of the file are looked at: more than that in 30 days says nothing."""
 
 MOST_PLACES = 10
+MOST_FLAGS = 20
 _SPAN = timedelta(days=FINISHED_DAYS)
 
 
@@ -49,11 +51,12 @@ def finished(path: str, flags: Mapping[str, Flag], now: datetime) -> frozenset[s
 def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each flag the lines that name it, as `path:line`, in the files that git knows.
 
-    The flags file itself is left out. At most ten for each; none where git cannot tell.
+    The flags file itself is left out. At most ten for each of at most twenty flags; none
+    where git cannot tell.
     """
     directory, name = git.whereabouts(path)
     found: dict[str, tuple[str, ...]] = {}
-    for key in keys:
+    for key in islice(keys, MOST_FLAGS):
         try:
             top = git.toplevel(directory)
             ours = (directory / name).resolve().relative_to(top.resolve()).as_posix()
