@@ -20,7 +20,7 @@ from tests.e2e.outside import ROOT, clean_environ, platform
 
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "deploy.md"
-PAGES = [README, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", GUIDE]
+PAGES = [README, ROOT / "CONTRIBUTING.md", GUIDE]
 
 # A bump of the shipped file must break no test.
 FLAGS = """version: 1
