@@ -140,7 +140,9 @@ class Work:
         self.emit(PassStarted(number=number, of=of, direction=BACK))
 
         async def attempt() -> Outcome:
-            await self._hold(await self._look_unless_halted())
+            fleet = await self._look_unless_halted()
+            await self._hold(fleet)
+            self._note_carriers(fleet)
             await self._announce(Intent.of(self.release).turned_back(), self.carried)
             fleet = await self._look_unless_halted()
             self.ledger.forgive(fleet)
@@ -178,8 +180,9 @@ class Work:
             doubtful=frozenset(self.ledger.doubtful),
         )
 
-    async def conclude(self) -> None:
+    async def conclude(self, fleet: Fleet) -> None:
         """The deploy is over, either way: take its marks off the platform."""
+        self._note_carriers(fleet)
         for machine_id in sorted(self.carried & self.ledger.known.keys()):
             await self._clean_up(
                 self.client.delete_metadata(machine_id, INTENT),
@@ -260,6 +263,13 @@ class Work:
             except CallFailed:
                 raise failure from None
         self.app_exists = True
+
+    def _note_carriers(self, fleet: Fleet) -> None:
+        """Machines that this deploy made may have been born with its intent."""
+        for machine in fleet.managed:
+            intent = read_intent(machine)
+            if intent is not None and intent.deploy == self.release.deploy_id:
+                self.carried.add(machine.id)
 
     def _tell_takeover(self, fleet: Fleet) -> None:
         for machine in fleet.managed:

@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 from deploy.appconfig import Group
 from deploy.base import Base
+from deploy.intent import Intent
 from deploy.machine import RESTING, Fleet, Machine
 from deploy.release import (
     CANARY,
@@ -258,7 +259,6 @@ def replacement(release: Release, group: Group, machine: Machine, *, launch: boo
     role = f"{REPLACES} {machine.id} {release.deploy_id}"
     first = {key: value for key, value in machine.config.items() if value is not None}
     first["metadata"] = {**machine.metadata, ROLE: role}
-    first["metadata"].pop(INTENT, None)
     first["mounts"] = [dict(mount) for mount in group.config["mounts"]]
     made = replace(machine, name=name, config=first)
     return Create(
@@ -315,7 +315,10 @@ def group_count(release: Release, group: Group) -> int:
 
 
 def _missing(release: Release, group: Group, names: set[str]) -> Iterator[Action]:
-    """The machines that a new group still lacks, named by slot so that no create is repeated."""
+    """The machines that a new group still lacks, named by slot so that no create is repeated.
+
+    The first carries the intent from its birth.
+    """
     first = slot_name(group.name, 1)
     stands_by = not group.has_services and group.name not in release.counts
     for slot in range(1, group_count(release, group) + 1):
@@ -323,11 +326,14 @@ def _missing(release: Release, group: Group, names: set[str]) -> Iterator[Action
         if name in names:
             continue
         standby = stands_by and slot > 1
+        config = created_config(release, group)
+        if slot == 1:
+            config["metadata"][INTENT] = Intent.of(release).dump()
         yield Create(
             name=name,
             group=group.name,
             region=release.region,
-            config=created_config(release, group),
+            config=config,
             launch=not standby,
             standby_for=first if standby else "",
         )

@@ -250,7 +250,7 @@ async def _find(target: Target, fallback: Any) -> tuple[Fleet, Versions, Intent 
     async with connect(target.address, target.token, target.app) as client:
         fleet = await read_fleet(client)
         intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
-        intent = max(intents, key=lambda each: each.deploy, default=None)
+        intent = max(intents, key=lambda i: (i.deploy, i.direction == BACK), default=None)
         if intent is None and fallback is not None:
             intent = fallback(fleet)
         if intent is None:

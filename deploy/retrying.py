@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -21,7 +21,7 @@ from deploy.events import BackingOff, GoingBack
 from deploy.execute import Failure, IsDecisive, Outcome
 from deploy.halt import Cut
 from deploy.passes import Work
-from deploy.plan import Wait
+from deploy.plan import Action, Wait
 from deploy.verdict import verdict
 
 Pass = Callable[[int, int, IsDecisive], Awaitable[Outcome]]
@@ -42,7 +42,9 @@ async def deploy_retrying(
     forward = await _converge(work, _confirmed(work), retries, chance, ends_at_once)
     if forward.is_complete or forward.is_in_place or not rolls_back or not _can_go_back(work):
         return Ending(forward)
-    work.emit(GoingBack(reason=str(forward.cause or work.halt.reason or "passes are spent")))
+    if forward.cause is None and work.halt.reason is not None:
+        forward = replace(forward, failures=(Failure(Action(), work.halt.reason),))
+    work.emit(GoingBack(reason=str(forward.cause or "passes are spent")))
     work.halt.clear()
     return Ending(forward, await _converge(work, work.back, retries, chance, ends_the_way_back))
 

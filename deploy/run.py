@@ -28,6 +28,7 @@ from deploy.intent import BACK
 from deploy.lease import holding
 from deploy.ledger import Ledger
 from deploy.legacy import deploy_legacy, return_legacy
+from deploy.machine import Fleet
 from deploy.passes import Planner, Work
 from deploy.release import Release
 from deploy.release_command import ReleaseCommand, ReleaseCommandRun
@@ -191,7 +192,7 @@ async def _conclude(work: Work, ending: Ending | None) -> RunFinished:
     finished = judge(work, ending, fleet)
     if finished.is_settled:
         with anyio.move_on_after(_GRACE_S, shield=True):
-            await work.conclude()
+            await work.conclude(fleet or Fleet())
     return finished.event
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from deploy.appconfig import STRATEGIES
 from deploy.base import Base
+from deploy.intent import Intent, read_intent
 from deploy.machine import RESTING, TERMINAL, TRANSIENT, Exit, Fleet, Machine
 from deploy.plan import (
     Action,
@@ -299,7 +300,7 @@ def test_a_replacement_is_made_with_the_old_configuration_and_then_updated() -> 
     assert create.config["image"] == one.image
     assert create.then["image"] == NEW
     assert create.config["metadata"]["team"] == "red"
-    assert INTENT not in create.config["metadata"]
+    assert create.then["metadata"][INTENT] == "{}"  # it outlives the machine that it replaces
     assert create.name.endswith(NEW_ID[-6:])
 
 
@@ -338,6 +339,14 @@ def test_a_new_group_gets_as_many_machines_as_it_needs(
     assert group_count(wanted, spec) == count
     actions = plan_of(wanted, Fleet())
     assert [action.name for action in actions] == [f"web-{n}" for n in range(1, count + 1)]
+
+
+def test_the_first_machine_of_a_new_group_is_born_with_the_intent() -> None:
+    first, second = plan_of(release(), Fleet())
+    assert isinstance(first, Create)
+    assert isinstance(second, Create)
+    assert read_intent(machine(config=first.config)) == Intent.of(release())
+    assert INTENT not in second.config["metadata"]
 
 
 def test_a_worker_gets_a_standby_that_is_not_launched() -> None:

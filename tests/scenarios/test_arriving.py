@@ -106,7 +106,7 @@ def test_the_legacy_path_begins_nothing_after_its_first_failed_call() -> None:
         told = await stage.deploy(hits=hits, retries=0)
         assert (told.exit_code, told.passes()) == (3, 1)
         assert len(told.of("update")) <= 3  # those that were under way already
-        failed_s = next(call.heard_s for call in told.of("update") if call.fault)
+        failed_s = next(call.heard_s or 0.0 for call in told.of("update") if call.fault)
         assert not [call for call in told.changes if call.sent_s > failed_s]
         assert sorted(set(stage.images)) == [OLD, NEW]
 
@@ -163,7 +163,7 @@ def test_an_image_that_cannot_be_pulled_is_not_retried() -> None:
 
 @pytest.mark.parametrize(("status", "word"), [(400, "invalid"), (422, "invalid"), (403, "token")])
 def test_a_rejected_request_ends_the_run_with_nothing_changed(status: int, word: str) -> None:
-    rejected = Kind(name="rejected", status=status, body='{"error":"%s argument"}' % word)
+    rejected = Kind(name="rejected", status=status, body=f'{{"error":"{word} argument"}}')
 
     async def play(stage: Stage) -> None:
         await stage.settle(2)

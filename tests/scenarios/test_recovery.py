@@ -1,0 +1,538 @@
+"""Deploys that were killed, undone, overtaken, or met a rival: from any computer."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from deploy.commands import deploy_app
+from deploy.errors import UsageProblem
+from deploy.events import Noticed, Result
+from tests.scenarios.stage import (
+    BROKEN,
+    NEW,
+    OLD,
+    WEB,
+    Hit,
+    Stage,
+    Told,
+    on_stage,
+    to,
+)
+from tests.simulation.faults import BY_NAME
+
+UNAVAILABLE = BY_NAME["503 before"]
+NEWER = "registry.test/hello:3"
+
+
+async def _killed(stage: Stage, **options: object) -> Told:
+    """A deploy whose process dies; whoever comes next knows nothing of it."""
+    told = await stage.deploy(**options)  # type: ignore[arg-type]  # options of an Order
+    assert told.has_died, f"it ended before: {told.finished}"
+    return told
+
+
+def _ordinals(strategy: str, operation: str, count: int = 3) -> list[int]:
+    """At which calls a run of this strategy does that operation."""
+    found: list[int] = []
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(count)
+        told = await stage.deploy(strategy=strategy)
+        found.extend(call.ordinal for call in told.of(operation))
+
+    on_stage(play)
+    return found
+
+
+# -- resume ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("after", [False, True], ids=["before it arrives", "after it arrived"])
+@pytest.mark.parametrize(
+    ("strategy", "operation"),
+    [
+        ("rolling", "mark"),
+        ("rolling", "update"),
+        ("canary", "create"),
+        ("canary", "update"),
+        ("canary", "destroy"),
+        ("bluegreen", "create"),
+        ("bluegreen", "update"),
+        ("bluegreen", "uncordon"),
+        ("bluegreen", "cordon"),
+        ("bluegreen", "stop"),
+        ("bluegreen", "destroy"),
+        ("immediate", "update"),
+    ],
+)
+def test_a_killed_deploy_is_finished_by_resume(
+    strategy: str, operation: str, after: bool, retries: int
+) -> None:
+    ordinal = _ordinals(strategy, operation)[-1 if operation != "mark" else 0]
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, strategy=strategy, dies_at=(ordinal, after))
+        told = await stage.resume(retries=retries)
+        if operation == "mark" and not after:
+            assert (told.error, told.finished) == (None, None)  # nothing had begun
+            assert stage.images == [OLD] * 3
+            return
+        assert told.exit_code == 0, told.end
+        assert stage.images == [NEW] * 3
+        await anyio.sleep(10)  # immediate waits for nobody
+        assert stage.serving == 3
+        assert stage.marks == []
+
+    on_stage(play)
+
+
+def test_a_deploy_killed_before_its_first_mark_left_nothing_to_resume() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await _killed(stage, dies_at=(5, True))
+        told = await stage.resume()
+        assert (told.finished, told.error) == (None, None)
+        assert told.writes == []
+
+    on_stage(play)
+
+
+def test_resume_waits_out_the_leases_of_the_run_that_was_killed() -> None:
+    ordinal = _ordinals("rolling", "update")[1]
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, dies_at=(ordinal, True))
+        assert stage.leases
+        died_s = anyio.current_time()
+        told = await stage.resume()
+        assert told.exit_code == 0
+        assert anyio.current_time() - died_s > 8
+        assert stage.leases == []
+
+    on_stage(play)
+
+
+def test_resume_goes_on_back_where_the_deploy_was_going_back() -> None:
+    found: list[int] = []
+
+    async def rehearsal(stage: Stage) -> None:
+        await stage.settle(3)
+        hits = [Hit("update", UNAVAILABLE, times=2, on=to(stage.id("web-3")))]
+        told = await stage.deploy(hits=hits, retries=1)
+        assert told.end.result is Result.ROLLED_BACK
+        found.append(told.of("update")[-1].ordinal)
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        hits = [Hit("update", UNAVAILABLE, times=2, on=to(stage.id("web-3")))]
+        await _killed(stage, hits=hits, retries=1, dies_at=(found[0], False))
+        assert sorted(set(stage.images)) == [OLD, NEW]
+        told = await stage.resume()
+        assert told.exit_code == 0
+        assert (stage.images, stage.serving, stage.marks) == ([OLD] * 3, 3, [])
+
+    on_stage(rehearsal)
+    on_stage(play)
+
+
+def test_resume_refuses_another_release_and_changes_nothing() -> None:
+    ordinal = _ordinals("rolling", "update")[1]
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, dies_at=(ordinal, True))
+        told = await stage.resume(toml=WEB.replace("/health", "/other"))
+        assert isinstance(told.error, UsageProblem)
+        assert told.writes == []
+
+    on_stage(play)
+
+
+def test_resume_with_nothing_unfinished_writes_nothing() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await stage.deploy()
+        told = await stage.resume()
+        assert (told.finished, told.error, told.writes) == (None, None, [])
+
+    on_stage(play)
+
+
+def test_a_first_deploy_that_was_killed_is_finished_by_resume() -> None:
+    async def play(stage: Stage) -> None:
+        await _killed(stage, dies_at=(8, True))
+        assert sorted(stage.fleet) == ["web-1"]
+        told = await stage.resume()
+        assert told.exit_code == 0
+        assert sorted(stage.fleet) == ["web-1", "web-2"]
+        assert (stage.serving, stage.marks) == (2, [])
+
+    on_stage(play)
+
+
+# -- rollback ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen", "immediate"])
+def test_a_finished_deploy_is_undone_by_rollback(strategy: str, retries: int) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.deploy(strategy=strategy)
+        await anyio.sleep(60)
+        told = await stage.rollback(retries=retries)
+        assert told.exit_code == 0, told.end
+        assert (stage.images, stage.serving, stage.marks) == ([OLD] * 3, 3, [])
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize(
+    ("strategy", "operation"),
+    [
+        ("rolling", "update"),
+        ("canary", "update"),
+        ("bluegreen", "update"),
+        ("bluegreen", "uncordon"),
+        ("bluegreen", "cordon"),
+        ("bluegreen", "stop"),
+        ("bluegreen", "destroy"),
+    ],
+)
+def test_an_unfinished_deploy_is_undone_by_rollback(
+    strategy: str, operation: str, retries: int
+) -> None:
+    ordinal = _ordinals(strategy, operation)[1]
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, strategy=strategy, dies_at=(ordinal, True))
+        told = await stage.rollback(retries=retries)
+        assert told.exit_code == 0, told.end
+        assert (stage.images, stage.serving, stage.marks) == ([OLD] * 3, 3, [])
+
+    on_stage(play)
+
+
+def test_rollback_keeps_max_unavailable_on_the_way_back() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(4)
+        await stage.deploy()
+        told = await stage.rollback(max_unavailable=1)
+        began_s = told.calls[0].sent_s
+        serving = [len(ids) for at, ids in stage.world.story.serving if at > began_s]
+        assert told.exit_code == 0
+        assert min(serving) >= 3
+
+    on_stage(play)
+
+
+def test_rollback_brings_cold_machines_back_cold() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3, cold=1)
+        await stage.deploy()
+        told = await stage.rollback()
+        assert told.exit_code == 0
+        assert stage.images == [OLD] * 3
+        assert stage.serving == 2
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_rollback_to_an_earlier_release_by_its_number(retries: int) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.deploy()
+        await stage.deploy(NEWER)
+        told = await stage.rollback("1", retries=retries)
+        assert told.exit_code == 0, told.end
+        assert (stage.images, stage.serving) == ([OLD] * 3, 3)
+        (current,) = [past for past in await stage.history() if past.is_current]
+        assert (current.number, current.image) == (4, OLD)
+
+    on_stage(play)
+
+
+def test_rollback_to_uses_a_siblings_version_for_a_newer_machine() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await stage.deploy()
+        await stage.scale("web", 3)
+        told = await stage.rollback("1")
+        assert told.exit_code == 0
+        assert stage.images == [OLD] * 3
+
+    on_stage(play)
+
+
+def test_rollback_to_a_release_that_nobody_knows_is_refused() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        told = await stage.rollback("77")
+        assert isinstance(told.error, UsageProblem)
+        assert "history" in told.error.hint
+        assert told.writes == []
+
+    on_stage(play)
+
+
+def test_a_first_deploy_has_nothing_to_go_back_to() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.deploy()
+        told = await stage.rollback()
+        assert isinstance(told.error, UsageProblem)
+        assert told.writes == []
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_a_rollback_that_was_killed_is_finished(command: str) -> None:
+    found: list[int] = []
+
+    async def rehearsal(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.deploy()
+        found.extend(call.ordinal for call in (await stage.rollback()).of("update"))
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.deploy()
+        told = await stage.rollback(dies_at=(found[1], True))
+        assert told.has_died
+        again = await (stage.resume() if command == "resume" else stage.rollback())
+        assert again.exit_code == 0, again.end
+        assert (stage.images, stage.serving, stage.marks) == ([OLD] * 3, 3, [])
+
+    on_stage(rehearsal)
+    on_stage(play)
+
+
+# -- history -----------------------------------------------------------------------------
+
+
+def test_history_tells_the_releases_newest_first() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await stage.deploy()
+        await stage.deploy(NEWER)
+        past = await stage.history()
+        assert [(one.number, one.image, one.machines) for one in past] == [
+            (3, NEWER, 2),
+            (2, NEW, 2),
+            (1, OLD, 2),
+        ]
+        assert [one.is_current for one in past] == [True, False, False]
+
+    on_stage(play)
+
+
+# -- others ------------------------------------------------------------------------------
+
+
+def test_a_plain_deploy_takes_over_an_unfinished_one_and_says_so() -> None:
+    ordinal = _ordinals("rolling", "update")[1]
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, dies_at=(ordinal, True))
+        await anyio.sleep(20)
+        told = await stage.deploy(NEWER)
+        assert told.exit_code == 0
+        assert (stage.images, stage.marks) == ([NEWER] * 3, [])
+        notices = [notice.message for notice in told.said(Noticed)]
+        assert any("taking over" in message and NEW in message for message in notices)
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("operation", ["create", "uncordon", "cordon", "stop", "destroy"])
+def test_a_plain_deploy_takes_over_a_bluegreen_that_died_on_either_side_of_the_switch(
+    operation: str,
+) -> None:
+    ordinal = _ordinals("bluegreen", operation)[1]
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, strategy="bluegreen", dies_at=(ordinal, True))
+        await anyio.sleep(20)
+        told = await stage.deploy(NEWER, strategy="rolling")
+        assert told.exit_code == 0, told.end
+        assert stage.images == [NEWER] * 3
+        assert stage.serving == 3
+
+    on_stage(play)
+
+
+def test_of_two_rivals_one_wins_and_the_other_changes_nothing() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        first = await stage.start(deploy_app, {"image": NEW})
+        second = await stage.start(deploy_app, {"image": NEWER})
+        await first.is_over.wait()
+        await second.is_over.wait()
+        assert sorted([first.exit_code, second.exit_code]) == [0, 5]
+        winner, loser = sorted([first, second], key=lambda told: told.exit_code)
+        assert not [call for call in loser.changes if call.was_carried_out]
+        assert loser.end.result is Result.LEASED
+        assert "until" in loser.end.message
+        assert "--wait-for-lease" in loser.end.hint
+        assert set(stage.images) == {winner.end.message.split()[-1]}
+
+    on_stage(play)
+
+
+def test_a_rival_that_may_wait_deploys_when_the_other_is_done() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        first = await stage.start(deploy_app, {"image": NEW})
+        await anyio.sleep(2)
+        second = await stage.deploy(NEWER, wait_for_lease_s=300.0)
+        assert (first.exit_code, second.exit_code) == (0, 0)
+        assert stage.images == [NEWER] * 3
+
+    on_stage(play)
+
+
+def test_a_rival_that_waits_too_short_gives_up_with_nothing_changed() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(5)
+        first = await stage.start(deploy_app, {"image": "registry.test/hello:slow"})
+        first.transport.outage = None
+        await anyio.sleep(2)
+        second = await stage.deploy(NEWER, wait_for_lease_s=5.0)
+        assert second.exit_code == 5
+        assert second.changes == []
+        await first.is_over.wait()
+
+    on_stage(play)
+
+
+# -- interrupted, late, cut off -------------------------------------------------------------
+
+
+def test_a_deadline_ends_the_way_forward_and_the_app_goes_back() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(4)
+        told = await stage.deploy("registry.test/hello:slow", deadline_s=60.0, wait_timeout_s=300.0)
+        assert told.exit_code == 1
+        assert "deadline" in told.end.message
+        assert stage.images == [OLD] * 4
+
+    on_stage(play)
+
+
+def test_an_outage_ends_the_run_and_says_so() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        told = await stage.start(deploy_app, {"image": NEW})
+        told.transport.outage = (anyio.current_time(), anyio.current_time() + 600)
+        await told.is_over.wait()
+        assert told.exit_code == 6
+        assert stage.images == [OLD] * 3
+
+    on_stage(play)
+
+
+def test_an_outage_in_the_middle_leaves_the_app_in_between_and_resume_finishes_it() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        told = await stage.start(deploy_app, {"image": NEW})
+        while sorted(set(stage.images)) != [OLD, NEW]:
+            await anyio.sleep(0.5)
+        told.transport.outage = (anyio.current_time(), anyio.current_time() + 900)
+        await told.is_over.wait()
+        assert told.exit_code == 3
+        await anyio.sleep(20)
+        resumed = await stage.resume()
+        assert (resumed.exit_code, stage.images) == (0, [NEW] * 3)
+
+    on_stage(play, checks=False)
+
+
+def test_a_shorter_silence_is_a_hiccup() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        told = await stage.start(deploy_app, {"image": NEW})
+        await anyio.sleep(3)
+        told.transport.outage = (anyio.current_time(), anyio.current_time() + 8)
+        await told.is_over.wait()
+        assert (told.exit_code, stage.images) == (0, [NEW] * 3)
+
+    on_stage(play)
+
+
+# -- leases --------------------------------------------------------------------------------
+
+
+def test_every_lease_is_taken_before_the_first_write_in_the_order_of_ids_and_released() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(5, cold=1)
+        told = await stage.deploy()
+        acquired = told.of("acquire")
+        assert [call.machine for call in acquired] == sorted(m.id for m in stage.fleet.values())
+        assert max(call.heard_s or 0 for call in acquired) <= told.of("mark")[0].sent_s
+        assert {c.machine for c in told.of("release")} == {c.machine for c in acquired}
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("image", [NEW, BROKEN])
+def test_every_write_carries_the_nonce_that_is_in_force(image: str) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        told = await stage.deploy(image, strategy="bluegreen", wait_timeout_s=20.0)
+        for call in told.changes:
+            if call.machine and call.was_carried_out:
+                assert call.nonce
+                assert call.nonce == call.lease_before
+
+    on_stage(play)
+
+
+def test_a_lease_lost_in_the_middle_stops_writes_to_that_machine() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(4)
+        stolen = stage.id("web-4")
+        hits = [Hit("refresh", BY_NAME["lease stolen"], on=to(stolen))]
+        told = await stage.deploy(hits=hits, max_unavailable=1, retries=0)
+        lost_s = next(call.heard_s or 0 for call in told.of("refresh", stolen) if call.fault)
+        assert told.exit_code in (3, 5)
+        assert not [c for c in told.changes if c.machine == stolen and c.sent_s > lost_s]
+        assert stage.fleet["web-4"].image == OLD
+
+    on_stage(play)
+
+
+def test_a_lost_acquire_reply_is_adopted_by_its_description() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        hits = [Hit("acquire", BY_NAME["reply lost"], on=to(stage.id("web-2")))]
+        began_s = anyio.current_time()
+        told = await stage.deploy(hits=hits)
+        assert told.exit_code == 0
+        assert len(told.of("acquire", stage.id("web-2"))) == 1
+        assert told.of("update")[0].sent_s - began_s < 10  # and not waited out
+
+    on_stage(play)
+
+
+def test_an_unreachable_machine_is_left_without_a_lease_and_reported() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        lost = stage.id("web-2")
+        stage.runtime.lose_host(lost)
+        told = await stage.deploy()
+        assert told.of("acquire", lost) == []
+        assert told.of("update", lost) == []
+        assert lost in {machine.machine_id for machine in told.end.machines}
+        others = [m for m in stage.fleet.values() if m.id != lost and m.serves]
+        assert [machine.image for machine in others] == [NEW] * 3
+
+    on_stage(play)
