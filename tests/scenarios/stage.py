@@ -7,6 +7,7 @@ the network below httpx is the simulator's, and time is trio's autojump clock.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from deploy.run import Settings
 from deploy.strategy import Schedule
 from deploy.target import Target
 from tests.contract.clocks import run_on
+from tests.simulation import transport
 from tests.simulation.faults import GUARDED, WRITES, Kind
 from tests.simulation.runtime import SimulatedProcess, SimulatedRuntime, simulated_clock
 from tests.simulation.transport import Call, SimulatedTransport
@@ -228,9 +230,9 @@ class Stage:
         said = dict(options)
         name = f"run{len(self.runs) + 1}"
         hits = Hits(said.pop("hits", ()))
-        transport = self.world.transport(name, hits)
-        transport.dies_at = said.pop("dies_at", None)
-        told = Told(name, transport, hits)
+        network = self.world.transport(name, hits)
+        network.dies_at = said.pop("dies_at", None)
+        told = Told(name, network, hits)
         self.runs.append(told)
         target = Target(
             app=APP,
@@ -364,7 +366,9 @@ def _simulated_network() -> Iterator[None]:
     def open_transport(*_args: object, **_options: object) -> SimulatedTransport:
         return _network.get()
 
+    volumes = ("GET", re.compile(r"/v1/apps/[^/]+/volumes"), "list volumes")
     with (
+        mock.patch.object(transport, "_ROUTES", (*transport._ROUTES, volumes)),
         mock.patch.object(httpx.AsyncClient, "_init_transport", open_transport),
         mock.patch.dict(os.environ, {"NO_PROXY": "*"}),
     ):

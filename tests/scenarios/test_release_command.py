@@ -1,0 +1,155 @@
+"""The release command: once per deploy, before anything changes."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from deploy.release_command import GROUP
+from tests.scenarios.stage import NEW, OLD, WEB, Hit, Stage, Told, on_stage
+from tests.simulation.faults import BY_NAME
+
+
+def _toml(command: str, timeout: str = "2m") -> str:
+    return (
+        WEB
+        + f'\n[deploy]\n  release_command = "{command}"\n  release_command_timeout = "{timeout}"\n'
+    )
+
+
+GOOD, BAD, ENDLESS = _toml("exit0 migrate"), _toml("exit1 migrate"), _toml("ever", "30s")
+
+
+def _runs(told: Told) -> list[object]:
+    """The machines that a run made for the release command."""
+    return [call for call in told.of("create") if call.name.startswith("release-command")]
+
+
+def _helpers(stage: Stage) -> list[str]:
+    return [m.name for m in stage.world.machines() if m.config.group == GROUP]
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_it_runs_once_before_anything_changes_and_its_machine_goes_at_the_end(
+    retries: int,
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        told = await stage.deploy(retries=retries)
+        assert (told.exit_code, stage.images) == (0, [NEW] * 2)
+        (created,) = told.of("create")
+        config = created.json["config"]
+        assert config["env"]["RELEASE_COMMAND"] == "1"
+        assert config["init"]["cmd"] == ["exit0", "migrate"]
+        assert not config.get("mounts")
+        assert not config.get("services")
+        ended = next(
+            at
+            for at, e in told.events
+            if getattr(e, "group", "") == GROUP and getattr(e, "phase", "") == "done"
+        )
+        assert ended <= told.of("update")[0].sent_s
+        assert _helpers(stage) == []
+
+    on_stage(play, toml=GOOD)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_non_zero_exit_stops_with_nothing_changed_and_is_not_retried(retries: int) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        told = await stage.deploy(retries=retries)
+        assert told.exit_code == 1
+        assert "exit code 1" in told.end.message
+        assert "exit1 migrate" in told.end.message
+        assert told.of("update") == []
+        assert len(_runs(told)) == 1
+        assert told.passes() == 1
+        assert stage.images == [OLD] * 2
+        assert {machine.runs for machine in told.end.machines} == {"old"}
+
+    on_stage(play, toml=BAD)
+
+
+def test_one_that_does_not_end_in_its_time_is_a_failure() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        began_s = anyio.current_time()
+        told = await stage.deploy()
+        assert told.exit_code == 1
+        assert "30 s" in told.end.message
+        assert 30 <= anyio.current_time() - began_s < 70
+        assert told.of("update") == []
+
+    on_stage(play, toml=ENDLESS)
+
+
+def test_it_can_be_skipped() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        told = await stage.deploy(runs_release_command=False)
+        assert (told.exit_code, told.of("create")) == (0, [])
+
+    on_stage(play, toml=BAD)
+
+
+def test_an_app_that_is_already_there_does_not_run_it_again() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        assert (await stage.deploy()).exit_code == 0
+        again = await stage.deploy()
+        assert (again.exit_code, again.writes) == (0, [])
+
+    on_stage(play, toml=GOOD)
+
+
+def test_a_first_deploy_runs_it_before_the_first_machine() -> None:
+    async def play(stage: Stage) -> None:
+        told = await stage.deploy()
+        assert told.exit_code == 0
+        assert [call.name.split("-")[0] for call in told.of("create")] == ["release", "web", "web"]
+
+    on_stage(play, toml=GOOD)
+
+
+@pytest.mark.parametrize("fault", ["503 before", "reply lost", "429", "refused"])
+def test_a_hiccup_of_its_creation_does_not_run_it_twice(fault: str) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        told = await stage.deploy(hits=[Hit("create", BY_NAME[fault])])
+        assert (told.exit_code, stage.images) == (0, [NEW] * 2)
+        assert len([c for c in told.of("create") if c.was_carried_out]) == 1
+
+    on_stage(play, toml=GOOD)
+
+
+def test_resume_does_not_run_it_again() -> None:
+    found: list[int] = []
+
+    async def rehearsal(stage: Stage) -> None:
+        await stage.settle(3)
+        found.extend(call.ordinal for call in (await stage.deploy()).of("update"))
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        killed = await stage.deploy(dies_at=(found[1], True))
+        assert killed.has_died
+        told = await stage.resume()
+        assert (told.exit_code, stage.images) == (0, [NEW] * 3)
+        assert told.of("create") == []
+        assert _helpers(stage) == []
+
+    on_stage(rehearsal, toml=GOOD)
+    on_stage(play, toml=GOOD)
+
+
+def test_rollback_and_scale_do_not_run_it() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await stage.deploy()
+        back = await stage.rollback()
+        assert (back.exit_code, _runs(back)) == (0, [])
+        up = await stage.scale("web", 3)
+        assert (up.exit_code, _runs(up)) == (0, [])
+
+    on_stage(play, toml=GOOD)
