@@ -201,9 +201,12 @@ def _stands(work: Work, fleet: Fleet | None) -> list[MachineStands]:
     now = fleet.managed
     before = work.base.machines if work.base else Fleet()
     gone = [machine for machine in before if machine.id not in now.by_id]
+    names = {machine_id: name for name, machine_id in work.ledger.ids.items()}
+    unseen = sorted(work.ledger.own - now.by_id.keys() - work.ledger.destroyed)
     return [
         *(_stand(machine, _runs(work, machine)) for machine in now),
         *(_stand(machine, "gone") for machine in gone),
+        *(_unknown(work, machine_id, "", names.get(machine_id, "")) for machine_id in unseen),
     ]
 
 
@@ -240,12 +243,12 @@ def _stand(machine: Machine, runs: str) -> MachineStands:
     )
 
 
-def _unknown(work: Work, machine_id: str, version: str) -> MachineStands:
+def _unknown(work: Work, machine_id: str, version: str, name: str = "") -> MachineStands:
     old = work.base.machines.by_id.get(machine_id) if work.base else None
     touched = machine_id in work.ledger.written
     return MachineStands(
         machine_id=machine_id,
-        name=old.name if old else "",
+        name=old.name if old else name,
         group=old.group if old else "",
         region=old.region if old else "",
         version=version,

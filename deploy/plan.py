@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from deploy.appconfig import Group
 from deploy.base import Base
-from deploy.intent import Intent
+from deploy.intent import Intent, read_intent
 from deploy.machine import RESTING, Fleet, Machine
 from deploy.release import (
     CANARY,
@@ -23,6 +23,7 @@ from deploy.release import (
     Release,
     created_config,
     is_current,
+    is_made_by,
     mounts_fit,
     replaced_by,
     role_of,
@@ -161,7 +162,7 @@ def _plan(
                 yield from _bring(
                     release, group, machine, old, doubtful, moves=moves, launch=launch
                 )
-        if not any(m.group == group.name for m in base.machines) and not release.update_only:
+        if _is_new(group, base) and not release.update_only:
             yield from _missing(release, group, {machine.name for machine in machines})
     if release.update_only:
         return
@@ -169,6 +170,15 @@ def _plan(
     for machine in fleet:
         if machine.group not in named and machine.state != "destroying":
             yield Destroy(**where(machine))
+
+
+def _is_new(group: Group, base: Base) -> bool:
+    """Whether the group had no machine before; a first deploy that died half way does not count."""
+    machines = base.machines.group(group.name)
+    unfinished = {intent.deploy for machine in machines if (intent := read_intent(machine))}
+    return all(
+        any(is_made_by(machine, deploy_id) for deploy_id in unfinished) for machine in machines
+    )
 
 
 def _surplus(machines: Iterable[Machine], deploy_id: str) -> set[str]:

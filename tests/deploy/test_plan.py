@@ -27,7 +27,7 @@ from deploy.plan import (
     plan,
     should_launch,
 )
-from deploy.release import INTENT, Release, created_config
+from deploy.release import FROM, INTENT, Release, created_config
 from deploy.strategy import schedule
 from tests.deploy.fleets import (
     MOUNTS,
@@ -347,6 +347,22 @@ def test_the_first_machine_of_a_new_group_is_born_with_the_intent() -> None:
     assert isinstance(second, Create)
     assert read_intent(machine(config=first.config)) == Intent.of(release())
     assert INTENT not in second.config["metadata"]
+
+
+def test_a_first_deploy_that_died_half_way_is_made_whole_by_the_next() -> None:
+    born = with_metadata(machine("m1"), **{INTENT: Intent.of(old_release()).dump()})
+    actions = plan_of(release(), Fleet.of([born]))
+    assert [(action.verb, action.name) for action in actions] == [
+        ("update", "web-1"),
+        ("create", "web-2"),
+    ]
+
+
+def test_an_unfinished_deploy_of_machines_that_were_there_adds_none() -> None:
+    updated = with_metadata(
+        machine("m1"), **{INTENT: Intent.of(old_release()).dump(), FROM: "v-before"}
+    )
+    assert kinds(plan_of(release(), Fleet.of([updated]))) == ["update"]
 
 
 def test_a_worker_gets_a_standby_that_is_not_launched() -> None:
