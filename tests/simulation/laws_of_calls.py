@@ -107,6 +107,11 @@ def leases_are_released(story: Story) -> Iterator[str]:
             for call in of_run(story, run)
             if call.operation in ("acquire", "refresh", "create") and call.is_good
         }
+        known -= {
+            call.machine
+            for call in of_run(story, run)
+            if call.operation == "release" and call.heard == "404"
+        }
         for id_, machine in run.after.items():
             ours = machine.lease.endswith(f"/{run.name}") or id_ not in story.before
             if machine.lease and ours and id_ in known and id_ not in told:
@@ -198,7 +203,10 @@ def _note_answer(call: Call, leases: bool, unknown: dict[tuple[bool, str], float
 
 
 def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
-    """On the legacy path the first failed call, of any kind, is the last thing that begins."""
+    """On the legacy path nothing begins after the first failed call, of any kind.
+
+    A machine that is made in two calls, a create and an update, has begun with the first.
+    """
     for run in story.runs:
         if run.retries:
             continue
@@ -206,8 +214,10 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
         failed_s = min(
             (call.heard_s or 0.0 for call in calls if _is_failure(call)), default=float("inf")
         )
+        begun = {_made(c) for c in calls if c.operation == "create" and c.sent_s <= failed_s}
         for call in calls:
-            if call.operation in _CHANGES and call.sent_s > failed_s:
+            goes_on = call.operation == "update" and call.machine in begun
+            if call.operation in _CHANGES and call.sent_s > failed_s and not goes_on:
                 yield f"begun after the first failure at {failed_s:.3f}: {call.line()}"
         starts = [event for _, event in run.events if type(event).__name__ == "PassStarted"]
         if len(starts) > 1:

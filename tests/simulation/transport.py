@@ -21,7 +21,7 @@ import httpx
 from anyio.abc import TaskGroup
 from starlette.types import ASGIApp, Message
 
-from tests.simulation.faults import WRITES, Answer, Kind, Rule, Spot
+from tests.simulation.faults import READS, WRITES, Answer, Kind, Rule, Spot
 
 NONCE = "fly-machine-lease-nonce"
 NEVER_SENT = ("ConnectError", "ConnectTimeout")
@@ -53,6 +53,9 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 )
 
 _REPLAYED = frozenset({"list", "read"})  # what a stale answer can be to
+
+# Operations whose answer a client cannot do without.
+_READ_BODIES = (READS - {"wait"}) | {"create", "update", "acquire", "refresh"}
 
 # The operation whose first call begins a phase of the run, in their order.
 _PHASES = ("look", "hold", "mark", "work", "clear", "end", "over")
@@ -389,7 +392,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
                 return httpx.Response(status, stream=_Cut(body), request=request)
             case Answer.HALF:
                 body = body[: len(body) // 2]
-                call.usable = bool(body) or status == 204
+                call.usable = call.operation not in _READ_BODIES
         call.heard = str(status)
         return httpx.Response(status, headers=headers, content=body, request=request)
 

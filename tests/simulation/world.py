@@ -8,9 +8,9 @@ every call, every event and what served when, for the laws to judge.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
@@ -21,9 +21,9 @@ from anyio.abc import TaskGroup
 
 from deploy.appconfig import AppConfig, parse
 from deploy.client import connect
-from deploy.commands import planner_of
+from deploy.commands import Order, planner_of
 from deploy.errors import CallFailed
-from deploy.events import Event, GoingBack, RunFinished, to_json, to_line
+from deploy.events import Emit, Event, GoingBack, RunFinished, to_json, to_line
 from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.requests import CreateMachine
@@ -32,7 +32,9 @@ from deploy.plan import slot_name
 from deploy.release import Release, created_config
 from deploy.retries import asked_for
 from deploy.run import Settings, run
+from deploy.target import Target
 from tests.simulation.clockwork import run_in_time
+from tests.simulation.commanded import commands_in, use
 from tests.simulation.effects import Effects
 from tests.simulation.faults import Rule
 from tests.simulation.runtime import Behaviour, SimulatedRuntime, simulated_clock
@@ -45,6 +47,9 @@ BROKEN = "registry.test/hello:2-bad"
 ADDRESS = "http://127.0.0.1:4280"
 UNKNOWN_KEYS: Mapping[str, Any] = {"x_unknown": {"keep": [1, 2]}, "guest": {"cpus": 4}}
 BASE_ID = "0base0000000base"
+
+Command = Callable[[Target, Order, Emit], Awaitable[RunFinished | None]]
+"""A command of the program, such as `resume_app`."""
 
 _LONGEST_RUN_S = 4 * 3600.0
 _SETTLES_S = 150.0
@@ -88,6 +93,7 @@ class Scenario:
     max_unavailable: Decimal | int = Decimal("0.33")
     wait_timeout_s: float = 20.0
     smoke_s: float = 2.0
+    lease_ttl_s: int = 13
     settles_s: float = _SETTLES_S
 
     @property
@@ -134,6 +140,8 @@ class Run:
     finished: RunFinished | None = None
     error: str = ""
     died: bool = False
+    goes_back: bool = False  # a rollback: exit 0 is wholly old
+    had_nothing_to_do: bool = False  # a command that found nothing to finish or undo
     after: dict[str, Snapshot] = field(default_factory=dict)  # right at its end
 
 
@@ -195,7 +203,8 @@ def tell(scenario: Scenario, play: Any) -> Story:
         if told:
             told[0].look(now)
 
-    return run_in_time(main, seed=scenario.seed, before_time_passes=look)
+    with commands_in(scenario.seed):
+        return run_in_time(main, seed=scenario.seed, before_time_passes=look)
 
 
 class World:
@@ -276,8 +285,9 @@ class World:
         dies_at: tuple[int, bool] | None = None,
         outage: tuple[float, float] | None = None,
         settings: Settings | None = None,
+        command: Command | None = None,
     ) -> Run:
-        """Run the orchestrator until it ends, or dies."""
+        """Run the orchestrator until it ends, or dies; with a `command` the program's own."""
         scenario = self.scenario
         told = Run(
             name=name,
@@ -289,12 +299,15 @@ class World:
         transport = self.transport(name, faults or NoFaults())
         transport.dies_at, transport.outage = dies_at, outage
         chosen = settings or Settings(
-            wait_timeout_s=scenario.wait_timeout_s, smoke_s=scenario.smoke_s, handles_signals=False
+            wait_timeout_s=scenario.wait_timeout_s,
+            smoke_s=scenario.smoke_s,
+            lease_ttl_s=scenario.lease_ttl_s,
+            handles_signals=False,
         )
         over = anyio.Event()
 
         async def live() -> None:
-            await _live(told, transport, chosen, random.Random(f"{scenario.seed}/{name}"))
+            await _live(told, transport, chosen, random.Random(f"{scenario.seed}/{name}"), command)
             over.set()
 
         async def death() -> None:
@@ -381,9 +394,13 @@ class World:
 
 
 async def _live(
-    told: Run, transport: SimulatedTransport, settings: Settings, chance: random.Random
+    told: Run,
+    transport: SimulatedTransport,
+    settings: Settings,
+    chance: random.Random,
+    command: Command | None,
 ) -> None:
-    """The life of a run, as the command lives it, bounded in time."""
+    """The life of a run, bounded in time; what it raises is a finding, told by a law."""
 
     def emit(event: Event) -> None:
         if transport.is_dead:
@@ -394,24 +411,47 @@ async def _live(
 
     try:
         with anyio.fail_after(_LONGEST_RUN_S):
-            async with connect(ADDRESS, "local", APP, transport=transport) as client:
-                try:
-                    organization = await client.organization()
-                except CallFailed:
-                    organization = ""
-                told.finished = await run(
-                    client,
-                    told.release,
-                    planner_of(settings.selection),
-                    asked_for(told.retries),
-                    settings,
-                    run_id=told.name,
-                    chance=chance,
-                    emit=emit,
-                    organization=organization,
-                )
-    except Exception as error:  # whatever it raises is a finding, told by a law
+            if command is None:
+                told.finished = await _deploy(told, transport, settings, chance, emit)
+            else:
+                use(transport, chance)
+                order = Order(retries=told.retries, image=told.release.image, settings=settings)
+                told.finished = await command(_target(told.release), order, emit)
+                told.had_nothing_to_do = told.finished is None
+    except Exception as error:
         told.error = told.error or _in_words(error)
+
+
+async def _deploy(
+    told: Run,
+    transport: SimulatedTransport,
+    settings: Settings,
+    chance: random.Random,
+    emit: Emit,
+) -> RunFinished:
+    """What the command does, from reading the app to the report."""
+    async with connect(ADDRESS, "local", APP, transport=transport) as client:
+        try:
+            organization = await client.organization()
+        except CallFailed:
+            organization = ""
+        return await run(
+            client,
+            told.release,
+            planner_of(settings.selection),
+            asked_for(told.retries),
+            settings,
+            run_id=told.name,
+            chance=chance,
+            emit=emit,
+            organization=organization,
+        )
+
+
+def _target(release: Release) -> Target:
+    config = parse(app_text(len(release.groups), "2"))
+    config = replace(config, deploy=replace(config.deploy, strategy=release.strategy))
+    return Target(app=APP, config=config, address=ADDRESS, token="local")  # noqa: S106 - a name
 
 
 def _in_words(error: BaseException) -> str:

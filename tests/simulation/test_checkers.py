@@ -1,0 +1,418 @@
+"""The checkers can fail: an orchestrator broken on purpose, one law at a time, is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from deploy import (
+    actions,
+    backoff,
+    ending,
+    execute,
+    health,
+    lease,
+    legacy,
+    passes,
+    plan,
+    release,
+    retrying,
+)
+from deploy.client import MachinesClient
+from deploy.errors import CallFailed
+from deploy.events import RunFinished
+from deploy.machine import Fleet, Machine
+from deploy.verdict import Verdict, verdict
+from tests.simulation.enumeration import unexpected
+from tests.simulation.faults import BY_NAME, Rule, Spot
+from tests.simulation.laws import broken_laws
+from tests.simulation.world import BROKEN, Scenario, simulate
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """`breaks` is what was done to it, `law` whose checker has to say so."""
+
+    name: str
+    breaks: Break
+    law: str
+    scenario: Scenario
+
+
+def at(operation: str, role: str, phase: str, kind: str, times: int = 1) -> tuple[Rule, ...]:
+    return (Rule(Spot(operation, role, phase), 0, BY_NAME[kind], times),)
+
+
+UPDATE_FAILS = at("update", "web first", "work", "503 before")
+STUBBORN = at("update", "web first", "work", "503 before", 99)
+
+
+def creates_blindly(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = MachinesClient.create
+
+    async def again(self: MachinesClient, **options: Any) -> tuple[Machine, float]:
+        try:
+            return await create(self, **options)
+        except CallFailed as failure:
+            if verdict(failure) is not Verdict.UNSETTLED:
+                raise
+            return await create(self, **options)
+
+    monkeypatch.setattr(MachinesClient, "create", again)
+
+
+def updates_blindly(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = MachinesClient.update
+
+    async def again(self: MachinesClient, machine_id: str, **options: Any) -> Machine:
+        try:
+            return await update(self, machine_id, **options)
+        except CallFailed:
+            return await update(self, machine_id, **options)
+
+    monkeypatch.setattr(MachinesClient, "update", again)
+
+
+def ignores_max_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "unavailable_limit", lambda *_: 99)
+
+
+def keeps_its_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: lease.Leases) -> None:
+        self._held.clear()
+
+    monkeypatch.setattr(lease.Leases, "release_all", nothing)
+
+
+def trusts_any_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(self: passes.Work) -> Fleet:
+        fleet = Fleet.of(await self.patience.ask(self.client.machines))
+        self.ledger.look(fleet.managed)
+        return fleet
+
+    monkeypatch.setattr(passes.Work, "look", look)
+
+
+def retries_a_broken_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "ends_at_once", lambda _: False)
+
+
+def retries_once_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        retrying,
+        "between_passes",
+        lambda retries, *a, **o: backoff.between_passes(retries + 1, *a, **o),
+    )
+
+
+class AnyVersion(str):
+    """A version that every other equals."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str)
+
+    def __ne__(self, other: object) -> bool:
+        return not isinstance(other, str)
+
+
+def waits_for_any_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    until = health.Health.until
+
+    async def whatever(self: health.Health, expected: health.Expectation) -> None:
+        await until(self, replace(expected, version=AnyVersion("")))
+
+    def believes(work: passes.Work) -> retrying.Pass:
+        return work.forward
+
+    monkeypatch.setattr(health.Health, "until", whatever)
+    monkeypatch.setattr(retrying, "_confirmed", believes)
+
+
+def writes_without_a_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease.Leases, "nonce", lambda *_: "")
+
+
+def writes_without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(passes.Work, "_hold", nothing)
+    monkeypatch.setattr(lease.Leases, "nonce", lambda *_: "")
+
+
+def leases_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "sorted", lambda ids: sorted(ids, reverse=True), raising=False)
+
+
+def leases_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    usable = lease.Leases._is_usable
+    acquire = lease.Leases.acquire
+
+    async def anew(self: lease.Leases, machine_ids: Any) -> None:
+        monkeypatch.setattr(lease.Leases, "_is_usable", lambda *_: False)
+        try:
+            await acquire(self, machine_ids)
+        finally:
+            monkeypatch.setattr(lease.Leases, "_is_usable", usable)
+
+    monkeypatch.setattr(lease.Leases, "acquire", anew)
+
+
+def writes_on_a_lost_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease.Leases, "_is_usable", lambda self, id_: id_ in self._held)
+
+
+def overwrites_whatever_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = MachinesClient.update
+
+    async def careless(self: MachinesClient, machine_id: str, **options: Any) -> Machine:
+        return await update(self, machine_id, **{**options, "current_version": ""})
+
+    monkeypatch.setattr(MachinesClient, "update", careless)
+
+
+def manages_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "is_managed", property(lambda _: True))
+
+
+def drops_unknown_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    def poorer(*args: Any, **options: Any) -> dict[str, Any]:
+        config = release.updated_config(*args, **options)
+        config.pop("x_unknown", None)
+        return config
+
+    monkeypatch.setattr(plan, "updated_config", poorer)
+
+
+def tells_what_is_hoped_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_runs", lambda *_: "new")
+
+
+def calls_everything_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes.Work, "left", lambda *_: ())
+    monkeypatch.setattr(execute.Outcome, "is_complete", property(lambda _: True))
+
+
+def stays_where_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "_can_go_back", lambda _: False)
+
+
+def forgets_its_canary(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pretends(*_: object, **__: object) -> None:
+        return
+
+    monkeypatch.setattr(MachinesClient, "destroy", pretends)
+    monkeypatch.setattr(
+        ending, "RunFinished", lambda **fields: RunFinished(**{**fields, "leftovers": ()})
+    )
+
+
+def goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def bold(work: passes.Work) -> execute.Outcome:
+        return await work.forward(1, 1, is_decisive=lambda _: False)
+
+    monkeypatch.setattr(legacy, "deploy_legacy", bold)
+    monkeypatch.setattr("deploy.run.deploy_legacy", bold)
+
+
+def waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.backoff._Growing.__call__", lambda *_: 5 * 3600.0)
+
+
+def stumbles(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(_: passes.Work) -> Fleet:
+        raise KeyError("machines")
+
+    monkeypatch.setattr(passes.Work, "look", look)
+
+
+def never_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(actions.Actions, "_is_unchanged", no)
+    monkeypatch.setattr(retrying, "_is_worth_another", lambda *_: False)
+
+
+MUTANTS = (
+    Mutant(
+        name="a create is repeated blindly",
+        breaks=creates_blindly,
+        law="no write without knowledge",
+        scenario=Scenario(
+            strategy="canary", rules=at("create", "web canary", "work", "reply lost")
+        ),
+    ),
+    Mutant(
+        name="an update is repeated blindly",
+        breaks=updates_blindly,
+        law="no write without knowledge",
+        scenario=Scenario(rules=UPDATE_FAILS),
+    ),
+    Mutant(
+        name="a write is repeated within the pass",
+        breaks=updates_blindly,
+        law="n means n",
+        scenario=Scenario(rules=at("update", "web first", "work", "429")),
+    ),
+    Mutant(
+        name="max_unavailable is ignored",
+        breaks=ignores_max_unavailable,
+        law="the app stays available",
+        scenario=Scenario(machines=8),
+    ),
+    Mutant(
+        name="leases are kept",
+        breaks=keeps_its_leases,
+        law="leases are released",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="an empty list is believed",
+        breaks=trusts_any_list,
+        law="no duplicates no orphans",
+        scenario=Scenario(rules=at("list", "", "look", "empty list", 2)),
+    ),
+    Mutant(
+        name="a broken app is tried again",
+        breaks=retries_a_broken_app,
+        law="an app failure is not retried",
+        scenario=Scenario(new=BROKEN),
+    ),
+    Mutant(
+        name="one retry too many",
+        breaks=retries_once_too_often,
+        law="n means n",
+        scenario=Scenario(machines=1, retries=2, rules=STUBBORN),
+    ),
+    Mutant(
+        name="a wait names no version",
+        breaks=waits_for_any_version,
+        law="expected",
+        scenario=Scenario(rules=at("update", "web first", "work", "reverted")),
+    ),
+    Mutant(
+        name="a write carries no nonce",
+        breaks=writes_without_a_nonce,
+        law="every write is owned",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="no lease is taken",
+        breaks=writes_without_leases,
+        law="leases are held",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="leases are taken in any order",
+        breaks=leases_in_any_order,
+        law="leases are held",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="a lease is taken twice",
+        breaks=leases_again,
+        law="leases are held",
+        scenario=Scenario(rules=UPDATE_FAILS),
+    ),
+    Mutant(
+        name="a lost lease stops nothing",
+        breaks=writes_on_a_lost_lease,
+        law="every write is owned",
+        scenario=Scenario(
+            machines=8,
+            new="registry.test/hello:2-slow",
+            wait_timeout_s=200.0,
+            rules=at("refresh", "web other", "work", "409 leased", 99),
+        ),
+    ),
+    Mutant(
+        name="an update does not say what it replaces",
+        breaks=overwrites_whatever_is_there,
+        law="every write is owned",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="unmanaged machines are managed",
+        breaks=manages_everything,
+        law="unmanaged things are untouched",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="unknown keys are dropped",
+        breaks=drops_unknown_keys,
+        law="unmanaged things are untouched",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="the report tells what is hoped for",
+        breaks=tells_what_is_hoped_for,
+        law="the report tells the truth",
+        scenario=Scenario(new=BROKEN),
+    ),
+    Mutant(
+        name="everything counts as done",
+        breaks=calls_everything_done,
+        law="it converges or stands still",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="what failed stays as it is",
+        breaks=stays_where_it_failed,
+        law="expected",
+        scenario=Scenario(new=BROKEN),
+    ),
+    Mutant(
+        name="the canary is forgotten",
+        breaks=forgets_its_canary,
+        law="it converges or stands still",
+        scenario=Scenario(strategy="canary"),
+    ),
+    Mutant(
+        name="legacy goes on after a failure",
+        breaks=goes_on_after_a_failure,
+        law="legacy begins nothing after a failure",
+        scenario=Scenario(retries=0, rules=UPDATE_FAILS),
+    ),
+    Mutant(
+        name="a backoff has no bound",
+        breaks=waits_for_ever,
+        law="it ends by itself",
+        scenario=Scenario(rules=UPDATE_FAILS),
+    ),
+    Mutant(
+        name="the run ends with a traceback",
+        breaks=stumbles,
+        law="it ends by itself",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="nothing is tried again",
+        breaks=never_looks_again,
+        law="expected",
+        scenario=Scenario(rules=UPDATE_FAILS),
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_an_orchestrator_that_breaks_a_law_is_caught(
+    mutant: Mutant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant.breaks(monkeypatch)
+    story = simulate(mutant.scenario)
+    found = [*broken_laws(story), *unexpected(story)]
+    assert any(each.startswith(mutant.law) for each in found), found
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_the_same_fault_breaks_no_law_of_the_orchestrator_as_it_is(mutant: Mutant) -> None:
+    assert broken_laws(simulate(mutant.scenario)) == []

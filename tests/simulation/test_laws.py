@@ -1,0 +1,123 @@
+"""The laws of a deploy, held over simulated deploys: quiet ones, large ones, unlucky ones."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.simulation.enumeration import STRATEGIES, cells, describe, fleets, judge, unexpected
+from tests.simulation.faults import BY_NAME, KINDS, Nature
+from tests.simulation.laws import broken_laws, managed
+from tests.simulation.transport import Chaos
+from tests.simulation.world import BROKEN, Scenario, simulate
+
+LOST = BY_NAME["500 after"]
+HICCUPS = [kind for kind in KINDS if kind.nature is Nature.HICCUP]
+QUIET = [scenario for scenario in fleets() if scenario.machines != 8 or scenario.groups == 2]
+
+
+@pytest.mark.parametrize("scenario", QUIET, ids=describe)
+def test_a_quiet_deploy_ends_wholly_new(scenario: Scenario) -> None:
+    story = simulate(scenario)
+    assert broken_laws(story) == []
+    assert story.finished.exit_code == 0
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+@pytest.mark.parametrize("word", ["bad", "exit1", "oom", "silent"])
+def test_a_broken_app_ends_wholly_old(strategy: str, word: str) -> None:
+    story = simulate(Scenario(strategy=strategy, new=f"registry.test/hello:2-{word}"))
+    assert broken_laws(story) == []
+    assert story.finished.exit_code == 1
+
+
+@pytest.mark.parametrize("strategy", ["canary", "bluegreen"])
+def test_a_broken_app_takes_nothing_old_out_of_service(strategy: str) -> None:
+    story = simulate(Scenario(strategy=strategy, new=BROKEN, machines=3))
+    served = {id_ for id_, machine in managed(story.before).items() if machine.serves}
+    started_s = story.run.started_s
+    assert all(served <= serving for at, serving in story.serving if at >= started_s)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_fifty_machines_with_hiccups_end_wholly_new(seed: int) -> None:
+    scenario = Scenario(seed=seed, machines=50, retries=8)
+    story = simulate(scenario, Chaos(seed, 0.1, HICCUPS))
+    assert broken_laws(story) == []
+    assert story.finished.exit_code == 0
+
+
+@pytest.mark.timeout(300)
+def test_a_thousand_machines_with_hiccups_end_wholly_new() -> None:
+    scenario = Scenario(machines=1000, retries=8, wait_timeout_s=120.0, lease_ttl_s=120)
+    story = simulate(scenario, Chaos(0, 0.002, HICCUPS))
+    assert broken_laws(story) == []
+    assert story.finished.exit_code == 0
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str) -> None:
+    """A sample of the grid that `scripts/simulate --all` runs in whole."""
+    chance = random.Random(strategy)
+    quiet = [Scenario(strategy=strategy, retries=retries, machines=3) for retries in (0, 3)]
+    for scenario in chance.sample([cell for each in quiet for cell in cells(each)], 60):
+        ruling = judge(scenario)
+        assert ruling.faults == (), ruling.title
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    seed=st.integers(0, 2**16),
+    strategy=st.sampled_from(STRATEGIES),
+    retries=st.sampled_from([0, 1, 3, 5]),
+    machines=st.integers(1, 5),
+    groups=st.integers(1, 2),
+    cold=st.integers(0, 1),
+    rate=st.floats(0.0, 0.3),
+    broken=st.booleans(),
+)
+def test_any_schedule_of_faults_keeps_the_laws(
+    *,
+    seed: int,
+    strategy: str,
+    retries: int,
+    machines: int,
+    groups: int,
+    cold: int,
+    rate: float,
+    broken: bool,
+) -> None:
+    scenario = Scenario(
+        seed=seed, strategy=strategy, retries=retries, machines=machines, groups=groups, cold=cold
+    )
+    if broken:
+        scenario = replace(scenario, new=BROKEN)
+    assert broken_laws(simulate(scenario, Chaos(seed, rate, KINDS))) == []
+
+
+def test_one_seed_tells_one_story() -> None:
+    scenario = Scenario(seed=7, strategy="canary", machines=3, groups=2)
+    first, second = (simulate(scenario, Chaos(7, 0.1, KINDS)) for _ in range(2))
+    other = simulate(replace(scenario, seed=8), Chaos(8, 0.1, KINDS))
+    assert first.log() == second.log()
+    assert first.log() != other.log()
+
+
+def test_what_is_expected_of_retries_is_not_met_without_them() -> None:
+    """The grid's own expectation can fail."""
+    cell = next(
+        cell for cell in cells(Scenario(machines=1)) if cell.rules[0].kind.name == "500 after"
+    )
+    quiet = simulate(cell)
+    assert list(unexpected(quiet)) == []
+    quiet.run.finished = replace(quiet.finished, exit_code=3)
+    assert list(unexpected(quiet)) != []
