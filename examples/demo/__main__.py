@@ -76,6 +76,7 @@ def main() -> int:
         sys.stderr.write("demo: interrupted; nothing is left running\n")
         return 130
     took_s = time.monotonic() - began
+    console.print()
     console.print(f"All of it true, in {took_s:.0f} s. Nothing is left running.")
     return 0
 
