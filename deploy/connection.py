@@ -7,11 +7,11 @@ refreshes must not queue behind each other or behind ordinary calls.
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import anyio
 import httpx
@@ -82,12 +82,12 @@ class Connection:
         json: Any = None,
         read_timeout_s: float = _READ_TIMEOUT_S,
     ) -> Answer:
-        client = self._pools[pool]
         """The complete answer of one request, if it is a good one.
 
         Raises CallFailed for anything else, and Outage once nothing has been
         answered for 60 s.
         """
+        client = self._pools[pool]
         request = client.build_request(
             method, path, params=query, headers=headers, json=json, timeout=_timeout(read_timeout_s)
         )
@@ -148,10 +148,12 @@ class _TooLong(Exception):
 
 async def _body(response: httpx.Response) -> bytes:
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > ANSWER_LIMIT_BYTES:
-            raise _TooLong
+    stream = cast(AsyncGenerator[bytes, None], response.aiter_bytes())  # httpx hides its type
+    async with aclosing(stream) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > ANSWER_LIMIT_BYTES:
+                raise _TooLong
     return bytes(body)
 
 
