@@ -129,20 +129,16 @@ def bump(stage: Stage) -> None:
     stage.heading("3. The rollout goes to 10 %")
     path = stage.directory / "flags.yaml"
     before = path.read_text().splitlines()
-    stage.must(f"rollout set {FLAG} --percent 10 --file flags.yaml")
+    stage.show(stage.must(f"rollout set {FLAG} --percent 10 --file flags.yaml"))
     after = path.read_text().splitlines()
     changed = [
         line
         for line in difflib.unified_diff(before, after, n=0, lineterm="")
         if not line.startswith(("---", "+++", "@@"))
     ]
-    for line in changed:
-        stage.say(line)
     is_one_line = [line[0] for line in changed] == ["-", "+"]
     stage.claim("the bump is one line of flags.yaml", is_one_line, changed)
-    said = stage.must(f"rollout explain {FLAG} --unit hello --file flags.yaml")
-    if not stage.console.is_terminal:
-        stage.say(said.strip())
+    stage.show(stage.must(f"rollout explain {FLAG} --unit hello --file flags.yaml"))
 
 
 def wholly_new(stage: Stage) -> Act:

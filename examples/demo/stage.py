@@ -53,6 +53,11 @@ class Stage:
     def say(self, text: str, style: str = "dim") -> None:
         self.console.print(Text(f"   {text}", style=style))
 
+    def show(self, output: str) -> None:
+        """What a command printed; a terminal has seen it already."""
+        for line in output.splitlines():
+            self.say(line)
+
     def claim(self, text: str, holds: bool, seen: object = "") -> None:
         """Say it if it is true; end the demo if it is not."""
         if not holds:
@@ -63,7 +68,7 @@ class Stage:
         self.console.print(Text(f"   $ {command}", style="bold cyan"))
 
     def run(self, command: str, *, quiet: bool = False) -> tuple[int, str]:
-        """Run a command as typed: (exit code, its output). A terminal sees it live."""
+        """Run a command as typed: (exit code, its output). A terminal sees it live, instead."""
         if not quiet:
             self.typed(command)
         live = self.console.is_terminal and not quiet
