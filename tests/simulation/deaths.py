@@ -57,7 +57,8 @@ def judge_death(death: Death) -> tuple[str, tuple[str, ...]]:
     return _outcome(story), tuple(_faults(story))
 
 
-async def _rollback(target: Target, order: Order, emit: Emit) -> RunFinished | None:
+async def roll_back(target: Target, order: Order, emit: Emit) -> RunFinished | None:
+    """Undo the newest deploy; None where there is nothing that could be."""
     try:
         return await rollback_app(target, order, None, emit)
     except UsageProblem:  # the fleet's own first release has nothing before it
@@ -66,7 +67,7 @@ async def _rollback(target: Target, order: Order, emit: Emit) -> RunFinished | N
 
 _COMMANDS: dict[str, Command | None] = {
     "resume": resume_app,
-    "rollback": _rollback,
+    "rollback": roll_back,
     "deploy": None,
 }
 

@@ -61,7 +61,7 @@ def _not_held(story: Story, calls: list[Call], first: Call) -> Iterator[str]:
         and call.heard_s <= first.sent_s
     }
     for id_, machine in story.before.items():
-        if machine.group in ("web", "worker") and id_ not in held:
+        if machine.group in ("web", "worker") and id_ not in held | story.lost:
             yield f"{machine.name} ({id_}) is not leased at the first write: {first.line()}"
 
 
@@ -80,7 +80,7 @@ def _taken_twice(run: Run, calls: list[Call]) -> Iterator[str]:
     """Asked for anew while the run has it in hand."""
     until: dict[str, float] = {}
     for call in calls:
-        if call.operation == "acquire" and until.get(call.machine, 0.0) > call.sent_s:
+        if call.operation == "acquire" and until.get(call.machine, 0.0) > call.sent_s + _SAFETY_S:
             lost = any(
                 c.operation == "refresh"
                 and c.machine == call.machine
@@ -225,10 +225,15 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
 
 
 def _is_failure(call: Call) -> bool:
-    """The refresh has its own second chances; a first wait that is over is no failure."""
+    """The refresh has its own second chances; "not yet" is none, of a wait or of a dead run's
+    lease, and nor is that nobody holds one."""
     if call.is_good or call.operation in ("refresh", "read app"):
         return False
-    return not (call.operation == "wait" and call.heard == "408")
+    return (call.operation, call.heard) not in (
+        ("wait", "408"),
+        ("acquire", "409"),
+        ("read lease", "404"),
+    )
 
 
 def _made(call: Call) -> str:

@@ -52,6 +52,10 @@ class Watch:
             self._now = frozenset(serving)
             self.serving.append((now, self._now))
 
+    def note(self, machine_id: str) -> None:
+        """Something else may have changed it."""
+        self._changed.add(machine_id)
+
     def check(self) -> None:
         """That nothing was missed."""
         machines = self._platform.apps[self._app].living

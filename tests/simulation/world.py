@@ -27,6 +27,7 @@ from deploy.events import Emit, Event, GoingBack, RunFinished, to_json, to_line
 from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.requests import CreateMachine
+from deploy.local.runtime import HostStatus
 from deploy.local.state import Machine
 from deploy.plan import slot_name
 from deploy.release import Release, created_config
@@ -157,6 +158,7 @@ class Story:
     serving: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all that ever served
     canaries: set[str] = field(default_factory=set)  # of those, the canaries
+    lost: set[str] = field(default_factory=set)  # machines whose host was lost for a while
 
     @property
     def run(self) -> Run:
@@ -279,6 +281,7 @@ class World:
         self,
         *,
         name: str = "run1",
+        image: str = "",
         deploy_id: str | None = None,
         faults: Faults | None = None,
         retries: int | None = None,
@@ -289,9 +292,10 @@ class World:
     ) -> Run:
         """Run the orchestrator until it ends, or dies; with a `command` the program's own."""
         scenario = self.scenario
+        release = scenario.release(deploy_id or f"0000000{name}"[-9:] + f"{name:x>7}"[-7:])
         told = Run(
             name=name,
-            release=scenario.release(deploy_id or f"0000000{name}"[-9:] + f"{name:x>7}"[-7:]),
+            release=replace(release, image=image or release.image),
             retries=scenario.retries if retries is None else retries,
             started_s=anyio.current_time(),
         )
@@ -335,6 +339,16 @@ class World:
             effect=self._effects,
             lease_of=self._lease_nonce,
         )
+
+    def set_host(self, machine_id: str, status: HostStatus) -> None:
+        """Lose the host of a machine, or find it again (`ok`)."""
+        if status == "ok":
+            self.runtime.find_host(machine_id)
+        else:
+            self.runtime.lose_host(machine_id, status)
+            self.story.lost.add(machine_id)
+        if self._watch is not None:
+            self._watch.note(machine_id)
 
     async def rest(self) -> None:
         """Let everything come to rest that is still in motion, and remember how it stands."""
@@ -415,7 +429,12 @@ async def _live(
                 told.finished = await _deploy(told, transport, settings, chance, emit)
             else:
                 use(transport, chance)
-                order = Order(retries=told.retries, image=told.release.image, settings=settings)
+                order = Order(
+                    retries=told.retries,
+                    image=told.release.image,
+                    max_unavailable=told.release.max_unavailable,
+                    settings=settings,
+                )
                 told.finished = await command(_target(told.release), order, emit)
                 told.had_nothing_to_do = told.finished is None
     except Exception as error:

@@ -1,0 +1,191 @@
+"""A whole world out of one seed: the fleet, the release, and everything that befalls them.
+
+A seed draws the strategy, the path and the fleet; how often calls fail, in
+bursts or evenly; an outage; a rival; a death with a resume or a rollback after
+it; a host that is lost for a while. The laws have to hold in all of it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import anyio
+
+from deploy.recovery import resume_app
+from tests.simulation.deaths import roll_back
+from tests.simulation.enumeration import STRATEGIES
+from tests.simulation.faults import KINDS, Kind, Nature
+from tests.simulation.laws import broken_laws, not_new
+from tests.simulation.laws_of_calls import has_written
+from tests.simulation.transport import Call
+from tests.simulation.world import BROKEN, OLD, Scenario, Story, World, tell
+
+HICCUPS = tuple(kind for kind in KINDS if kind.nature is Nature.HICCUP)
+PLAYS = ("deploy", "outage", "rivals", "death", "host loss")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """What the seed has drawn. Times are in seconds from the start of the deploy."""
+
+    scenario: Scenario
+    play: str
+    rate: float
+    burst: tuple[float, float] | None
+    outage: tuple[float, float]
+    second_after_s: float
+    dies_at: tuple[int, bool]
+    way: str
+
+    def __str__(self) -> str:
+        one = self.scenario
+        path = f"{one.retries} retries" if one.retries else "legacy"
+        of = f"{one.machines}x{one.groups}, {one.cold} cold, max {one.max_unavailable}"
+        more = {
+            "outage": f" {self.outage[1] - self.outage[0]:.0f} s at {self.outage[0]:.1f} s",
+            "death": f" {'after' if self.dies_at[1] else 'before'} call {self.dies_at[0]}, "
+            f"then {self.way}",
+        }.get(self.play, "")
+        burst = " in bursts" if self.burst else ""
+        what = one.new.rpartition("/")[2]
+        return (
+            f"{one.strategy} {path} {of} to {what}, {self.rate:.1%} of calls fail{burst}; "
+            f"{self.play}{more}"
+        )
+
+
+def draw(seed: int) -> Weather:
+    """What this seed holds."""
+    chance = random.Random(f"weather/{seed}")
+    play = chance.choices(PLAYS, weights=(50, 15, 15, 15, 5))[0]
+    machines = chance.choice((1, 2, 3, 3, 5, 8))
+    begins_s = chance.uniform(0.0, 10.0)
+    scenario = Scenario(
+        seed=seed,
+        strategy=chance.choice(STRATEGIES),
+        retries=chance.choice((0, 1, 3, 5)),
+        machines=machines,
+        groups=chance.choice((1, 1, 2)),
+        cold=chance.choice((0, 0, 0, 1)) if machines > 1 else 0,
+        new=chance.choice((Scenario().new,) * 5 + (BROKEN, f"{OLD[:-1]}2-exit1")),
+        max_unavailable=chance.choice((Decimal("0.33"), Decimal("0.5"), 1, 2)),
+        settles_s=300.0,
+    )
+    return Weather(
+        scenario=scenario,
+        play=play,
+        rate=chance.choice((0.0, 0.01, 0.05, 0.1, 0.2, 0.3)),
+        burst=(chance.uniform(2, 20), chance.uniform(1, 5)) if chance.random() < 0.3 else None,
+        outage=(begins_s, begins_s + 10 ** chance.uniform(0.0, 2.8)),
+        second_after_s=chance.choice((0.0, 0.0, chance.uniform(0, 8))),
+        dies_at=(chance.randint(1, 20 * machines), chance.random() < 0.5),
+        way=chance.choice(("resume", "rollback")),
+    )
+
+
+class Sky:
+    """Faults as the weather has them: evenly, or only while a burst lasts."""
+
+    def __init__(self, weather: Weather, run: str) -> None:
+        self._chance = random.Random(f"sky/{weather.scenario.seed}/{run}")
+        self._rate = weather.rate
+        self._burst = weather.burst
+
+    def strike(self, call: Call) -> Kind | None:
+        if self._burst is not None:
+            every_s, lasts_s = self._burst
+            if call.sent_s % (every_s + lasts_s) > lasts_s:
+                return None
+        if self._chance.random() >= self._rate:
+            return None
+        fitting = [kind for kind in KINDS if call.operation in kind.operations]
+        return self._chance.choice(fitting)
+
+
+def live_through(weather: Weather) -> Story:
+    """The story of what the seed has drawn."""
+    plays = {
+        "deploy": _deploy,
+        "outage": _outage,
+        "rivals": _rivals,
+        "death": _death,
+        "host loss": _host_loss,
+    }
+
+    async def play(world: World) -> None:
+        await plays[weather.play](world, weather)
+        await world.rest()
+
+    return tell(weather.scenario, play)
+
+
+def faults_of(weather: Weather, story: Story) -> list[str]:
+    """The laws that it breaks, those between rivals included."""
+    found = broken_laws(story)
+    if weather.play == "rivals":
+        found += _unfair(story)
+    return found
+
+
+async def _deploy(world: World, weather: Weather) -> None:
+    await world.deploy(faults=Sky(weather, "run1"))
+
+
+async def _outage(world: World, weather: Weather) -> None:
+    now = anyio.current_time()
+    begins_s, ends_s = weather.outage
+    await world.deploy(faults=Sky(weather, "run1"), outage=(now + begins_s, now + ends_s))
+
+
+async def _rivals(world: World, weather: Weather) -> None:
+    """Two at once on a quiet platform; the last of the story is the one that got further."""
+
+    async def second() -> None:
+        await anyio.sleep(weather.second_after_s)
+        await world.deploy(name="run2", image=f"{OLD[:-1]}3")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(second)
+        await world.deploy()
+    world.story.runs.sort(key=lambda run: run.finished is not None and run.finished.exit_code != 5)
+
+
+def _unfair(story: Story) -> list[str]:
+    """Of two rivals one wins, and the other has changed nothing."""
+    codes = [run.finished.exit_code if run.finished else None for run in story.runs]
+    found = []
+    for run in story.runs:
+        lost = run.finished is not None and run.finished.exit_code == 5
+        if lost and has_written(story, run):
+            found.append(f"rivals: {run.name} lost, and has written")
+    if codes.count(5) == len(codes):
+        found.append("rivals: both lost")
+    if story.finished.exit_code == 0:
+        found += [f"rivals: {why}" for why in not_new(story)]
+    return found
+
+
+async def _death(world: World, weather: Weather) -> None:
+    quiet = replace(weather, rate=min(weather.rate, 0.05))
+    await world.deploy(faults=Sky(quiet, "run1"), dies_at=weather.dies_at)
+    await anyio.sleep(weather.second_after_s)
+    command = resume_app if weather.way == "resume" else roll_back
+    again = await world.deploy(name="run2", command=command, faults=Sky(quiet, "run2"))
+    again.goes_back = weather.way == "rollback"
+
+
+async def _host_loss(world: World, weather: Weather) -> None:
+    """The host of a machine is lost during the deploy, for half a minute."""
+
+    async def lose() -> None:
+        await anyio.sleep(weather.second_after_s)
+        lost = world.machines()[0].id
+        world.set_host(lost, "unreachable")
+        await anyio.sleep(30.0)
+        world.set_host(lost, "ok")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lose)
+        await world.deploy(faults=Sky(weather, "run1"))
