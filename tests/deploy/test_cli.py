@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from deploy import cli
+from deploy.errors import (
+    AppFailed,
+    CallFailed,
+    DeployError,
+    LeaseHeld,
+    Outage,
+    UsageProblem,
+)
+from deploy.options import Duration, MaxUnavailable
+from tests.scenarios.stage import WEB
+
+COMMANDS = ("plan", "status", "scale", "resume", "rollback", "history", "report", "local")
+
+
+def shown(*args: str) -> str:
+    answer = CliRunner().invoke(cli.cli, args)
+    assert answer.exit_code == 0, answer.output
+    return answer.output
+
+
+def test_help_shows_every_command_every_option_and_every_exit_code() -> None:
+    text = shown("--help")
+    for word in (*COMMANDS, "--image", "--strategy", "--deploy-retries", "--wait-for-lease"):
+        assert word in text
+    for code in ("0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "130"):
+        assert f"\n    {code}" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    assert "Usage" in shown(command, "--help")
+
+
+@pytest.mark.parametrize("command", ["run", *COMMANDS[:-1]])
+def test_no_option_takes_a_token(command: str) -> None:
+    assert "--token" not in shown(command, "--help")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1m30s", 90.0), ("500ms", 0.5)],
+)
+def test_a_duration_is_seconds_or_says_its_unit(text: str, seconds: float) -> None:
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "0", "5 parsecs", "1m30"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Duration().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("2", 2), ("0.33", Decimal("0.33")), ("33%", Decimal("0.33")), ("1", 1)]
+)
+def test_max_unavailable_is_a_count_or_a_fraction(text: str, number: Decimal | int) -> None:
+    assert MaxUnavailable().convert(text, None, None) == number
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "NaN", "inf", "0%", ""])
+def test_what_can_be_neither_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        MaxUnavailable().convert(text, None, None)
+
+
+# -- main --------------------------------------------------------------------------------
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    """The exit code of the command."""
+    monkeypatch.setattr("sys.argv", ["deploy", *args])
+    try:
+        cli.main()
+    except SystemExit as left:
+        return int(left.code or 0)
+    return 0
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No project, no platform, no token."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLY_FLAPS_BASE_URL", "http://127.0.0.1:9")
+    for name in ("FLY_API_TOKEN", "FLY_APP", "DEPLOY_IMAGE", "ROLLOUT_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--deploy-retries", "-1"],
+        ["--deploy-retries", "yes"],
+        ["--strategy", "blue"],
+        ["--max-unavailable", "0"],
+        ["--env", "KEY"],
+        ["--wait-timeout", "soon"],
+        ["--lease-timeout", "1s"],
+        ["--no-such-option"],
+        ["scale", "web"],
+        ["scale", "web=-1"],
+        ["scale", "web=many"],
+        [],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_is_2_and_no_traceback(
+    args: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if args and args != ["--no-such-option"]:
+        Path("fly.toml").write_text(WEB)
+    assert run(monkeypatch, *args) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.lower().count("error: ") == 1
+
+
+def test_a_directory_with_the_name_of_a_command_is_refused_with_the_way_to_write_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("status").mkdir()
+    Path("status/fly.toml").write_text(WEB)
+    assert run(monkeypatch, "status") == 2
+    said = capsys.readouterr().err
+    assert "deploy ./status" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageProblem("no image", hint="name one"), 2),
+        (AppFailed("it exits", hint="mend it"), 1),
+        (LeaseHeld("bob", machine_id="m", hint="wait"), 5),
+        (Outage("silence", hint="see"), 6),
+        (CallFailed("wrong", operation="list", status=401, hint="token"), 4),
+        (CallFailed("late", operation="list", status=503, hint="again"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_an_error_is_one_line_a_hint_and_its_code(
+    error: DeployError,
+    code: int,
+    grouped: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(**_options: object) -> None:
+        raise ExceptionGroup("tasks", [ExceptionGroup("more", [error])]) if grouped else error
+
+    monkeypatch.setattr(cli, "cli", fail)
+    assert run(monkeypatch) == code
+    assert capsys.readouterr().err == f"error: {error}\n  hint: {error.hint}\n"
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_fault_of_ours_is_3_and_no_traceback(
+    grouped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_options: object) -> None:
+        fault = KeyError("worker-1")
+        raise ExceptionGroup("tasks", [fault]) if grouped else fault
+
+    monkeypatch.setattr(cli, "cli", fail)
+    assert run(monkeypatch) == 3
+    said = capsys.readouterr().err
+    assert "KeyError" in said
+    assert "Traceback" not in said
+    assert "deploy status" in said
+
+
+def test_interrupted_at_a_prompt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_options: object) -> None:
+        raise click.Abort
+
+    monkeypatch.setattr(cli, "cli", fail)
+    assert run(monkeypatch) == 130
+
+
+def test_a_platform_that_nobody_answers_for_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("deploy.commands.patience", _no_patience)
+    assert run(monkeypatch, "status", "--app", "hello") == 1
+    said = capsys.readouterr().err
+    assert "cannot reach 127.0.0.1:9" in said
+    assert "hint: " in said
+
+
+def _no_patience() -> object:
+    import random
+
+    from deploy.backoff import Patience
+
+    return Patience(0.0, random.Random(1))
