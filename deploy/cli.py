@@ -389,7 +389,11 @@ def _warn(message: str) -> None:
 
 def _render(error: DeployError) -> int:
     """One line, a hint, and the code that it ends with."""
-    click.echo(f"error: {error}", err=True)
+    from deploy.wording import printable
+
+    # Ours may have several lines; a server's words get one, and may not steer the screen.
+    said = str(error) if isinstance(error, UsageProblem) else printable(str(error))
+    click.echo(f"error: {said}", err=True)
     if error.hint:
         click.echo(f"  hint: {error.hint}", err=True)
     if not isinstance(error, CallFailed):

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, TypeVar, cast
 
 import anyio
@@ -22,10 +23,11 @@ from deploy.errors import CallFailed, Outage
 T = TypeVar("T")
 Pool = Literal["calls", "waits", "leases"]
 
-ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
+ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 OUTAGE_S = 60.0  # no call answered for so long is an outage
 
 _READ_TIMEOUT_S = 30.0
+_REST_S = 60.0  # to be connected, to send, and for the rest of an answer that has begun
 _POOL_SIZES: dict[Pool, int] = {"calls": 32, "waits": 256, "leases": 64}
 
 _NEVER_SENT = (
@@ -42,7 +44,10 @@ async def open_connection(
     address: str, token: str, transport: httpx.AsyncBaseTransport | None
 ) -> AsyncIterator[Connection]:
     """Pools of connections to the API at `address`, closed at the end."""
-    headers = {"user-agent": f"tidegate (python {platform.python_version()})"}
+    headers = {
+        "user-agent": f"tidegate (python {platform.python_version()})",
+        "accept-encoding": "identity",  # what is packed may unpack to any size
+    }
     if token:
         headers["authorization"] = token if token.startswith("FlyV1 ") else f"Bearer {token}"
     async with AsyncExitStack() as stack:
@@ -51,6 +56,7 @@ async def open_connection(
             client = httpx.AsyncClient(
                 base_url=f"{address.rstrip('/')}/v1",
                 headers=headers,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none
                 limits=httpx.Limits(max_connections=size, max_keepalive_connections=size),
                 transport=transport,
             )
@@ -92,12 +98,13 @@ class Connection:
             method, path, params=query, headers=headers, json=json, timeout=_timeout(read_timeout_s)
         )
         try:
-            response = await client.send(request, stream=True)
-            try:
-                content = await _body(response)
-            finally:
-                await response.aclose()
-        except (httpx.HTTPError, _TooLong) as error:
+            with anyio.fail_after(read_timeout_s + _REST_S):  # httpx's bounds are for each piece
+                response = await client.send(request, stream=True)
+                try:
+                    content = await _body(response)
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, TimeoutError, _Unread) as error:
             failure = _unanswered(operation, machine_id, error, client.base_url)
             self._note_silence(failure)
             raise failure from None
@@ -135,25 +142,27 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer; `content` is decoded, whatever its content-encoding was."""
+    """A complete answer; `content` is as it was sent: it was not packed."""
 
     status: int
     headers: httpx.Headers
     content: bytes
 
 
-class _TooLong(Exception):
-    """An answer longer than ANSWER_LIMIT_BYTES."""
+class _Unread(Exception):
+    """An answer that is not read to its end; its text says why."""
 
 
 async def _body(response: httpx.Response) -> bytes:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _Unread("the answer is packed, which was not asked for")
     body = bytearray()
     stream = cast(AsyncGenerator[bytes, None], response.aiter_bytes())  # httpx hides its type
     async with aclosing(stream) as chunks:
         async for chunk in chunks:
             body += chunk
             if len(body) > ANSWER_LIMIT_BYTES:
-                raise _TooLong
+                raise _Unread(f"the answer is over {ANSWER_LIMIT_BYTES // 2**20} MiB")
     return bytes(body)
 
 
@@ -167,11 +176,11 @@ def _unanswered(
     """No complete answer: refused before anything was sent, or lost after."""
     never_sent = isinstance(error, _NEVER_SENT)
     hint = "check FLY_FLAPS_BASE_URL and the network" if never_sent else ""
-    if isinstance(error, _TooLong):
-        said = f"the answer is over {ANSWER_LIMIT_BYTES // 2**20} MiB"
+    if isinstance(error, _Unread):
+        said = str(error)
     elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         said = f"cannot reach {address.host}:{address.port or 443}: {str(error) or 'timed out'}"
-    elif isinstance(error, httpx.TimeoutException):
+    elif isinstance(error, httpx.TimeoutException | TimeoutError):
         said = "no answer in time"
     else:
         said = f"the connection broke: {str(error) or type(error).__name__}"

@@ -14,6 +14,8 @@ import msgspec
 
 from deploy.machine import Check, Exit, Lease, Machine
 
+VALUES_LIMIT = 400_000  # a list of a thousand machines has a quarter of that
+
 
 class Unreadable(ValueError):
     """The body is not what the endpoint promises: truncated, HTML, another type."""
@@ -235,6 +237,10 @@ T = TypeVar("T")
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
+    if (
+        sum(map(body.count, (b",", b"[", b"{"))) > VALUES_LIMIT
+    ):  # `{},` is 3 bytes, and 70 in memory
+        raise Unreadable(f"it holds more than {VALUES_LIMIT} values")
     try:
         return msgspec.json.decode(body, type=kind, strict=False)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
