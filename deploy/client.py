@@ -25,6 +25,7 @@ WAIT_LIMIT_S = 60  # the API refuses to wait longer
 
 _WAIT_MARGIN_S = 10.0  # how much later than asked the platform may answer a wait
 _LIST_PAGE = 1000
+_PAGES = 100
 
 
 @asynccontextmanager
@@ -84,8 +85,8 @@ class MachinesClient:
     async def machines(self) -> list[Machine]:
         """Every machine of the app, helpers of other tools included; follows the pages."""
         found: list[Machine] = []
-        cursor = ""
-        while True:
+        cursor, values = "", 0
+        for _ in range(_PAGES):
             await self._pace_app.turn("list", "")
             query = {"limit": str(_LIST_PAGE), "cursor": cursor} if cursor else {}
             response = await self._connection.send(
@@ -93,13 +94,21 @@ class MachinesClient:
             )
             found += read("list", "", response.content, wire.machines)
             cursor = response.headers.get("fly-next-cursor", "")
+            values += wire.values(response.content)
             if not cursor:
                 return found
+            if values > wire.VALUES_LIMIT:
+                break
+        raise CallFailed("the list of machines does not end", operation="list", status=200)
 
     async def machine(self, machine_id: str) -> Machine:
         await self._pace_reads.turn("read", machine_id)
         body = await self._call("read", "GET", self._path(machine_id), machine_id)
         return read("read", machine_id, body, wire.machine)
+
+    async def turn_to_create(self) -> None:
+        """Wait until a create may be sent: of all writes the one that queues, per app."""
+        await self._pace_app.turn("create", "")
 
     async def create(
         self,
