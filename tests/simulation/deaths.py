@@ -50,7 +50,7 @@ def judge_death(death: Death) -> tuple[str, tuple[str, ...]]:
         if death.way == "deploy":
             await anyio.sleep(LEASE_S + 1)  # to a new deploy the dead one is a rival
         again = await world.deploy(name="run2", command=_COMMANDS[death.way])
-        again.goes_back = death.way == "rollback"
+        again.is_rollback = death.way == "rollback"
         await world.rest()
 
     story = tell(death.scenario, play)

@@ -227,7 +227,7 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
 def _is_failure(call: Call) -> bool:
     """The refresh has its own second chances; "not yet" is none, of a wait or of a dead run's
     lease, and nor is that nobody holds one."""
-    if call.is_good or call.operation in ("refresh", "read app"):
+    if call.heard_s is None or call.is_good or call.operation in ("refresh", "read app"):
         return False
     return (call.operation, call.heard) not in (
         ("wait", "408"),

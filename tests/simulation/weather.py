@@ -69,7 +69,7 @@ def draw(seed: int) -> Weather:
         machines=machines,
         groups=chance.choice((1, 1, 2)),
         cold=chance.choice((0, 0, 0, 1)) if machines > 1 else 0,
-        new=chance.choice((Scenario().new,) * 5 + (BROKEN, f"{OLD[:-1]}2-exit1")),
+        new=chance.choice((Scenario().new,) * 5 + (BROKEN, f"{OLD[:-1]}2-silent")),
         max_unavailable=chance.choice((Decimal("0.33"), Decimal("0.5"), 1, 2)),
         settles_s=300.0,
     )
@@ -173,7 +173,7 @@ async def _death(world: World, weather: Weather) -> None:
     await anyio.sleep(weather.second_after_s)
     command = resume_app if weather.way == "resume" else roll_back
     again = await world.deploy(name="run2", command=command, faults=Sky(quiet, "run2"))
-    again.goes_back = weather.way == "rollback"
+    again.is_rollback = weather.way == "rollback"
 
 
 async def _host_loss(world: World, weather: Weather) -> None:

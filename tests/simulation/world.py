@@ -22,8 +22,8 @@ from anyio.abc import TaskGroup
 from deploy.appconfig import AppConfig, parse
 from deploy.client import connect
 from deploy.commands import Order, planner_of
-from deploy.errors import CallFailed
-from deploy.events import Emit, Event, GoingBack, RunFinished, to_json, to_line
+from deploy.errors import CallFailed, DeployError
+from deploy.events import Emit, Event, GoingBack, PassStarted, RunFinished, to_json, to_line
 from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.requests import CreateMachine
@@ -141,9 +141,15 @@ class Run:
     finished: RunFinished | None = None
     error: str = ""
     died: bool = False
-    goes_back: bool = False  # a rollback: exit 0 is wholly old
+    is_rollback: bool = False
     had_nothing_to_do: bool = False  # a command that found nothing to finish or undo
     after: dict[str, Snapshot] = field(default_factory=dict)  # right at its end
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether exit 0 is wholly old: a rollback, or a resume of one that was going back."""
+        passes = [event for _, event in self.events if isinstance(event, PassStarted)]
+        return self.is_rollback or (bool(passes) and passes[0].direction == "back")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -437,6 +443,10 @@ async def _live(
                 )
                 told.finished = await command(_target(told.release), order, emit)
                 told.had_nothing_to_do = told.finished is None
+    except DeployError as error:
+        if command is None:
+            told.error = _in_words(error)
+        told.had_nothing_to_do = True  # told to the person, before it began
     except Exception as error:
         told.error = told.error or _in_words(error)
 
