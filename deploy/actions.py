@@ -17,6 +17,7 @@ from deploy.backoff import Patience
 from deploy.client import MachinesClient
 from deploy.errors import CallFailed, LeaseHeld
 from deploy.events import Emit, MachineMoved, Phase
+from deploy.halt import Cut, Halt
 from deploy.health import Expectation, Health, Observer
 from deploy.lease import Leases
 from deploy.ledger import Ledger
@@ -54,6 +55,7 @@ class Actions:
         *,
         deploy_id: str,
         patience: Patience,
+        halt: Halt,
         emit: Emit,
     ) -> None:
         self._client = client
@@ -63,6 +65,7 @@ class Actions:
         self._ledger = ledger
         self._deploy_id = deploy_id
         self._patience = patience
+        self._halt = halt
         self._emit = emit
 
     async def perform(self, action: Action, gate: Gate) -> None:
@@ -103,6 +106,7 @@ class Actions:
     async def _update(self, action: Update, gate: Gate) -> None:
         nonce = self._leases.nonce(action.machine_id)
         self._tell(action, Phase.UPDATING)
+        was_doubtful = action.machine_id in self._ledger.doubtful
         self._ledger.begin(action.machine_id)
         try:
             machine = await self._client.update(
@@ -113,9 +117,11 @@ class Actions:
                 nonce=nonce,
             )
         except CallFailed as failure:
-            if verdict(failure) is not Verdict.UNSETTLED or await self._is_unchanged(action):
+            meaning = verdict(failure)
+            did_not_happen = meaning.outcome_known or await self._is_unchanged(action)
+            if did_not_happen and not was_doubtful:
                 self._ledger.settle(action.machine_id)
-            if verdict(failure) is Verdict.RELOCATE:
+            if meaning is Verdict.RELOCATE:
                 self._ledger.refused.add(action.machine_id)
             raise
         self._ledger.wrote(machine)
@@ -158,8 +164,12 @@ class Actions:
             config["standbys"] = [await self._id_of(action.standby_for)]
         if config.get("mounts"):
             config["mounts"] = await self._with_volumes(config["mounts"], action.region)
+        await self._client.turn_to_create()
+        if self._halt.is_set:
+            raise Cut  # it waited for its turn, and nothing new begins any more
+        sent = anyio.current_time()
         try:
-            machine, sent = await self._client.create(
+            machine = await self._client.create(
                 name=action.name,
                 region=action.region,
                 config=config,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploy.machine import Fleet, Machine
-from deploy.release import FROM, WAS, is_made_by, is_stamped, read_was, replaced_by
+from deploy.release import CANARY, FROM, WAS, is_made_by, is_stamped, read_was, replaced_by, role_of
 
 Versions = Mapping[str, Mapping[str, Mapping[str, Any]]]  # machine id -> version -> configuration
 
@@ -32,7 +32,8 @@ class Base:
     def of(cls, fleet: Fleet) -> Base:
         """The base of a deploy that begins now."""
         managed = fleet.managed
-        return cls(managed, frozenset(machine.id for machine in managed if machine.is_serving))
+        lasting = (machine for machine in managed if role_of(machine)[0] != CANARY)
+        return cls(managed, frozenset(machine.id for machine in lasting if machine.is_serving))
 
     @classmethod
     def before(cls, deploy_id: str, fleet: Fleet, versions: Versions) -> Base:

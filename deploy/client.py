@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
-import anyio
 import httpx
 
 from deploy import wire
@@ -119,14 +118,8 @@ class MachinesClient:
         launch: bool,
         cordoned: bool,
         lease_ttl_s: int,
-    ) -> tuple[Machine, float]:
-        """Make a machine, with a lease if `lease_ttl_s` is not 0; and when it was asked for.
-
-        The time is anyio's: the lease's life is counted from it, and not from
-        before the wait for this request's turn.
-        """
-        await self._pace_app.turn("create", "")
-        sent = anyio.current_time()
+    ) -> Machine:
+        """Make a machine, with a lease if `lease_ttl_s` is not 0; after `turn_to_create`."""
         request: dict[str, Any] = {"name": name, "config": config}
         if lease_ttl_s:
             request["lease_ttl"] = lease_ttl_s
@@ -137,7 +130,7 @@ class MachinesClient:
         if cordoned:
             request["skip_service_registration"] = True
         body = await self._call("create", "POST", f"{self._app_path}/machines", json=request)
-        return read("create", "", body, wire.machine), sent
+        return read("create", "", body, wire.machine)
 
     async def update(
         self,

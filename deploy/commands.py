@@ -290,7 +290,7 @@ async def read_fleet(client: MachinesClient) -> Fleet:
 
 def patience() -> Patience:
     """For commands that only read."""
-    return Patience(OUTAGE_S / 4, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter
+    return Patience(OUTAGE_S, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter
 
 
 def _pattern(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
@@ -174,13 +175,12 @@ class Executor:
         done = 0
         ended = anyio.Event()
 
-        async def one(action: Action) -> None:
+        async def one(action: Action, *, was_out: bool) -> None:
             nonlocal done, ended
-            if await self._one(action, step):
-                done += 1
-                if window is not None:
-                    window.back(action.machine_id)
-            elif window is not None and action.machine_id not in self._ledger.doubtful:
+            is_done = await self._one(action, step)
+            done += is_done
+            is_as_before = not was_out and action.machine_id not in self._ledger.doubtful
+            if window is not None and (is_done or is_as_before):
                 window.back(action.machine_id)
             moving.discard(action.key)
             ended.set()
@@ -193,9 +193,10 @@ class Executor:
                 if free and not (alone and moving):
                     action = waiting.popleft()
                     moving.add(action.key)
+                    was_out = window is not None and action.machine_id in window.out
                     if window is not None:
                         window.leave(action.machine_id)
-                    tasks.start_soon(one, action)
+                    tasks.start_soon(partial(one, action, was_out=was_out))
                 elif moving:
                     await ended.wait()
                 else:

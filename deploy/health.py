@@ -156,11 +156,12 @@ class Health:
                     raise _taken_back(machine, expected)
             if machine is not None:
                 _raise_on_bad_exit(machine, expected)
-                if machine.configured_checks and machine.state == "started" and machine.checks_pass:
+                is_up = machine.state == "started" and not machine.is_out_of_reach
+                if is_up and machine.configured_checks and machine.checks_pass:
                     return
                 if is_asleep(machine):
                     return
-                stays = machine.state == "started" or has_ended_well(machine)
+                stays = is_up or has_ended_well(machine)
                 if stays and not machine.configured_checks and now >= watched_until:
                     return
             if now >= deadline:

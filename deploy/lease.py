@@ -49,12 +49,14 @@ async def holding(
     emit: Emit,
     halt: Halt,
     is_own: Callable[[str], bool] = lambda _: False,
+    is_inherited: Callable[[str], bool] = lambda _: False,
     wait_for_others_s: float = 0.0,
 ) -> AsyncIterator[Leases]:
     """Leases that live as long as the block; released at its end, however it ends.
 
-    `is_own` tells the machines that this deploy made: a lease without a
-    description on one of them came with its creation.
+    `is_own` tells the machines that this run made, `is_inherited` those that an
+    earlier run of this deploy did: a lease without a description on one of them
+    came with its creation. That of a run that may still live is waited out.
     """
     async with anyio.create_task_group() as tasks:
         leases = Leases(
@@ -67,6 +69,7 @@ async def holding(
             emit=emit,
             halt=halt,
             is_own=is_own,
+            is_inherited=is_inherited,
             wait_for_others_s=wait_for_others_s,
         )
         try:
@@ -93,6 +96,7 @@ class Leases:
         emit: Emit,
         halt: Halt,
         is_own: Callable[[str], bool],
+        is_inherited: Callable[[str], bool],
         wait_for_others_s: float,
     ) -> None:
         self.ttl_s = ttl_s
@@ -104,6 +108,7 @@ class Leases:
         self._emit = emit
         self._halt = halt
         self._is_own = is_own
+        self._is_inherited = is_inherited
         self._wait_for_others_s = wait_for_others_s
         self._held: dict[str, _Held] = {}
 
@@ -221,7 +226,8 @@ class Leases:
         may have left.
         """
         may_be_ours = held.description.startswith(f"{self._deploy_id}/") or (
-            not held.description and meaning is Verdict.UNSETTLED
+            not held.description
+            and (meaning is Verdict.UNSETTLED or self._is_inherited(machine_id))
         )
         if not may_be_ours and anyio.current_time() >= give_up:
             raise _held_by_another(machine_id, held)

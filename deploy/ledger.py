@@ -18,6 +18,7 @@ class Ledger:
         self.known: dict[str, str] = {}  # id -> the version we last saw or wrote
         self.ids: dict[str, str] = {}  # name -> id of what we created
         self.own: set[str] = set()  # those ids
+        self.inherited: set[str] = set()  # ids of what an earlier run of this deploy created
         self.destroyed: set[str] = set()  # ids that we may have destroyed
         self.refused: set[str] = set()  # ids whose host will not take an update
         self.lost_creates: dict[str, float] = {}  # name -> when a create's answer was lost
@@ -34,6 +35,10 @@ class Ledger:
         """A write to this machine is about to leave."""
         self.written.add(machine_id)
         self.doubtful.add(machine_id)
+
+    def is_own(self, machine_id: str) -> bool:
+        """Whether this very run created the machine."""
+        return machine_id in self.own and machine_id not in self.inherited
 
     def created(self, machine: Machine) -> None:
         """A machine of our making exists."""

@@ -17,13 +17,14 @@ from deploy.intent import Intent, read_intent
 from deploy.machine import RESTING, Fleet, Machine
 from deploy.release import (
     CANARY,
+    DEPLOY,
+    FROM,
     INTENT,
     REPLACES,
     ROLE,
     Release,
     created_config,
     is_current,
-    is_made_by,
     mounts_fit,
     replaced_by,
     role_of,
@@ -177,7 +178,8 @@ def _is_new(group: Group, base: Base) -> bool:
     machines = base.machines.group(group.name)
     unfinished = {intent.deploy for machine in machines if (intent := read_intent(machine))}
     return all(
-        any(is_made_by(machine, deploy_id) for deploy_id in unfinished) for machine in machines
+        not machine.metadata.get(FROM) and machine.metadata.get(DEPLOY) in unfinished
+        for machine in machines
     )
 
 

@@ -285,17 +285,15 @@ def _taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) 
     managed = fleet.managed
     replaced = {replaced_by(machine, deploy_id) for machine in managed} - {""}
     stamped = {machine.id for machine in managed if is_stamped(machine, deploy_id)}
-    own = {
-        machine.id
-        for machine in managed
-        if is_made_by(machine, deploy_id) and machine.id not in base.machines.by_id
-    }
+    made = frozenset(machine.id for machine in managed if is_made_by(machine, deploy_id))
+    own = made - base.machines.by_id.keys()
     marked = {m.id for m in managed if read_intent(m) is not None}
     return TakenUp(
         base=base,
         goal=direction,
         written=frozenset(stamped | own | (replaced & managed.by_id.keys())),
-        own=frozenset(own),
+        own=own,
+        made=made,
         carried=frozenset(marked or carriers(managed)),
     )
 

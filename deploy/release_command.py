@@ -111,7 +111,8 @@ class ReleaseCommandRun:
 
     async def _create(self) -> Machine:
         try:
-            machine, _ = await self._client.create(
+            await self._client.turn_to_create()
+            machine = await self._client.create(
                 name=self._spec.name(self._release),
                 region=self._release.region,
                 config=self._spec.config(self._release),

@@ -62,13 +62,15 @@ class Settings:
 class TakenUp:
     """A deploy that another run began: the app as it was before, and what that run may have done.
 
-    `goal` is forward or back; `own` are machines that it made.
+    `goal` is forward or back. `made` are the machines that it created, `own`
+    those of them that did not take another's place.
     """
 
     base: Base
     goal: str
     written: frozenset[str]
     own: frozenset[str]
+    made: frozenset[str]
     carried: frozenset[str]
 
 
@@ -108,7 +110,8 @@ async def run(
             patience=patience,
             emit=emit,
             halt=halt,
-            is_own=ledger.own.__contains__,
+            is_own=ledger.is_own,
+            is_inherited=ledger.inherited.__contains__,
             wait_for_others_s=settings.wait_for_lease_s,
         ) as leases,
     ):
@@ -125,6 +128,7 @@ async def run(
                 ledger,
                 deploy_id=release.deploy_id,
                 patience=patience,
+                halt=halt,
                 emit=emit,
             ),
             ledger=ledger,
@@ -176,6 +180,7 @@ def _take_up(work: Work, taken_up: TakenUp) -> None:
     work.ledger.written |= taken_up.written
     work.ledger.doubtful |= taken_up.written
     work.ledger.own |= taken_up.own
+    work.ledger.inherited |= taken_up.made
 
 
 async def _conclude(work: Work, ending: Ending | None) -> RunFinished:
