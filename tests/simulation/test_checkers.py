@@ -55,7 +55,7 @@ STUBBORN = at("update", "web first", "work", "503 before", 99)
 def creates_blindly(monkeypatch: pytest.MonkeyPatch) -> None:
     create = MachinesClient.create
 
-    async def again(self: MachinesClient, **options: Any) -> tuple[Machine, float]:
+    async def again(self: MachinesClient, **options: Any) -> Any:
         try:
             return await create(self, **options)
         except CallFailed as failure:

@@ -195,7 +195,9 @@ Effect = Callable[[str, Call], None]
 
 
 @dataclass(slots=True)
-class _Reply:
+class Reply:
+    """What an application answered; `is_lost` where it said that nothing shall arrive."""
+
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
@@ -324,7 +326,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             await self._pretend(kind, limits)
             return self._made_up(kind, request, call)
         there_s, back_s = (self._chance.uniform(*LATENCY_S) for _ in range(2))
-        reply = _Reply()
+        reply = Reply()
         wait_s = there_s + (kind.late_s if kind else 0.0)
         self._tasks.start_soon(self._serve, request, call, kind, reply, wait_s)
         read_s = limits["read"]
@@ -353,7 +355,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
                 await anyio.sleep(self._chance.uniform(*LATENCY_S))
 
     async def _serve(
-        self, request: httpx.Request, call: Call, kind: Kind | None, reply: _Reply, wait_s: float
+        self, request: httpx.Request, call: Call, kind: Kind | None, reply: Reply, wait_s: float
     ) -> None:
         """The server's side of a request: goes on when the client has gone."""
         await anyio.sleep(wait_s)
@@ -362,7 +364,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             self._effect(f"{effect} before", call)
         call.applied_s = anyio.current_time()
         call.lease_before = self._lease_of(call.machine)
-        await _ask(self._application, request, reply)
+        await ask(self._application, request, reply)
         if call.operation != "wait":
             call.applied_s = anyio.current_time()
         call.answered = reply.status
@@ -373,7 +375,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         reply.done.set()
 
     def _arrives(
-        self, request: httpx.Request, call: Call, kind: Kind | None, reply: _Reply
+        self, request: httpx.Request, call: Call, kind: Kind | None, reply: Reply
     ) -> httpx.Response:
         """The platform's answer, or what the fault makes of it."""
         if reply.is_lost or (kind is not None and kind.answer is Answer.BROKEN):
@@ -429,7 +431,7 @@ def _operation(request: httpx.Request) -> tuple[str, str]:
     raise AssertionError(f"the client asks for something new: {request.method} {request.url}")
 
 
-async def _ask(application: ASGIApp, request: httpx.Request, reply: _Reply) -> None:
+async def ask(application: ASGIApp, request: httpx.Request, reply: Reply) -> None:
     """One request through the ASGI application."""
     raw_path, _, query = request.url.raw_path.partition(b"?")
     scope = {

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import httpx
 import msgspec
 from anyio.abc import TaskGroup
 
@@ -39,7 +40,15 @@ from tests.simulation.commanded import commands_in, use
 from tests.simulation.effects import Effects
 from tests.simulation.faults import Rule
 from tests.simulation.runtime import Behaviour, SimulatedRuntime, simulated_clock
-from tests.simulation.transport import Call, Faults, NoFaults, Rules, SimulatedTransport
+from tests.simulation.transport import (
+    Call,
+    Faults,
+    NoFaults,
+    Reply,
+    Rules,
+    SimulatedTransport,
+    ask,
+)
 from tests.simulation.watch import Watch
 
 APP = "sim"
@@ -355,6 +364,12 @@ class World:
             self.story.lost.add(machine_id)
         if self._watch is not None:
             self._watch.note(machine_id)
+
+    async def ask(self, request: httpx.Request) -> Reply:
+        """One request from anybody, without a network in between."""
+        reply = Reply()
+        await ask(self._application, request, reply)
+        return reply
 
     async def rest(self) -> None:
         """Let everything come to rest that is still in motion, and remember how it stands."""
