@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from deploy import wire
-from deploy.connection import Connection, open_connection, read
+from deploy.connection import READ_TIMEOUT_S, Connection, open_connection, read
 from deploy.errors import CallFailed
 from deploy.machine import Lease, Machine
 from deploy.pace import Pace
@@ -280,6 +280,8 @@ class MachinesClient:
             pool="leases",
             headers=_nonce(nonce),
             json={"ttl": ttl_s, "description": description},
+            # A refresh that is not answered must leave time for another.
+            read_timeout_s=max(1.0, ttl_s / 4) if nonce else READ_TIMEOUT_S,
         )
         return read(operation, machine_id, response.content, wire.lease)
 

@@ -26,7 +26,7 @@ Pool = Literal["calls", "waits", "leases"]
 ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 OUTAGE_S = 60.0  # no call answered for so long is an outage
 
-_READ_TIMEOUT_S = 30.0
+READ_TIMEOUT_S = 30.0
 _REST_S = 60.0  # to be connected, to send, and for the rest of an answer that has begun
 _POOL_SIZES: dict[Pool, int] = {"calls": 32, "waits": 256, "leases": 64}
 
@@ -86,7 +86,7 @@ class Connection:
         pool: Pool = "calls",
         headers: Mapping[str, str] | None = None,
         json: Any = None,
-        read_timeout_s: float = _READ_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
     ) -> Answer:
         """The complete answer of one request, if it is a good one.
 

@@ -27,19 +27,21 @@ def show_plan(
     if as_json:
         return json.dumps(_plan_json(release, fleet, order, retries))
     lines = [
-        retries.sentence,
-        f"{release.app}: {release.image}, {release.strategy}, {len(fleet.managed)} machines",
+        printable(retries.sentence),
+        printable(f"{release.app}: {release.image}, {release.strategy}, ")
+        + f"{len(fleet.managed)} machines",
     ]
     number = 0
     for stage in order:
         for track in stage:
             for step in track.steps:
                 number += 1
-                lines.append(f"{number}. {_step_title(track.group, step.counted, step.gate.value)}")
-                lines += [f"     {_action(action)}" for action in step.actions]
+                title = _step_title(track.group, step.counted, step.gate.value)
+                lines.append(f"{number}. {printable(title)}")
+                lines += [f"     {printable(_action(action))}" for action in step.actions]
     if not number:
         lines.append("nothing to do: every machine is on this release")
-    return "\n".join(printable(line) for line in lines)
+    return "\n".join(lines)
 
 
 def show_status(

@@ -95,9 +95,14 @@ class Scene:
 
 
 def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Action]) -> Schedule:
-    """The actions in the order of the release's strategy; destroying comes last of all."""
+    """The actions in the order of the release's strategy; destroying comes last of all.
+
+    What proves the release (canaries, greens) must do so in every group before
+    anything old is touched in any.
+    """
     removals: list[Action] = [action for action in actions if isinstance(action, Destroy)]
     rest = [action for action in actions if not isinstance(action, Destroy)]
+    proofs: list[Track] = []
     tracks: list[Track] = []
     named = [spec.name for spec in release.groups]  # where only blues are left, they still drain
     for group in dict.fromkeys([*named, *(action.group for action in rest)]):
@@ -111,17 +116,18 @@ def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Actio
             and removal.group == group
             and removal.machine_id in base.serving
         )
-        steps = _STRATEGIES[release.strategy](Scene(release, group, fleet, base, warm, blues))
+        proof, roll = _STRATEGIES[release.strategy](Scene(release, group, fleet, base, warm, blues))
+        proofs += _track(group, proof)
         last = _step(standbys, Gate.NONE, required=False)  # they name the machines before them
-        tracks += _track(group, (*steps, last))
+        tracks += _track(group, (*roll, last))
         tracks += _track(group, (_step(cold, Gate.NONE, required=False),))
         removals += [
             Destroy(name=action.name, group=group)
-            for step in steps
+            for step in proof
             for action in step.actions
             if isinstance(action, Create) and is_canary(action)
         ]
-    return _stages(tracks, removals)
+    return _stages(proofs, tracks, removals)
 
 
 def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
@@ -138,7 +144,7 @@ def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
             _step(costly, Gate.HEALTHY, counted=True, required=False),
         )
         tracks += _track(group, steps)
-    return _stages(tracks, removals)
+    return _stages([], tracks, removals)
 
 
 def refuse_unsuited(release: Release, fleet: Fleet) -> None:
@@ -192,34 +198,39 @@ def is_cold(action: Action) -> bool:
     return isinstance(action, Update | Create) and not action.launch
 
 
-def _rolling(scene: Scene) -> tuple[Step, ...]:
+# The steps that prove the release without touching what is old, and the steps after them.
+_Order = tuple[tuple[Step, ...], tuple[Step, ...]]
+
+
+def _rolling(scene: Scene) -> _Order:
     """New and sick machines first, they cost nothing; one serving machine alone; then the rest."""
     serving = _serving(scene.fleet) & scene.base.serving
     free, costly = _parted(scene.actions, serving)
     alone = not scene.is_tried
     is_first_deploy = not scene.base.machines
-    return (
+    return (), (
         _step(free, Gate.HEALTHY, first_alone=is_first_deploy, required=False),
         _step(costly, Gate.HEALTHY, counted=True, first_alone=alone, required=False),
     )
 
 
-def _canary(scene: Scene) -> tuple[Step, ...]:
+def _canary(scene: Scene) -> _Order:
     """One extra machine on the new release has to do well before the roll begins."""
+    _, roll = _rolling(scene)
     before = scene.base.machines.group(scene.group)
     rolls = any(isinstance(action, Update) for action in scene.actions)
     if not before or not rolls or scene.is_tried:
-        return _rolling(scene)
+        return (), roll
     spec = next(spec for spec in scene.release.groups if spec.name == scene.group)
     bird = canary(scene.release, spec, before.machines[0].region)
     there = next((machine for machine in scene.machines if machine.name == bird.name), None)
     if there is None:
-        return (_step([bird], Gate.HEALTHY), *_rolling(scene))
+        return (_step([bird], Gate.HEALTHY),), roll
     watch = Wait(machine_id=there.id, name=there.name, group=there.group, version=there.version)
-    return (_step([watch], Gate.HEALTHY), *_rolling(scene))
+    return (_step([watch], Gate.HEALTHY),), roll
 
 
-def _bluegreen(scene: Scene) -> tuple[Step, ...]:
+def _bluegreen(scene: Scene) -> _Order:
     """Green comes up beside blue; all of it healthy, traffic moves; blue drains and stops."""
     by_id = scene.fleet.by_id
     waiting = [action for action in scene.actions if isinstance(action, Uncordon)]
@@ -231,18 +242,17 @@ def _bluegreen(scene: Scene) -> tuple[Step, ...]:
     ]
     running = [blue for blue in scene.blues if by_id[blue.machine_id].state == "started"]
     in_rotation = [blue for blue in running if not by_id[blue.machine_id].cordoned]
-    return (
-        _step(greens, Gate.HEALTHY),
+    return (_step(greens, Gate.HEALTHY),), (
         _step([*waiting, *made], Gate.HEALTHY),
         _step([_cordon(blue) for blue in in_rotation], Gate.NONE),
         _step([_stop(blue) for blue in running], Gate.NONE),
     )
 
 
-def _immediate(scene: Scene) -> tuple[Step, ...]:
+def _immediate(scene: Scene) -> _Order:
     """All at once; nothing is waited for."""
     begun = [action for action in scene.actions if not isinstance(action, Wait)]
-    return (_step(begun, Gate.NONE, required=False),)
+    return (), (_step(begun, Gate.NONE, required=False),)
 
 
 _STRATEGIES = {
@@ -265,9 +275,12 @@ def _parted(
     return free, costly
 
 
-def _stages(tracks: Sequence[Track], removals: Sequence[Action]) -> Schedule:
+def _stages(
+    proofs: Sequence[Track], tracks: Sequence[Track], removals: Sequence[Action]
+) -> Schedule:
     last = Track("", (_step(removals, Gate.NONE, required=False),))
-    return tuple(stage for stage in (tuple(tracks), (last,) if removals else ()) if stage)
+    stages = (tuple(proofs), tuple(tracks), (last,) if removals else ())
+    return tuple(stage for stage in stages if stage)
 
 
 def _track(group: str, steps: Iterable[Step]) -> list[Track]:
