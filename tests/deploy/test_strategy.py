@@ -113,7 +113,7 @@ def test_groups_go_side_by_side_and_a_track_is_of_one_group(
     situation: tuple[Release, Fleet],
 ) -> None:
     order = order_of(*situation)
-    assert len(order) <= 2
+    assert len(order) <= 3  # prove, roll, destroy
     for _, track, step in steps_of(order):
         if not any(isinstance(action, Destroy) for action in step.actions):
             assert {action.group for action in step.actions} == {track.group}
@@ -280,22 +280,35 @@ def test_a_standby_is_made_after_the_machine_that_it_stands_by_for() -> None:
 def test_a_canary_comes_first_is_kept_through_the_roll_and_goes_last() -> None:
     order = order_of(release(strategy="canary"), _three())
     assert shape(order) == [
-        [("web", [["create"], ["update", "update", "update"]])],
+        [("web", [["create"]])],
+        [("web", [["update", "update", "update"]])],
         [("", [["destroy"]])],
     ]
     (bird,) = order[0][0].steps[0].actions
     assert isinstance(bird, Create)
     assert is_canary(bird)
     assert order[0][0].steps[0].required
-    assert order[1][0].steps[0].actions[0].name == bird.name
+    assert order[2][0].steps[0].actions[0].name == bird.name
 
 
 def test_each_group_has_a_canary_of_its_own() -> None:
     web, api = group("web"), group("api")
     fleet = Fleet.of([machine("m1", web), machine("m2", api)])
-    stage, _ = order_of(release(web, api, strategy="canary"), fleet)
-    birds = [track.steps[0].actions[0].name for track in stage]
+    proof, *_ = order_of(release(web, api, strategy="canary"), fleet)
+    birds = [track.steps[0].actions[0].name for track in proof]
     assert [name.partition("-")[0] for name in birds] == ["web", "api"]
+
+
+@pytest.mark.parametrize("strategy", ["canary", "bluegreen"])
+def test_every_group_proves_the_release_before_anything_old_is_touched_in_any(
+    strategy: str,
+) -> None:
+    web, api = group("web"), group("api")
+    fleet = Fleet.of([machine("m1", web), machine("m2", api)])
+    proof, *rest = order_of(release(web, api, strategy=strategy), fleet)
+    assert [track.group for track in proof] == ["web", "api"]
+    assert all(isinstance(a, Create) for track in proof for s in track.steps for a in s.actions)
+    assert not any(isinstance(a, Create) for a in actions_of(tuple(rest)))
 
 
 def test_a_canary_that_is_there_is_watched_and_not_made_again() -> None:
@@ -310,7 +323,8 @@ def test_a_canary_that_is_there_is_watched_and_not_made_again() -> None:
     )
     again = schedule(wanted, slow, base, plan(wanted, slow, base))
     assert shape(again) == [
-        [("web", [["wait"], ["update", "update", "update"]])],
+        [("web", [["wait"]])],
+        [("web", [["update", "update", "update"]])],
         [("", [["destroy"]])],
     ]
 
@@ -324,9 +338,12 @@ def test_a_canary_is_not_tried_when_nothing_rolls() -> None:
 
 def test_bluegreen_brings_green_up_switches_drains_stops_and_destroys() -> None:
     order = order_of(release(strategy="bluegreen"), _three())
-    three = ["create"] * 3, ["uncordon"] * 3, ["cordon"] * 3, ["stop"] * 3
-    assert shape(order) == [[("web", list(three))], [("", [["destroy"] * 3])]]
-    green, switch, *_ = order[0][0].steps
+    assert shape(order) == [
+        [("web", [["create"] * 3])],
+        [("web", [["uncordon"] * 3, ["cordon"] * 3, ["stop"] * 3])],
+        [("", [["destroy"] * 3])],
+    ]
+    (green,), (switch, *_) = order[0][0].steps, order[1][0].steps
     assert all(isinstance(a, Create) and a.cordoned and a.launch for a in green.actions)
     assert (green.gate, green.required) == (Gate.HEALTHY, True)
     assert (switch.gate, switch.required) == (Gate.HEALTHY, True)
