@@ -183,13 +183,15 @@ def test_lists_and_creates_have_a_burst_of_three() -> None:
     assert [round(at - began) for at, _ in server.asked] == [0, 0, 0, 1, 2]
 
 
-def test_a_creates_lease_is_counted_from_when_it_was_sent() -> None:
+def test_a_create_is_sent_the_moment_its_turn_has_come() -> None:
     server = Server(ok())
 
     async def say(client: MachinesClient) -> list[float]:
-        sent = []
+        turns = []
         for number in range(5):
-            _, at = await client.create(
+            await client.turn_to_create()
+            turns.append(anyio.current_time())
+            await client.create(
                 name=f"web-{number}",
                 region="",
                 config={},
@@ -197,10 +199,11 @@ def test_a_creates_lease_is_counted_from_when_it_was_sent() -> None:
                 cordoned=False,
                 lease_ttl_s=13,
             )
-            sent.append(at)
-        return sent
+        return turns
 
-    assert talk(server, say) == [at for at, _ in server.asked]
+    turns = talk(server, say)
+    assert turns == [at for at, _ in server.asked]
+    assert [round(at - turns[0]) for at in turns] == [0, 0, 0, 1, 2]
 
 
 # -- answers -----------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from deploy.strategy import Schedule
 from deploy.target import Target
 from tests.contract.clocks import run_on
 from tests.simulation import transport
-from tests.simulation.faults import GUARDED, WRITES, Kind
+from tests.simulation.faults import BY_NAME, GUARDED, WRITES, Kind
 from tests.simulation.runtime import SimulatedProcess, SimulatedRuntime, simulated_clock
 from tests.simulation.transport import Call, SimulatedTransport
 from tests.simulation.world import ADDRESS, APP, UNKNOWN_KEYS, Scenario, Snapshot, World
@@ -59,6 +59,7 @@ WORKER = WEB.replace('web = "serve"', 'web = "serve"\n  worker = "work"')
 VOLUME = '\n[[mounts]]\n  source = "data"\n  destination = "/data"\n  processes = ["web"]\n'
 UNWATCHED = 'app = "sim"\n[processes]\n  web = "serve"\n'
 
+_UNSENT = BY_NAME["timed out before"]
 _network: ContextVar[SimulatedTransport] = ContextVar("network")
 
 
@@ -73,22 +74,42 @@ class Hit:
     on: Callable[[Call], bool] = lambda _: True
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Kill the process at the `nth` call of an operation: before it is sent, or `after` it."""
+
+    operation: str
+    nth: int = 0
+    after: bool = True
+
+
 class Hits:
     """The faults of one run, as the transport asks for them."""
 
-    def __init__(self, hits: Sequence[Hit]) -> None:
+    def __init__(self, hits: Sequence[Hit], death: Death | None = None) -> None:
         self._hits = hits
+        self._death = death
         self._seen: Counter[int] = Counter()
-        self.struck = 0
+        self._operations: Counter[str] = Counter()
+        self.network: SimulatedTransport
 
     def strike(self, call: Call) -> Kind | None:
+        nth = self._operations[call.operation]
+        self._operations[call.operation] += 1
+        death = self._death
+        if death is not None and (death.operation, death.nth) == (call.operation, nth):
+            if death.after:
+                self.network.dies_at = (call.ordinal, True)
+                return None
+            self.network.is_dead = True
+            self.network.died.set()
+            return _UNSENT
         for number, hit in enumerate(self._hits):
             if hit.operation != call.operation or not hit.on(call):
                 continue
             seen = self._seen[number]
             self._seen[number] += 1
             if hit.nth <= seen < hit.nth + hit.times:
-                self.struck += 1
                 return hit.kind
         return None
 
@@ -229,9 +250,8 @@ class Stage:
         """Begin a command; it goes on beside the scenario until `is_over`."""
         said = dict(options)
         name = f"run{len(self.runs) + 1}"
-        hits = Hits(said.pop("hits", ()))
-        network = self.world.transport(name, hits)
-        network.dies_at = said.pop("dies_at", None)
+        hits = Hits(said.pop("hits", ()), said.pop("dies", None))
+        network = hits.network = self.world.transport(name, hits)
         told = Told(name, network, hits)
         self.runs.append(told)
         target = Target(

@@ -250,17 +250,17 @@ def test_a_revert_that_happens_once_is_mended_by_the_next_pass() -> None:
     on_stage(play)
 
 
-def test_a_list_that_answers_nothing_once_creates_nothing() -> None:
-    for nth in range(4):
+@pytest.mark.parametrize(("nth", "times"), [(0, 1), (0, 2), (1, 1), (2, 1), (3, 1), (4, 2)])
+def test_a_list_that_answers_nothing_once_or_twice_creates_nothing(nth: int, times: int) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        hits = [Hit("list", BY_NAME["empty list"], nth=nth, times=times)]
+        told = await stage.deploy(hits=hits)
+        assert told.exit_code == 0
+        assert told.of("create") == []
+        assert stage.images == [NEW] * 3
 
-        async def play(stage: Stage, nth: int = nth) -> None:
-            await stage.settle(3)
-            told = await stage.deploy(hits=[Hit("list", BY_NAME["empty list"], nth=nth)])
-            assert told.exit_code == 0
-            assert told.of("create") == []
-            assert stage.images == [NEW] * 3
-
-        on_stage(play)
+    on_stage(play)
 
 
 # -- health ----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from tests.scenarios.stage import (
     NEW,
     OLD,
     WEB,
+    Death,
     Hit,
     Stage,
     Told,
@@ -32,49 +33,36 @@ async def _killed(stage: Stage, **options: object) -> Told:
     return told
 
 
-def _ordinals(strategy: str, operation: str, count: int = 3) -> list[int]:
-    """At which calls a run of this strategy does that operation."""
-    found: list[int] = []
-
-    async def play(stage: Stage) -> None:
-        await stage.settle(count)
-        told = await stage.deploy(strategy=strategy)
-        found.extend(call.ordinal for call in told.of(operation))
-
-    on_stage(play)
-    return found
-
-
 # -- resume ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("retries", [0, 3])
 @pytest.mark.parametrize("after", [False, True], ids=["before it arrives", "after it arrived"])
 @pytest.mark.parametrize(
-    ("strategy", "operation"),
+    ("strategy", "operation", "nth"),
     [
-        ("rolling", "mark"),
-        ("rolling", "update"),
-        ("canary", "create"),
-        ("canary", "update"),
-        ("canary", "destroy"),
-        ("bluegreen", "create"),
-        ("bluegreen", "update"),
-        ("bluegreen", "uncordon"),
-        ("bluegreen", "cordon"),
-        ("bluegreen", "stop"),
-        ("bluegreen", "destroy"),
-        ("immediate", "update"),
+        ("rolling", "mark", 0),
+        ("rolling", "update", 0),
+        ("rolling", "update", 2),
+        ("canary", "create", 0),
+        ("canary", "update", 2),
+        ("canary", "destroy", 0),
+        ("bluegreen", "create", 2),
+        ("bluegreen", "update", 2),
+        ("bluegreen", "uncordon", 2),
+        ("bluegreen", "cordon", 2),
+        ("bluegreen", "stop", 2),
+        ("bluegreen", "destroy", 1),
+        ("bluegreen", "destroy", 2),
+        ("immediate", "update", 2),
     ],
 )
 def test_a_killed_deploy_is_finished_by_resume(
-    strategy: str, operation: str, after: bool, retries: int
+    strategy: str, operation: str, nth: int, after: bool, retries: int
 ) -> None:
-    ordinal = _ordinals(strategy, operation)[-1 if operation != "mark" else 0]
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
-        await _killed(stage, strategy=strategy, dies_at=(ordinal, after))
+        await _killed(stage, strategy=strategy, dies=Death(operation, nth, after))
         told = await stage.resume(retries=retries)
         if operation == "mark" and not after:
             assert (told.error, told.finished) == (None, None)  # nothing had begun
@@ -92,7 +80,7 @@ def test_a_killed_deploy_is_finished_by_resume(
 def test_a_deploy_killed_before_its_first_mark_left_nothing_to_resume() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(2)
-        await _killed(stage, dies_at=(5, True))
+        await _killed(stage, dies=Death("list", 1))
         told = await stage.resume()
         assert (told.finished, told.error) == (None, None)
         assert told.writes == []
@@ -101,11 +89,9 @@ def test_a_deploy_killed_before_its_first_mark_left_nothing_to_resume() -> None:
 
 
 def test_resume_waits_out_the_leases_of_the_run_that_was_killed() -> None:
-    ordinal = _ordinals("rolling", "update")[1]
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
-        await _killed(stage, dies_at=(ordinal, True))
+        await _killed(stage, dies=Death("update", 1))
         assert stage.leases
         died_s = anyio.current_time()
         told = await stage.resume()
@@ -117,34 +103,23 @@ def test_resume_waits_out_the_leases_of_the_run_that_was_killed() -> None:
 
 
 def test_resume_goes_on_back_where_the_deploy_was_going_back() -> None:
-    found: list[int] = []
-
-    async def rehearsal(stage: Stage) -> None:
-        await stage.settle(3)
-        hits = [Hit("update", UNAVAILABLE, times=2, on=to(stage.id("web-3")))]
-        told = await stage.deploy(hits=hits, retries=1)
-        assert told.end.result is Result.ROLLED_BACK
-        found.append(told.of("update")[-1].ordinal)
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
         hits = [Hit("update", UNAVAILABLE, times=2, on=to(stage.id("web-3")))]
-        await _killed(stage, hits=hits, retries=1, dies_at=(found[0], False))
+        last = Death("update", 5, after=False)  # 3 and 1 again forward, then 2 back
+        await _killed(stage, hits=hits, retries=1, dies=last)
         assert sorted(set(stage.images)) == [OLD, NEW]
         told = await stage.resume()
         assert told.exit_code == 0
         assert (stage.images, stage.serving, stage.marks) == ([OLD] * 3, 3, [])
 
-    on_stage(rehearsal)
     on_stage(play)
 
 
 def test_resume_refuses_another_release_and_changes_nothing() -> None:
-    ordinal = _ordinals("rolling", "update")[1]
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
-        await _killed(stage, dies_at=(ordinal, True))
+        await _killed(stage, dies=Death("update", 1))
         told = await stage.resume(toml=WEB.replace("/health", "/other"))
         assert isinstance(told.error, UsageProblem)
         assert told.writes == []
@@ -162,11 +137,13 @@ def test_resume_with_nothing_unfinished_writes_nothing() -> None:
     on_stage(play)
 
 
-def test_a_first_deploy_that_was_killed_is_finished_by_resume() -> None:
+@pytest.mark.parametrize("command", ["resume", "deploy"])
+def test_a_first_deploy_that_was_killed_is_finished(command: str) -> None:
     async def play(stage: Stage) -> None:
-        await _killed(stage, dies_at=(8, True))
+        await _killed(stage, dies=Death("wait"))
         assert sorted(stage.fleet) == ["web-1"]
-        told = await stage.resume()
+        await anyio.sleep(20 if command == "deploy" else 0)  # until its lease is over
+        told = await (stage.resume() if command == "resume" else stage.deploy())
         assert told.exit_code == 0
         assert sorted(stage.fleet) == ["web-1", "web-2"]
         assert (stage.serving, stage.marks) == (2, [])
@@ -207,11 +184,9 @@ def test_a_finished_deploy_is_undone_by_rollback(strategy: str, retries: int) ->
 def test_an_unfinished_deploy_is_undone_by_rollback(
     strategy: str, operation: str, retries: int
 ) -> None:
-    ordinal = _ordinals(strategy, operation)[1]
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
-        await _killed(stage, strategy=strategy, dies_at=(ordinal, True))
+        await _killed(stage, strategy=strategy, dies=Death(operation, 1))
         told = await stage.rollback(retries=retries)
         assert told.exit_code == 0, told.end
         assert (stage.images, stage.serving, stage.marks) == ([OLD] * 3, 3, [])
@@ -294,23 +269,15 @@ def test_a_first_deploy_has_nothing_to_go_back_to() -> None:
 
 @pytest.mark.parametrize("command", ["resume", "rollback"])
 def test_a_rollback_that_was_killed_is_finished(command: str) -> None:
-    found: list[int] = []
-
-    async def rehearsal(stage: Stage) -> None:
-        await stage.settle(3)
-        await stage.deploy()
-        found.extend(call.ordinal for call in (await stage.rollback()).of("update"))
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
         await stage.deploy()
-        told = await stage.rollback(dies_at=(found[1], True))
+        told = await stage.rollback(dies=Death("update", 1))
         assert told.has_died
         again = await (stage.resume() if command == "resume" else stage.rollback())
         assert again.exit_code == 0, again.end
         assert (stage.images, stage.serving, stage.marks) == ([OLD] * 3, 3, [])
 
-    on_stage(rehearsal)
     on_stage(play)
 
 
@@ -337,11 +304,9 @@ def test_history_tells_the_releases_newest_first() -> None:
 
 
 def test_a_plain_deploy_takes_over_an_unfinished_one_and_says_so() -> None:
-    ordinal = _ordinals("rolling", "update")[1]
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
-        await _killed(stage, dies_at=(ordinal, True))
+        await _killed(stage, dies=Death("update", 1))
         await anyio.sleep(20)
         told = await stage.deploy(NEWER)
         assert told.exit_code == 0
@@ -356,11 +321,9 @@ def test_a_plain_deploy_takes_over_an_unfinished_one_and_says_so() -> None:
 def test_a_plain_deploy_takes_over_a_bluegreen_that_died_on_either_side_of_the_switch(
     operation: str,
 ) -> None:
-    ordinal = _ordinals("bluegreen", operation)[1]
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
-        await _killed(stage, strategy="bluegreen", dies_at=(ordinal, True))
+        await _killed(stage, strategy="bluegreen", dies=Death(operation, 1))
         await anyio.sleep(20)
         told = await stage.deploy(NEWER, strategy="rolling")
         assert told.exit_code == 0, told.end

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from deploy.release_command import GROUP
-from tests.scenarios.stage import NEW, OLD, WEB, Hit, Stage, Told, on_stage
+from tests.scenarios.stage import NEW, OLD, WEB, Death, Hit, Stage, Told, on_stage
 from tests.simulation.faults import BY_NAME
 
 
@@ -124,22 +124,15 @@ def test_a_hiccup_of_its_creation_does_not_run_it_twice(fault: str) -> None:
 
 
 def test_resume_does_not_run_it_again() -> None:
-    found: list[int] = []
-
-    async def rehearsal(stage: Stage) -> None:
-        await stage.settle(3)
-        found.extend(call.ordinal for call in (await stage.deploy()).of("update"))
-
     async def play(stage: Stage) -> None:
         await stage.settle(3)
-        killed = await stage.deploy(dies_at=(found[1], True))
+        killed = await stage.deploy(dies=Death("update", 1))
         assert killed.has_died
         told = await stage.resume()
         assert (told.exit_code, stage.images) == (0, [NEW] * 3)
         assert told.of("create") == []
         assert _helpers(stage) == []
 
-    on_stage(rehearsal, toml=GOOD)
     on_stage(play, toml=GOOD)
 
 
