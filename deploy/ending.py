@@ -53,6 +53,9 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     cause = work.halt.reason if work.halt.is_final else forward.cause or work.halt.reason
     machines = tuple(_stands(work, fleet))
     if fleet is None or work.base is None:
+        was_seen = work.goal == FORWARD and forward.is_complete and not work.halt.is_final
+        if was_seen and work.base is not None:
+            return _arrived(work, (), machines)  # each machine was seen healthy in its turn
         return _unseen(work, cause, machines)
     left = tuple(a for a in work.left(fleet) if not isinstance(a, Wait))
     arrived = work.goal == FORWARD and (forward.is_complete or forward.is_in_place)
@@ -179,16 +182,19 @@ def _unseen(
     work: Work, cause: DeployError | None, machines: tuple[MachineStands, ...]
 ) -> Judgement:
     """Nothing can be seen: in between if anything may have been written, else by cause."""
-    if work.ledger.written:
-        return _in_between(work.release, cause, machines)
+    written = bool(work.ledger.written)
     if work.halt.is_final:
         event = RunFinished(
             result=Result.INTERRUPTED,
             exit_code=EXIT_INTERRUPTED,
-            message=f"{cause}: nothing was changed",
+            message=f"{cause}: "
+            + ("the app may be in between" if written else "nothing was changed"),
+            hint=_ways_out(work.release) if written else "",
             machines=machines,
         )
         return Judgement(event, is_settled=False)
+    if written:
+        return _in_between(work.release, cause, machines)
     judged = _as_before(cause, went_back=False, machines=machines)
     return Judgement(judged.event, is_settled=False)
 
