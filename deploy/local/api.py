@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +20,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy.local import endpoints as ep
 from deploy.local.calls import Call, Reply
+from deploy.local.description import describe
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Strike
 from deploy.local.refusals import Refusal, invalid
@@ -47,6 +48,11 @@ class Operation:
     name: str
     handler: Handler
     strikes: bool = False
+
+
+def _description(_: Call) -> Reply:
+    """What is served here, in OpenAPI's words."""
+    return Reply(describe(OPERATIONS))
 
 
 _APP = "/v1/apps/{app}"
@@ -89,6 +95,7 @@ OPERATIONS = (
     Operation("GET", f"{_MACHINE}/ps", "ps", ep.list_processes),
     Operation("GET", "/local/v1/apps/{app}/services", "services", ep.list_services),
     Operation("GET", f"/local{_MACHINE}/logs", "logs", ep.list_logs),
+    Operation("GET", "/local/openapi.json", "describe", _description),
 )
 
 
@@ -110,7 +117,11 @@ def app(
         Route(operation.path, frame.endpoint(operation), methods=[operation.method])
         for operation in OPERATIONS
     ]
-    handlers: Mapping[Any, Any] = {HTTPException: frame.no_route}
+
+    async def no_route(request: Request, error: HTTPException) -> Response:
+        return frame.no_route(error, _allowed(routes, request.scope))
+
+    handlers: Mapping[Any, Any] = {HTTPException: no_route}
     application = Starlette(routes=routes, exception_handlers=handlers)
     application.router.redirect_slashes = False
     return _losing_replies(application)
@@ -134,8 +145,9 @@ class _Frame:
 
         return respond
 
-    async def no_route(self, _request: Request, error: HTTPException) -> Response:
-        return self._response(Reply({"error": error.detail}, error.status_code))
+    def no_route(self, error: HTTPException, allowed: str) -> Response:
+        headers = {"allow": allowed} if error.status_code == 405 else {}
+        return self._response(Reply({"error": error.detail}, error.status_code, headers))
 
     async def _reply(self, operation: Operation, request: Request) -> Reply:
         self._admit(request)
@@ -249,6 +261,12 @@ def _refused(refusal: Refusal) -> Reply:
     if refusal.retry_after_s is not None:
         headers["retry-after"] = str(refusal.retry_after_s)
     return Reply(content, refusal.status, headers)
+
+
+def _allowed(routes: Iterable[Route], scope: Scope) -> str:
+    """The methods that this path takes, over all rows that have it (RFC 9110, 15.5.6)."""
+    matching = [route for route in routes if route.matches(scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
 def _bare(authorization: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Any
 
 from deploy.local import requests, views
@@ -55,20 +56,23 @@ def list_machines(call: Call) -> Reply:
     cursor = _cursor(call.one("cursor")) if call.one("cursor") else 0
     if cursor and not limit:
         raise invalid("cursor requires limit")
-    found = [machine for machine in call.platform.machines(call.app) if _wanted(call, machine)]
+    wanted = _wanted(call)
+    found = [machine for machine in call.platform.machines(call.app) if wanted(machine)]
     found = [machine for machine in found if machine.order > cursor]
     headers = {}
     if limit and len(found) > limit:
         found = found[:limit]
         headers["fly-next-cursor"] = _cursor_text(found[-1].order)
-    return Reply([_shown(call, machine) for machine in found], headers=headers)
+    with_lease = call.flag("include_leases")
+    shown = [_shown(call, machine, with_lease=with_lease) for machine in found]
+    return Reply(shown, headers=headers)
 
 
 def get_machine(call: Call) -> Reply:
-    machine = call.machine
+    machine, with_lease = call.machine, call.flag("include_leases")
     wanted = call.one("version")
     if not wanted:
-        return Reply(_shown(call, machine))
+        return Reply(_shown(call, machine, with_lease=with_lease))
     for version in machine.versions:
         if version.id == wanted:
             return Reply(views.machine_view(machine, version=version))
@@ -259,8 +263,8 @@ def list_logs(call: Call) -> Reply:
 # -- helpers ---------------------------------------------------------------------------
 
 
-def _shown(call: Call, machine: Machine) -> dict[str, Any]:
-    lease = current(machine, call.platform.clock()) if call.flag("include_leases") else None
+def _shown(call: Call, machine: Machine, *, with_lease: bool) -> dict[str, Any]:
+    lease = current(machine, call.platform.clock()) if with_lease else None
     return views.machine_view(machine, lease=lease)
 
 
@@ -271,18 +275,24 @@ def _with_nonce(machine: Machine, *, asked: bool) -> dict[str, Any]:
     return view
 
 
-def _wanted(call: Call, machine: Machine) -> bool:
+def _wanted(call: Call) -> Callable[[Machine], bool]:
+    """What the query asks for, read before any machine is looked at."""
     states, region = call.all("state"), call.one("region")
-    if machine.is_gone and not (call.flag("include_deleted") or "destroyed" in states):
-        return False
-    if (states and machine.state not in states) or (region and machine.region != region):
-        return False
-    metadata = machine.raw["metadata"]
-    return all(
-        metadata.get(name.removeprefix("metadata.")) == value
+    gone_too = call.flag("include_deleted") or "destroyed" in states
+    metadata = [
+        (name.removeprefix("metadata."), value)
         for name, value in call.query
         if name.startswith("metadata.")
-    )
+    ]
+
+    def wanted(machine: Machine) -> bool:
+        if machine.is_gone and not gone_too:
+            return False
+        if (states and machine.state not in states) or (region and machine.region != region):
+            return False
+        return all(machine.raw["metadata"].get(key) == value for key, value in metadata)
+
+    return wanted
 
 
 def _stop_words(signal: str | int | None, timeout: str | None) -> tuple[str, float | None]:
