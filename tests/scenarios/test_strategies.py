@@ -203,6 +203,25 @@ def test_bluegreen_switches_what_runs_and_updates_what_does_not() -> None:
     on_stage(play)
 
 
+@pytest.mark.parametrize("strategy", ["bluegreen", "canary"])
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_group_that_cannot_prove_the_release_keeps_every_group_as_it_was(
+    strategy: str, retries: int
+) -> None:
+    both = WORKER + '\n[checks.work]\n  type = "http"\n  port = 9\n  processes = ["worker"]\n'
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        old = {machine.id for machine in stage.fleet.values()}
+        hits = [Hit("create", UNAVAILABLE, times=99, on=lambda call: "worker" in call.name)]
+        told = await stage.deploy(strategy=strategy, hits=hits, retries=retries)
+        assert told.exit_code == (1 if retries else 3)
+        assert not [call for call in told.changes if call.machine in old]
+        assert stage.serving >= 6
+
+    on_stage(play, toml=both)
+
+
 # -- canary ----------------------------------------------------------------------------
 
 
