@@ -215,8 +215,11 @@ def _machine(raw: _Machine) -> Machine:
 
 
 def _exits(events: list[_Event] | tuple[()]) -> list[Exit]:
+    """Those of the present version: newest first, and none from before its update."""
     exits = []
     for event in events:
+        if event.type == "update":
+            break
         ended = event.request.exit_event if event.request else None
         if ended is not None and ended.exit_code is not None:
             exits.append(
