@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -14,6 +15,7 @@ from tests.contract.clocks import run_on
 from tests.deploy.fleets import release
 from tests.scenarios.stage import NEW, OLD, VOLUME, WEB, Hit, Stage, group_of, on_stage, to
 from tests.simulation.faults import BY_NAME, Kind
+from tests.simulation.world import APP
 
 LOST = BY_NAME["reply lost"]
 GONE = Kind(name="gone", status=404, body='{"error":"machine not found"}')
@@ -40,21 +42,29 @@ def test_a_name_that_another_deploy_took_is_5_and_its_machine_is_left_alone() ->
     on_stage(play)
 
 
-def test_a_platform_that_keeps_no_names_gets_no_second_machine() -> None:
-    """The create's answer is lost and the machine is hidden for a while: look before creating."""
+class _NoNames(dict[str, str]):
+    """The names of a platform that does not care whether they are unique."""
+
+    def __contains__(self, _name: object) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("names_are_unique", [True, False])
+def test_a_lost_create_is_looked_for_before_it_is_sent_again(names_are_unique: bool) -> None:
+    """The answer is lost, and lists do not show the machine for a while."""
 
     async def play(stage: Stage) -> None:
-        hidden = Kind(
-            name="lost and hidden",
-            reaches=True,
-            answer=LOST.answer,
-            effect="hide",
-            operations=frozenset({"create"}),
-        )
-        told = await stage.deploy(hits=[Hit("create", hidden)])
+        async def hide_the_first() -> None:
+            while not stage.fleet:  # noqa: ASYNC110 - looked at from outside
+                await anyio.sleep(0.001)
+            stage.world.platform.hide(APP, stage.id("web-1"), for_s=8)
+
+        if not names_are_unique:
+            stage.world.platform.apps[APP].by_name = _NoNames()
+        stage.world._tasks.start_soon(hide_the_first)
+        told = await stage.deploy(hits=[Hit("create", LOST)])
         assert told.exit_code == 0
-        assert sorted(stage.fleet) == ["web-1", "web-2"]
-        assert len([c for c in told.of("create") if c.name == "web-1"]) == 1
+        assert sorted(machine.name for machine in stage.world.machines()) == ["web-1", "web-2"]
 
     on_stage(play)
 

@@ -113,6 +113,22 @@ def test_the_legacy_path_begins_nothing_after_its_first_failed_call() -> None:
     on_stage(play)
 
 
+@pytest.mark.parametrize("retries", [0, 3])
+def test_what_waits_for_its_place_does_not_begin_after_the_run_is_halted(retries: int) -> None:
+    rejected = Kind(name="rejected", status=422, body='{"error":"invalid"}')
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(6)
+        hits = [Hit("update", rejected, nth=1)]
+        told = await stage.deploy(
+            strategy="immediate", max_concurrent=1, hits=hits, retries=retries, rolls_back=False
+        )
+        assert told.exit_code == 3
+        assert len(told.of("update")) == 2
+
+    on_stage(play)
+
+
 @pytest.mark.parametrize("image", [BROKEN, "registry.test/hello:exit1", "registry.test/hello:oom"])
 def test_one_application_failure_stops_retrying(image: str) -> None:
     async def play(stage: Stage) -> None:
