@@ -23,7 +23,7 @@ NONCE_HEADER = "fly-machine-lease-nonce"
 WAIT_LIMIT_S = 60  # the API refuses to wait longer
 
 _WAIT_MARGIN_S = 10.0  # how much later than asked the platform may answer a wait
-_LIST_PAGE = 1000
+_LIST_PAGE = 500  # pages of large machines stay below the limit of an answer
 _PAGES = 100
 
 
@@ -87,7 +87,7 @@ class MachinesClient:
         cursor, values = "", 0
         for _ in range(_PAGES):
             await self._pace_app.turn("list", "")
-            query = {"limit": str(_LIST_PAGE), "cursor": cursor} if cursor else {}
+            query = {"limit": str(_LIST_PAGE)} | ({"cursor": cursor} if cursor else {})
             response = await self._connection.send(
                 "list", "", "GET", f"{self._app_path}/machines", query
             )

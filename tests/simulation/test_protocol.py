@@ -37,6 +37,8 @@ DEVIATIONS: dict[str, str] = {
     },
     "acquire: query parameter ttl": "some servers read it there, some in the body: both are sent",
     "refresh: query parameter ttl": "as with acquire",
+    "list: query parameter limit": "Fly.io's newer document has it; a server without pages "
+    "passes it over",
     "destroy: query parameter kill": "what Fly.io's own client sends where the document has force",
     "create app: body: Additional properties are not allowed ('app_name' was unexpected)": "what "
     "Fly.io's own client sends where the document has name",
