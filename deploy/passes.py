@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import anyio
 
@@ -185,7 +186,7 @@ class Work:
         self._note_carriers(fleet)
         for machine_id in sorted(self.carried & self.ledger.known.keys()):
             await self._clean_up(
-                self.client.delete_metadata(machine_id, INTENT),
+                self.patience.ask(partial(self.client.delete_metadata, machine_id, INTENT)),
                 f"the mark of this deploy stays on {machine_id}",
                 "it does no harm: the next deploy writes over it",
             )

@@ -16,7 +16,7 @@ from deploy.errors import AppFailed, CallFailed, DeployError, LeaseHeld, LeaseLo
 WRITES = frozenset(
     {"create", "update", "destroy", "start", "stop", "cordon", "uncordon"}
     | {"acquire lease", "refresh lease"}  # releasing twice is releasing once
-    | {"write metadata", "delete metadata", "create app", "create volume"}
+    | {"write metadata", "create app", "create volume"}  # deleting a key twice is deleting it once
 )
 
 
