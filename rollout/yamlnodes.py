@@ -19,6 +19,9 @@ from rollout.errors import Problem
 DEEPEST = 20
 """More than any flags file needs, and far less than Python's stack."""
 
+MOST = 150_000
+"""Nodes: more than a sensible file of 1 MiB has; each costs some 700 bytes."""
+
 _REFUSED = "tidegate:refused"
 _TEXT_TAG = "tag:yaml.org,2002:str"
 _NULL_TAG = "tag:yaml.org,2002:null"
@@ -108,6 +111,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.problems = problems
         self.depth = 0
+        self.nodes = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call] # untyped stub
@@ -124,6 +128,11 @@ class _Loader(yaml.SafeLoader):
         if self.depth == DEEPEST:
             raise yaml.MarkedYAMLError(
                 problem=f"nested more than {DEEPEST} deep", problem_mark=event.start_mark
+            )
+        self.nodes += 1
+        if self.nodes > MOST:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {MOST} values", problem_mark=event.start_mark
             )
         self.depth += 1
         try:
