@@ -441,14 +441,14 @@ def test_a_new_group_beside_an_old_one_gets_its_machines() -> None:
 @pytest.mark.timeout(300)
 def test_a_thousand_machines() -> None:
     async def play(stage: Stage) -> None:
-        await stage.settle(1000)
+        await stage.settle(1000, cold=500)
         hits = [Hit("update", UNAVAILABLE, times=20, nth=50)]
         told = await stage.deploy(hits=hits, max_concurrent=500, lease_ttl_s=120)
         assert told.exit_code == 0
         assert set(stage.images) == {NEW}
         assert len(stage.fleet) == 1000
         lowest = min(len(ids) for at, ids in stage.world.story.serving if at > 120)
-        assert lowest >= 1000 - 330
+        assert lowest >= 500 - 165
         notices = [notice.message for notice in told.said(Noticed)]
         assert not [message for message in notices if "lease" in message]
 
