@@ -61,18 +61,30 @@ def places(story: Story) -> list[tuple[Spot, int]]:
 def cells(scenario: Scenario, kinds: Sequence[Kind] = KINDS) -> Iterator[Scenario]:
     """The scenario with each fault at each of its calls, once and twice in a row.
 
-    In fleets of 8 the gateway's own errors (502, 503, 504), which differ in a
-    number only, take turns from call to call, and the legacy path, which stops
-    at the first, gets each once.
+    In fleets of 8 some take turns from call to call, so that the grid stays
+    within half an hour: the gateway's own errors (502, 503, 504), which differ in
+    a number only, and, with two groups, once and twice. The legacy path, which
+    stops at the first fault, gets each once there.
     """
     is_large = scenario.machines == 8
     for number, (spot, nth) in enumerate(places(simulate(scenario))):
         turn = _GATEWAY[number % len(_GATEWAY)]
         skipped = set(_GATEWAY) - {turn} if is_large else set()
-        for kind in kinds:
-            if spot.operation in kind.operations and kind.name[:3] not in skipped:
-                for times in (1,) if is_large and not scenario.retries else (1, 2):
-                    yield replace(scenario, rules=(Rule(spot, nth, kind, times),))
+        for index, kind in enumerate(kinds):
+            if spot.operation not in kind.operations or kind.name[:3] in skipped:
+                continue
+            if kind.late_s and not scenario.retries:
+                continue  # what comes after the one pass is over, nobody can tell
+            for times in _times(scenario, number + index):
+                yield replace(scenario, rules=(Rule(spot, nth, kind, times),))
+
+
+def _times(scenario: Scenario, turn: int) -> tuple[int, ...]:
+    if scenario.machines < 8:
+        return 1, 2
+    if not scenario.retries:
+        return (1,)
+    return (1, 2) if scenario.groups == 1 else (1 + turn % 2,)
 
 
 def judge(scenario: Scenario) -> Ruling:

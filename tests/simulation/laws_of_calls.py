@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 
-from deploy.events import Noticed
+from deploy.events import Noticed, PassStarted
 from tests.simulation.faults import GUARDED, LEASES
 from tests.simulation.transport import Call
 from tests.simulation.world import Run, Story
@@ -43,7 +43,7 @@ def leases_are_held(story: Story) -> Iterator[str]:
         first = next((call for call in calls if call.operation in _CHANGES | {"mark"}), None)
         if first is not None:
             yield from _not_held(story, calls, first)
-        starts = [at for at, event in run.events if type(event).__name__ == "PassStarted"]
+        starts = [at for at, event in run.events if isinstance(event, PassStarted)]
         yield from _out_of_order(story, calls, starts)
         yield from _taken_twice(run, calls)
 
@@ -210,7 +210,9 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
     for run in story.runs:
         if run.retries:
             continue
-        calls = of_run(story, run)
+        starts = [at for at, event in run.events if isinstance(event, PassStarted)]
+        begun_s = starts[0] if starts else 0.0  # before that, a command only finds its bearings
+        calls = [call for call in of_run(story, run) if call.sent_s >= begun_s]
         failed_s = min(
             (call.heard_s or 0.0 for call in calls if _is_failure(call)), default=float("inf")
         )
@@ -219,7 +221,6 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
             goes_on = call.operation == "update" and call.machine in begun
             if call.operation in _CHANGES and call.sent_s > failed_s and not goes_on:
                 yield f"begun after the first failure at {failed_s:.3f}: {call.line()}"
-        starts = [event for _, event in run.events if type(event).__name__ == "PassStarted"]
         if len(starts) > 1:
             yield f"{len(starts)} passes on the legacy path"
 

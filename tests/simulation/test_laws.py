@@ -10,13 +10,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.enumeration import STRATEGIES, cells, describe, fleets, judge, unexpected
-from tests.simulation.faults import BY_NAME, KINDS, Nature
+from tests.simulation.faults import BY_NAME, KINDS, Rule, Spot
 from tests.simulation.laws import broken_laws, managed
 from tests.simulation.transport import Chaos
+from tests.simulation.weather import HICCUPS, draw, faults_of, live_through
 from tests.simulation.world import BROKEN, Scenario, simulate
 
 LOST = BY_NAME["500 after"]
-HICCUPS = [kind for kind in KINDS if kind.nature is Nature.HICCUP]
+# Each broke a law of the orchestrator when it was found.
+ONCE_BROKEN = (65, 85, 210, 361, 385, 432, 653, 707, 861, 918, 1172, 5709, 5861)
+ONCE_STRUCK = (
+    Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
+    Rule(Spot("release", "web first", "over"), 0, BY_NAME["HTML"]),
+    Rule(Spot("uncordon", "web green first", "work"), 0, BY_NAME["HTML"]),
+    Rule(Spot("list", "", "work"), 8, BY_NAME["timed out before"]),
+    Rule(Spot("update", "web first", "work"), 0, BY_NAME["exits"], 2),
+    Rule(Spot("create", "web green first", "work"), 0, LOST),
+    Rule(Spot("create", "web canary", "work"), 0, BY_NAME["carried out late"]),
+    Rule(Spot("create", "web green first", "work"), 0, BY_NAME["404 for a new machine"]),
+    Rule(Spot("refresh", "web green first", "work"), 0, BY_NAME["409 leased"]),
+)
 QUIET = [scenario for scenario in fleets() if scenario.machines != 8 or scenario.groups == 2]
 
 
@@ -37,7 +50,7 @@ def test_a_broken_app_ends_wholly_old(strategy: str, word: str) -> None:
 
 @pytest.mark.parametrize("strategy", ["canary", "bluegreen"])
 def test_a_broken_app_takes_nothing_old_out_of_service(strategy: str) -> None:
-    story = simulate(Scenario(strategy=strategy, new=BROKEN, machines=3))
+    story = simulate(Scenario(strategy=strategy, new=BROKEN, machines=3, groups=2))
     served = {id_ for id_, machine in managed(story.before).items() if machine.serves}
     started_s = story.run.started_s
     assert all(served <= serving for at, serving in story.serving if at >= started_s)
@@ -102,6 +115,27 @@ def test_any_schedule_of_faults_keeps_the_laws(
     if broken:
         scenario = replace(scenario, new=BROKEN)
     assert broken_laws(simulate(scenario, Chaos(seed, rate, KINDS))) == []
+
+
+@pytest.mark.parametrize("seed", ONCE_BROKEN)
+def test_a_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
+    weather = draw(seed)
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
+@pytest.mark.parametrize("seed", range(9000, 9030))
+def test_whatever_the_weather_the_laws_hold(seed: int) -> None:
+    """More of these: scripts/simulate SEED --runs N."""
+    weather = draw(seed)
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
+@pytest.mark.parametrize("rule", ONCE_STRUCK, ids=str)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_fault_that_once_broke_a_law_breaks_none(rule: Rule, strategy: str) -> None:
+    for retries in (3,) if rule.kind.late_s else (0, 3):
+        ruling = judge(Scenario(strategy=strategy, retries=retries, rules=(rule,)))
+        assert ruling.faults == (), ruling.title
 
 
 def test_one_seed_tells_one_story() -> None:

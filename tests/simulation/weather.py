@@ -91,6 +91,7 @@ class Sky:
     def __init__(self, weather: Weather, run: str) -> None:
         self._chance = random.Random(f"sky/{weather.scenario.seed}/{run}")
         self._rate = weather.rate
+        self._kinds = tuple(kind for kind in KINDS if _may_befall(weather.scenario, kind))
         self._burst = weather.burst
 
     def strike(self, call: Call) -> Kind | None:
@@ -100,8 +101,15 @@ class Sky:
                 return None
         if self._chance.random() >= self._rate:
             return None
-        fitting = [kind for kind in KINDS if call.operation in kind.operations]
+        fitting = [kind for kind in self._kinds if call.operation in kind.operations]
         return self._chance.choice(fitting)
+
+
+def _may_befall(scenario: Scenario, kind: Kind) -> bool:
+    """Not what comes true only when a deploy that waits for nothing has ended."""
+    if kind.late_s:
+        return bool(scenario.retries)
+    return scenario.strategy != "immediate" or not kind.effect.startswith("revert")
 
 
 def live_through(weather: Weather) -> Story:

@@ -1,0 +1,45 @@
+"""A deploy whose process dies at any moment can be finished or undone by another computer."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.simulation.deaths import WAYS, Death, deaths, judge_death
+from tests.simulation.enumeration import STRATEGIES
+from tests.simulation.world import Scenario, World, tell
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_death_at_any_call_leaves_what_can_be_finished_or_undone(strategy: str, way: str) -> None:
+    """A sample; `scripts/simulate --all` tries every call."""
+    moments = list(deaths(Scenario(strategy=strategy, machines=3), (way,)))
+    for death in random.Random(strategy + way).sample(moments, 8):
+        _, faults = judge_death(death)
+        assert faults == (), death
+
+
+@pytest.mark.parametrize("way", ["resume", "rollback"])
+@pytest.mark.parametrize("call", [33, 34])
+def test_blues_being_gone_does_not_keep_a_dead_bluegreen_from_being_taken_up(
+    way: str, call: int
+) -> None:
+    scenario = Scenario(strategy="bluegreen", machines=3, seed=4)
+    death = Death(scenario=scenario, call=call, after=True, way=way)
+    assert judge_death(death)[1] == ()
+
+
+def test_a_dead_process_is_heard_of_no_more() -> None:
+    """What the checkers of deaths rest on: nothing of it reaches the platform."""
+
+    async def play(world: World) -> None:
+        await world.deploy(dies_at=(6, False))
+        await world.rest()
+
+    story = tell(Scenario(machines=3), play)
+    assert story.run.died
+    assert len(story.calls) == 6
+    assert story.calls[-1].applied_s is None
+    assert {machine.lease for machine in story.after.values()} == {""}
