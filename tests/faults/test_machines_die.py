@@ -32,9 +32,9 @@ def test_of_killed_machines_only_what_was_in_flight_is_lost(
     with load.steady(*project.entrance()) as asked, _killing(project, V1) as deaths:
         done = project.deploy("-i", V2, *PATIENT, *LEASE)
 
+    assert done.code == 0, done  # the old release's deaths are not held against the new one
     assert deaths, "nothing was killed"
     assert _lost(asked, deaths) == [], (deaths, asked)
-    assert done.code == 0, done  # the old release's deaths are not held against the new one
     assert_nothing_is_left(project, V2, machines=MACHINES)
 
 

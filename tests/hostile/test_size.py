@@ -120,10 +120,17 @@ def bomb_in_a_bomb() -> Iterator[bytes]:
     ],
     ids=lambda value: "" if isinstance(value, str) else value.__name__,
 )
-@pytest.mark.parametrize("status", [200, 400])
-def test_no_answer_takes_more_than_200_mb(
-    body: Body, encoding: str, status: int, tmp_path: Path
-) -> None:
+def test_no_answer_takes_more_than_200_mb(body: Body, encoding: str, tmp_path: Path) -> None:
+    refuse_to_take(200, body, encoding, tmp_path)
+
+
+@pytest.mark.parametrize("body", [endless_text, small_values])
+def test_no_refusal_takes_more_than_200_mb(body: Body, tmp_path: Path) -> None:
+    refuse_to_take(400, body, "", tmp_path)
+
+
+def refuse_to_take(status: int, body: Body, encoding: str, tmp_path: Path) -> None:
+    """Deploy against a platform that answers all with that, and look at what it took."""
     write_project(tmp_path)
     words = ["--app", "hello", "--image", "hello:v1", "--deploy-retries", "0"]
     with server(status, body, encoding) as address:
