@@ -25,7 +25,7 @@ from deploy.errors import CallFailed, UsageProblem
 from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
 from deploy.ledger import Ledger
 from deploy.machine import Fleet
-from deploy.passes import Planner
+from deploy.passes import Planner, TakenUp, TakeUp
 from deploy.plan import (
     Action,
     Create,
@@ -40,7 +40,7 @@ from deploy.release import (
 )
 from deploy.release_command import ReleaseCommand
 from deploy.retries import Retries, asked_for, from_flag, refuse_missing
-from deploy.run import Settings, TakenUp, run
+from deploy.run import Settings, run
 from deploy.scale import clone_config, plan_scale
 from deploy.selection import Selection
 from deploy.strategy import Schedule, refuse_unsuited, schedule
@@ -201,6 +201,7 @@ async def start_run(
     emit: Emit,
     now: datetime,
     taken_up: TakenUp | None = None,
+    take_up_again: TakeUp | None = None,
 ) -> RunFinished:
     """One run from its first event to its last: the platform, the path, the passes."""
     if order.flags_by_option and order.retries is None:
@@ -248,6 +249,7 @@ async def start_run(
             app_exists=exists,
             organization=target.organization,
             taken_up=taken_up,
+            take_up_again=take_up_again,
         )
 
 

@@ -50,12 +50,15 @@ async def open_connection(
     }
     if token:
         headers["authorization"] = token if token.startswith("FlyV1 ") else f"Bearer {token}"
+    # One context for all pools: reading the certificates is most of what connecting costs.
+    verify = httpx.create_ssl_context() if address.startswith("https://") else False
     async with AsyncExitStack() as stack:
         pools: dict[Pool, httpx.AsyncClient] = {}
         for name, size in _POOL_SIZES.items():
             client = httpx.AsyncClient(
                 base_url=f"{address.rstrip('/')}/v1",
                 headers=headers,
+                verify=verify,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none
                 limits=httpx.Limits(max_connections=size, max_keepalive_connections=size),
                 transport=transport,

@@ -38,6 +38,25 @@ _EMPTY_PAUSE_S = 1.0
 Planner = Callable[[Release, Fleet, Base, Ledger], tuple[Action, ...]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """A deploy that another run began: the app as it was before, and what that run may have done.
+
+    `goal` is forward or back. `made` are the machines that it created, `own`
+    those of them that did not take another's place.
+    """
+
+    base: Base
+    goal: str
+    written: frozenset[str]
+    own: frozenset[str]
+    made: frozenset[str]
+    carried: frozenset[str]
+
+
+TakeUp = Callable[[MachinesClient, Fleet], Awaitable[TakenUp]]
+
+
 @dataclass(slots=True, kw_only=True)
 class Work:
     """A run under way: its release, its tools, and what it knows.
@@ -64,8 +83,19 @@ class Work:
     base: Base | None = None
     carried: set[str] = field(default_factory=set)
     goal: str = FORWARD
+    take_up_again: TakeUp | None = None
     _announced: Intent | None = None
     _has_looked: bool = False
+
+    def take_up(self, taken_up: TakenUp) -> None:
+        """Go on with a deploy that another run began."""
+        self.base = taken_up.base
+        self.goal = taken_up.goal
+        self.carried |= taken_up.carried
+        self.ledger.written |= taken_up.written
+        self.ledger.doubtful |= taken_up.written
+        self.ledger.own |= taken_up.own
+        self.ledger.inherited |= taken_up.made
 
     # -- looking -------------------------------------------------------------------
 
@@ -143,6 +173,7 @@ class Work:
         async def attempt() -> Outcome:
             fleet = await self._look_unless_halted()
             await self._hold(fleet)
+            await self._see_what_landed()
             self._note_carriers(fleet)
             await self._announce(Intent.of(self.release).turned_back(), self.carried)
             fleet = await self._look_unless_halted()
@@ -241,6 +272,7 @@ class Work:
         if not self.app_exists:
             await self._create_app()
         await self._hold(fleet.managed)
+        await self._see_what_landed()
         fleet = await self._look_unless_halted()
         if self.base is None:
             self._tell_takeover(fleet)
@@ -251,6 +283,13 @@ class Work:
         if self.release_command is not None:
             await self.release_command.run(fleet)
         return carrying(fleet, intent.dump(), self.carried)
+
+    async def _see_what_landed(self) -> None:
+        """Under our leases nothing more of a dead run's can land: what it left is known now."""
+        if self.take_up_again is not None:
+            fleet = await self._look_unless_halted()
+            self.take_up(await self.take_up_again(self.client, fleet))
+            self.take_up_again = None
 
     async def _create_app(self) -> None:
         """An app is created on its first deploy; one that is there by now is as good."""

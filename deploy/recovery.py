@@ -20,6 +20,7 @@ from deploy.events import Emit, RunFinished
 from deploy.intent import BACK, Intent, carriers, read_intent
 from deploy.ledger import Ledger
 from deploy.machine import Fleet, Machine
+from deploy.passes import TakenUp
 from deploy.plan import Action, Update, Wait, should_launch, where
 from deploy.release import (
     DEFAULT_MAX_UNAVAILABLE,
@@ -35,7 +36,6 @@ from deploy.release import (
     replaced_by,
     was,
 )
-from deploy.run import TakenUp
 from deploy.target import Target
 
 
@@ -77,6 +77,7 @@ async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | 
         emit,
         datetime.now(UTC),
         taken_up=_taken_up(fleet, versions, intent.deploy, intent.direction),
+        take_up_again=partial(_take_up, intent.deploy, intent.direction),
     )
 
 
@@ -118,6 +119,7 @@ async def rollback_app(
         emit,
         datetime.now(UTC),
         taken_up=_taken_up(fleet, versions, intent.deploy, BACK),
+        take_up_again=partial(_take_up, intent.deploy, BACK),
     )
 
 
@@ -278,6 +280,12 @@ async def _versions(client: MachinesClient, machines: Iterable[Machine]) -> Vers
             if failure.status != 404:
                 raise
     return found
+
+
+async def _take_up(deploy_id: str, direction: str, client: MachinesClient, fleet: Fleet) -> TakenUp:
+    """The same under leases: a write of the dead run's may have landed after the first look."""
+    stamped = [m for m in fleet.managed if is_stamped(m, deploy_id)]
+    return _taken_up(fleet, await _versions(client, stamped), deploy_id, direction)
 
 
 def _taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -> TakenUp:

@@ -17,7 +17,6 @@ import anyio
 
 from deploy.actions import Actions
 from deploy.backoff import Patience
-from deploy.base import Base
 from deploy.client import MachinesClient
 from deploy.ending import judge
 from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted
@@ -29,7 +28,7 @@ from deploy.lease import holding
 from deploy.ledger import Ledger
 from deploy.legacy import deploy_legacy, return_legacy
 from deploy.machine import Fleet
-from deploy.passes import Planner, Work
+from deploy.passes import Planner, TakenUp, TakeUp, Work
 from deploy.release import Release
 from deploy.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.retries import Retries
@@ -58,22 +57,6 @@ class Settings:
     leave_at_once: Callable[[], None] = lambda: os._exit(EXIT_INTERRUPTED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenUp:
-    """A deploy that another run began: the app as it was before, and what that run may have done.
-
-    `goal` is forward or back. `made` are the machines that it created, `own`
-    those of them that did not take another's place.
-    """
-
-    base: Base
-    goal: str
-    written: frozenset[str]
-    own: frozenset[str]
-    made: frozenset[str]
-    carried: frozenset[str]
-
-
 async def run(
     client: MachinesClient,
     release: Release,
@@ -87,6 +70,7 @@ async def run(
     app_exists: bool = True,
     organization: str = "",
     taken_up: TakenUp | None = None,
+    take_up_again: TakeUp | None = None,
 ) -> RunFinished:
     """Deploy the release, or go back from it, and tell how the app stands in the end."""
     patience = Patience(settings.wait_timeout_s if retries.count else 0.0, chance)
@@ -151,7 +135,8 @@ async def run(
                 emit=emit,
             )
         if taken_up is not None:
-            _take_up(work, taken_up)
+            work.take_up(taken_up)
+            work.take_up_again = take_up_again
         ending: Ending | None = None
         with scope:
             ending = await _take_path(work, retries, settings, chance)
@@ -171,16 +156,6 @@ async def _take_path(
     return await deploy_retrying(
         work, retries=retries.count, rolls_back=settings.rolls_back, chance=chance
     )
-
-
-def _take_up(work: Work, taken_up: TakenUp) -> None:
-    work.base = taken_up.base
-    work.goal = taken_up.goal
-    work.carried = set(taken_up.carried)
-    work.ledger.written |= taken_up.written
-    work.ledger.doubtful |= taken_up.written
-    work.ledger.own |= taken_up.own
-    work.ledger.inherited |= taken_up.made
 
 
 async def _conclude(work: Work, ending: Ending | None) -> RunFinished:

@@ -28,8 +28,9 @@ def show_plan(
         return json.dumps(_plan_json(release, fleet, order, retries))
     lines = [
         printable(retries.sentence),
-        printable(f"{release.app}: {release.image}, {release.strategy}, ")
-        + f"{len(fleet.managed)} machines",
+        printable(
+            f"{release.app}: {release.image}, {release.strategy}, {len(fleet.managed)} machines"
+        ),
     ]
     number = 0
     for stage in order:
