@@ -24,7 +24,7 @@ from deploy.events import Emit, Noticed, RunFinished
 from deploy.halt import Halt
 from deploy.health import Health, Observer
 from deploy.intent import BACK
-from deploy.lease import holding
+from deploy.lease import Leases, holding
 from deploy.ledger import Ledger
 from deploy.legacy import deploy_legacy, return_legacy
 from deploy.machine import Fleet
@@ -75,15 +75,6 @@ async def run(
     """Deploy the release, or go back from it, and tell how the app stands in the end."""
     patience = Patience(settings.wait_timeout_s if retries.count else 0.0, chance)
     halt, ledger = Halt(), Ledger()
-    observer = Observer(client, patience)
-    health = Health(
-        client,
-        observer,
-        patience=patience,
-        halt=halt,
-        wait_timeout_s=settings.wait_timeout_s,
-        smoke_s=settings.smoke_s,
-    )
     async with (
         _interruptible(halt, settings, emit) as scope,
         holding(
@@ -104,17 +95,7 @@ async def run(
             planner=planner,
             client=client,
             leases=leases,
-            actions=Actions(
-                client,
-                leases,
-                health,
-                observer,
-                ledger,
-                deploy_id=release.deploy_id,
-                patience=patience,
-                halt=halt,
-                emit=emit,
-            ),
+            actions=_actions(client, release, settings, leases, ledger, halt, patience, emit),
             ledger=ledger,
             halt=halt,
             patience=patience,
@@ -124,6 +105,7 @@ async def run(
             organization=organization,
             selection=settings.selection,
             waits_for_health=settings.waits_for_health,
+            take_up_again=take_up_again,
         )
         if settings.release_command is not None:
             work.release_command = ReleaseCommandRun(
@@ -136,13 +118,45 @@ async def run(
             )
         if taken_up is not None:
             work.take_up(taken_up)
-            work.take_up_again = take_up_again
         ending: Ending | None = None
         with scope:
             ending = await _take_path(work, retries, settings, chance)
         finished = await _conclude(work, ending)
     emit(finished)
     return finished
+
+
+def _actions(
+    client: MachinesClient,
+    release: Release,
+    settings: Settings,
+    leases: Leases,
+    ledger: Ledger,
+    halt: Halt,
+    patience: Patience,
+    emit: Emit,
+) -> Actions:
+    """What carries out one action, with all that it waits by."""
+    observer = Observer(client, patience)
+    health = Health(
+        client,
+        observer,
+        patience=patience,
+        halt=halt,
+        wait_timeout_s=settings.wait_timeout_s,
+        smoke_s=settings.smoke_s,
+    )
+    return Actions(
+        client,
+        leases,
+        health,
+        observer,
+        ledger,
+        deploy_id=release.deploy_id,
+        patience=patience,
+        halt=halt,
+        emit=emit,
+    )
 
 
 async def _take_path(
