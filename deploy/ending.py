@@ -182,7 +182,7 @@ def _unseen(
     work: Work, cause: DeployError | None, machines: tuple[MachineStands, ...]
 ) -> Judgement:
     """Nothing can be seen: in between if anything may have been written, else by cause."""
-    written = bool(work.ledger.written)
+    written = bool(work.ledger.written or work.ledger.lost_creates)
     if work.halt.is_final:
         event = RunFinished(
             result=Result.INTERRUPTED,

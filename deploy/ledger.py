@@ -7,6 +7,7 @@ two differ until a read settles it.
 from __future__ import annotations
 
 from deploy.machine import Fleet, Machine
+from deploy.release import INTENT
 
 
 class Ledger:
@@ -18,6 +19,7 @@ class Ledger:
         self.known: dict[str, str] = {}  # id -> the version we last saw or wrote
         self.ids: dict[str, str] = {}  # name -> id of what we created
         self.own: set[str] = set()  # those ids
+        self.marked: set[str] = set()  # of those, the ones born with the intent
         self.inherited: set[str] = set()  # ids of what an earlier run of this deploy created
         self.destroyed: set[str] = set()  # ids that we may have destroyed
         self.refused: set[str] = set()  # ids whose host will not take an update
@@ -44,6 +46,8 @@ class Ledger:
         """A machine of our making exists."""
         self.ids[machine.name] = machine.id
         self.own.add(machine.id)
+        if INTENT in machine.metadata:
+            self.marked.add(machine.id)
         self.wrote(machine)
 
     def wrote(self, machine: Machine) -> None:

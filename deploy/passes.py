@@ -215,7 +215,8 @@ class Work:
     async def conclude(self, fleet: Fleet) -> None:
         """The deploy is over, either way: take its marks off the platform."""
         self._note_carriers(fleet)
-        for machine_id in sorted(self.carried & self.ledger.known.keys()):
+        marked = self.carried | self.ledger.marked
+        for machine_id in sorted(marked & self.ledger.known.keys()):
             await self._clean_up(
                 self.patience.ask(partial(self.client.delete_metadata, machine_id, INTENT)),
                 f"the mark of this deploy stays on {machine_id}",
