@@ -174,7 +174,7 @@ def _tell_faults(title: str, faults: Iterable[str], *, shown: bool = True) -> in
     broken = list(faults)
     if broken and shown:
         _say(f"BROKEN {title}", *(f"  {each}" for each in broken))
-    return bool(broken)
+    return int(bool(broken))
 
 
 def _say_outcomes(of: str, outcomes: Counter[str]) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,11 +19,11 @@ import httpx
 import msgspec
 from anyio.abc import TaskGroup
 
-from deploy.appconfig import AppConfig, parse
+from deploy.appconfig import parse
 from deploy.client import connect
 from deploy.commands import Order, planner_of
 from deploy.errors import CallFailed, DeployError
-from deploy.events import Emit, Event, GoingBack, PassStarted, RunFinished, to_json, to_line
+from deploy.events import Emit, Event, GoingBack, RunFinished
 from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.requests import CreateMachine
@@ -38,10 +37,19 @@ from deploy.target import Target
 from tests.simulation.clockwork import run_in_time
 from tests.simulation.commanded import commands_in, use
 from tests.simulation.effects import Effects
-from tests.simulation.faults import Rule
 from tests.simulation.runtime import Behaviour, SimulatedRuntime, simulated_clock
+from tests.simulation.story import (
+    APP,
+    BROKEN,
+    NEW,
+    OLD,
+    Run,
+    Scenario,
+    Snapshot,
+    Story,
+    app_text,
+)
 from tests.simulation.transport import (
-    Call,
     Faults,
     NoFaults,
     Reply,
@@ -51,9 +59,23 @@ from tests.simulation.transport import (
 )
 from tests.simulation.watch import Watch
 
-APP = "sim"
-OLD, NEW = "registry.test/hello:1", "registry.test/hello:2"
-BROKEN = "registry.test/hello:2-bad"
+__all__ = [
+    "ADDRESS",
+    "APP",
+    "BROKEN",
+    "NEW",
+    "OLD",
+    "UNKNOWN_KEYS",
+    "Command",
+    "Run",
+    "Scenario",
+    "Snapshot",
+    "Story",
+    "World",
+    "simulate",
+    "tell",
+]
+
 ADDRESS = "http://127.0.0.1:4280"
 UNKNOWN_KEYS: Mapping[str, Any] = {"x_unknown": {"keep": [1, 2]}, "guest": {"cpus": 4}}
 BASE_ID = "0base0000000base"
@@ -62,137 +84,9 @@ Command = Callable[[Target, Order, Emit], Awaitable[RunFinished | None]]
 """A command of the program, such as `resume_app`."""
 
 _LONGEST_RUN_S = 4 * 3600.0
-_SETTLES_S = 150.0
 _QUICK: Mapping[str, Behaviour] = {
     "hello": Behaviour(boot_s=(0.05, 0.5), healthy_after_s=(0.1, 0.9), stop_s=(0.05, 0.3))
 }
-
-_ONE_GROUP = """
-app = "sim"
-[processes]
-  web = "serve"
-[env]
-  RELEASE = "{release}"
-[http_service]
-  internal_port = 8080
-  processes = ["web"]
-  [[http_service.checks]]
-    path = "/health"
-    interval = "2s"
-"""
-_TWO_GROUPS = _ONE_GROUP.replace('web = "serve"', 'web = "serve"\n  worker = "work"')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """Everything that a simulated deploy depends on.
-
-    `machines` per group before the deploy, 0 for a first deploy; `cold` of them
-    do not run. `dies_at` is (n-th call of the run, whether just after it).
-    """
-
-    seed: int = 0
-    strategy: str = "rolling"
-    retries: int = 3
-    machines: int = 3
-    groups: int = 1
-    cold: int = 0
-    old: str = OLD
-    new: str = NEW
-    rules: tuple[Rule, ...] = ()
-    max_unavailable: Decimal | int = Decimal("0.33")
-    wait_timeout_s: float = 20.0
-    smoke_s: float = 2.0
-    lease_ttl_s: int = 13
-    settles_s: float = _SETTLES_S
-
-    @property
-    def config(self) -> AppConfig:
-        return parse(app_text(self.groups, "2"))
-
-    def release(self, deploy_id: str) -> Release:
-        return Release(
-            app=APP,
-            deploy_id=deploy_id,
-            image=self.new,
-            groups=self.config.groups,
-            strategy=self.strategy,
-            max_unavailable=self.max_unavailable,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A machine as it really is, at one moment."""
-
-    id: str
-    name: str
-    group: str
-    image: str
-    state: str
-    cordoned: bool
-    version: str
-    config: Mapping[str, Any]
-    lease: str  # the description of the lease in force, or ""
-    serves: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """One run of the orchestrator; `error` is what it raised, which it never should."""
-
-    name: str
-    release: Release
-    retries: int
-    started_s: float
-    ended_s: float = 0.0
-    events: list[tuple[float, Event]] = field(default_factory=list)
-    finished: RunFinished | None = None
-    error: str = ""
-    died: bool = False
-    is_rollback: bool = False
-    had_nothing_to_do: bool = False  # a command that found nothing to finish or undo
-    after: dict[str, Snapshot] = field(default_factory=dict)  # right at its end
-
-    @property
-    def goes_back(self) -> bool:
-        """Whether exit 0 is wholly old: a rollback, or a resume of one that was going back."""
-        passes = [event for _, event in self.events if isinstance(event, PassStarted)]
-        return self.is_rollback or (bool(passes) and passes[0].direction == "back")
-
-
-@dataclass(slots=True, kw_only=True)
-class Story:
-    """What happened. `serving` holds (time, who took traffic from then on), changes only."""
-
-    scenario: Scenario
-    before: dict[str, Snapshot] = field(default_factory=dict)
-    after: dict[str, Snapshot] = field(default_factory=dict)  # when all has come to rest
-    calls: list[Call] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    serving: list[tuple[float, frozenset[str]]] = field(default_factory=list)
-    groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all that ever served
-    canaries: set[str] = field(default_factory=set)  # of those, the canaries
-    lost: set[str] = field(default_factory=set)  # machines whose host was lost for a while
-
-    @property
-    def run(self) -> Run:
-        """The last run."""
-        return self.runs[-1]
-
-    @property
-    def finished(self) -> RunFinished:
-        assert self.run.finished is not None, f"the run did not end by itself: {self.run.error}"
-        return self.run.finished
-
-    def log(self) -> list[str]:
-        """Every call and every event as lines; the same seed gives the same bytes."""
-        lines = [call.line() for call in self.calls]
-        for each in self.runs:
-            lines += [f"{each.name} {to_line(to_json(at, event))}" for at, event in each.events]
-            lines += [f"{each.name} raised {each.error}"] if each.error else []
-        lines += [f"{at:.6f} serving {' '.join(sorted(ids))}" for at, ids in self.serving]
-        return lines
 
 
 def simulate(scenario: Scenario, faults: Faults | None = None) -> Story:
@@ -502,11 +396,6 @@ def _in_words(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_in_words(each) for each in error.exceptions)
     return f"{type(error).__name__}: {error}"
-
-
-def app_text(groups: int, release: str) -> str:
-    """A fly.toml with one group behind a checked service, or a second one without."""
-    return (_ONE_GROUP if groups == 1 else _TWO_GROUPS).replace("{release}", release)
 
 
 def _positions(before: Mapping[str, Snapshot]) -> dict[str, str]:
