@@ -258,6 +258,8 @@ class Actions:
     async def _stop(self, action: Stop) -> None:
         self._tell(action, Phase.DRAINING)
         await anyio.sleep(_DRAIN_S)
+        if self._halt.is_set:
+            raise Cut  # it only drained so far, and nothing new begins any more
         self._tell(action, Phase.STOPPING)
         await self._idempotent(action, self._client.stop)
         await self._health.stopped(action.machine_id, timeout_s=_STOP_TIMEOUT_S)

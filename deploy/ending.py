@@ -61,7 +61,8 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     arrived = work.goal == FORWARD and (forward.is_complete or forward.is_in_place)
     if arrived and not [action for action in left if not isinstance(action, Destroy)]:
         return _arrived(work, left, machines)
-    undone = not work.base.lost and not _still_to_undo(work, fleet)
+    unseen = work.ledger.own - fleet.by_id.keys() - work.ledger.destroyed
+    undone = not work.base.lost and not unseen and not _still_to_undo(work, fleet)
     if work.goal == BACK and not work.halt.is_final:
         return _returned(work, undone, forward, machines)
     if work.halt.is_final:
