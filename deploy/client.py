@@ -98,7 +98,8 @@ class MachinesClient:
                 return found
             if values > wire.VALUES_LIMIT:
                 break
-        raise CallFailed("the list of machines does not end", operation="list", status=200)
+        said = f"the list of machines does not end, or is over {wire.VALUES_LIMIT:,} values"
+        raise CallFailed(said, operation="list", status=200)
 
     async def machine(self, machine_id: str) -> Machine:
         await self._pace_reads.turn("read", machine_id)
