@@ -18,6 +18,7 @@ from tests.faults import load
 from tests.faults.death import LEASE, PATIENT, assert_nothing_is_left
 
 MACHINES = 3  # one out for the deploy, one killed, one that serves
+LOOK_EVERY_S = 0.05
 EVERY_S = 1.5  # long enough for the platform to start the last one again
 EXIT_FAILED = 1
 
@@ -62,22 +63,26 @@ def _lost(asked: load.Load, deaths: list[float]) -> list[load.Failure]:
 
 @contextmanager
 def _killing(project: Project, image: str, *, every_s: float = EVERY_S) -> Iterator[list[float]]:
-    """Kill a machine that runs `image` now and then; gives the moments of the deaths.
+    """Kill a machine that runs `image` as soon as there is one to spare, and then now and then.
 
-    One that the platform has stopped or replaced meanwhile is not killed: only
-    where all others serve is there one to spare.
+    Gives the moments of the deaths. Of the old release one is to spare once the
+    deploy has begun, while two of them serve.
     """
     deaths: list[float] = []
     over, chance = threading.Event(), random.Random(project.app)
 
     def kill_now_and_then() -> None:
-        while not over.wait(every_s):
+        pause_s = LOOK_EVERY_S
+        while not over.wait(pause_s):
             with suppress(httpx.HTTPError):
                 running = [m for m in project.machines() if m["config"]["image"] == image]
                 serving = [m for m in running if _serves(m)]
-                spared = image == V1 and len(serving) < MACHINES - 1
-                if serving and not spared and _kill(project, chance.choice(serving)["id"]):
+                to_spare = bool(serving)
+                if image == V1:
+                    to_spare = len(running) < MACHINES and len(serving) >= MACHINES - 1
+                if to_spare and _kill(project, chance.choice(serving)["id"]):
                     deaths.append(time.monotonic())
+                    pause_s = every_s
 
     killer = threading.Thread(target=kill_now_and_then)
     killer.start()
