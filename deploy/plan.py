@@ -319,8 +319,6 @@ def has_ended_well(machine: Machine) -> bool:
 
 def group_count(release: Release, group: Group) -> int:
     """How many machines a new group gets: 1 with mounts, 2 with services, else 1 and a standby."""
-    if group.name in release.counts:
-        return release.counts[group.name]
     if group.has_mounts or not release.high_availability:
         return 1
     return 2
@@ -332,7 +330,7 @@ def _missing(release: Release, group: Group, names: set[str]) -> Iterator[Action
     The first carries the intent from its birth.
     """
     first = slot_name(group.name, 1)
-    stands_by = not group.has_services and group.name not in release.counts
+    stands_by = not group.has_services
     for slot in range(1, group_count(release, group) + 1):
         name = slot_name(group.name, slot)
         if name in names:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -34,7 +34,7 @@ DEFAULT_MAX_UNAVAILABLE = Decimal("0.33")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """`number` is Fly's release version; `counts` overrides how many machines a new group gets."""
+    """`number` is Fly's release version: one more than that of the release before."""
 
     app: str
     deploy_id: str
@@ -47,7 +47,6 @@ class Release:
     high_availability: bool = True
     force: bool = False
     update_only: bool = False
-    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

@@ -328,9 +328,8 @@ def test_a_cold_machine_out_of_reach_is_replaced_by_one_that_stays_cold() -> Non
         (group(mounts=MOUNTS), {}, 1),
         (group(), {"high_availability": False}, 1),
         (group(services=[]), {"high_availability": False}, 1),
-        (group(), {"counts": {"web": 5}}, 5),
     ],
-    ids=["services", "worker", "mounts", "services and mounts", "no ha", "worker, no ha", "told"],
+    ids=["services", "worker", "mounts", "services and mounts", "no ha", "worker, no ha"],
 )
 def test_a_new_group_gets_as_many_machines_as_it_needs(
     spec: Any, fields: dict[str, Any], count: int

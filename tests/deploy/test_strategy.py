@@ -263,10 +263,10 @@ def test_rolling_goes_on_without_trying_one_alone_when_one_serves_already() -> N
 
 
 def test_a_first_deploy_tries_one_machine_alone() -> None:
-    ((track,),) = order_of(release(counts={"web": 3}), Fleet())
+    ((track,),) = order_of(release(), Fleet())
     (step,) = track.steps
     assert step.first_alone
-    assert [action.name for action in step.actions] == ["web-1", "web-2", "web-3"]
+    assert [action.name for action in step.actions] == ["web-1", "web-2"]
 
 
 def test_a_standby_is_made_after_the_machine_that_it_stands_by_for() -> None:
