@@ -244,7 +244,7 @@ async def _body(request: Request) -> Any:
                     raise too_large
     except ClientDisconnect:
         raise invalid("the request ended before its body did") from None
-    if not read.strip():
+    if not read:
         return {}
     try:
         return msgspec.json.decode(read)

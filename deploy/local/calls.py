@@ -11,7 +11,7 @@ from deploy.local.refusals import invalid, machine_unknown
 from deploy.local.state import Machine
 
 _TRUE = frozenset({"true", "1", "t", "yes"})
-_FALSE = frozenset({"false", "0", "f", "no", ""})
+_FALSE = frozenset({"false", "0", "f", "no"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +48,33 @@ class Call:
 
     def all(self, key: str) -> list[str]:
         """Every value of a query parameter; commas separate values too."""
-        return [
-            part for name, value in self.query if name == key for part in value.split(",") if part
-        ]
+        return [part for name, value in self.query if name == key for part in value.split(",")]
 
     def one(self, key: str) -> str:
         """The last value of a query parameter, or ""."""
-        values = [value for name, value in self.query if name == key]
-        return values[-1] if values else ""
+        return self._last(key) or ""
 
     def flag(self, key: str) -> bool:
         """Raises Refusal (400) unless it is absent, true or false."""
-        text = self.one(key).lower()
-        if text not in _TRUE | _FALSE:
+        text = self._last(key)
+        if text is not None and text.lower() not in _TRUE | _FALSE:
             raise invalid(f"{key} must be true or false")
-        return text in _TRUE
+        return text is not None and text.lower() in _TRUE
 
     def number(self, key: str, *, least: int, most: int, default: int) -> int:
         """Raises Refusal (400) unless it is absent or a whole number in the range."""
-        text = self.one(key)
-        if not text:
+        text = self._last(key)
+        if text is None:
             return default
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise invalid(f"{key} must be a whole number, {least} to {most}")
         if not least <= int(text) <= most:
             raise invalid(f"{key} must be {least} to {most}")
         return int(text)
+
+    def _last(self, key: str) -> str | None:
+        values = [value for name, value in self.query if name == key]
+        return values[-1] if values else None
 
 
 @dataclass(frozen=True, slots=True)

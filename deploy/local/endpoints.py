@@ -277,7 +277,7 @@ def _with_nonce(machine: Machine, *, asked: bool) -> dict[str, Any]:
 
 def _wanted(call: Call) -> Callable[[Machine], bool]:
     """What the query asks for, read before any machine is looked at."""
-    states, region = call.all("state"), call.one("region")
+    states, region = [state for state in call.all("state") if state], call.one("region")
     gone_too = call.flag("include_deleted") or "destroyed" in states
     metadata = [
         (name.removeprefix("metadata."), value)

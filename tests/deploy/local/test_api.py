@@ -34,6 +34,7 @@ async def test_every_answer_carries_a_request_id() -> None:
     ("body", "status"),
     [
         (b"{", 400),
+        (b" ", 400),
         (b"[]", 400),
         (b"null", 400),
         (b"NaN", 400),

@@ -125,7 +125,10 @@ async def test_a_wait_is_pinned_to_the_version_it_names(key: str) -> None:
         assert answer.json()["error"].endswith("currently replaced")
 
 
-@pytest.mark.parametrize("query", ["timeout=0", "timeout=61", "timeout=1.5", "state=running"])
+@pytest.mark.parametrize(
+    "query",
+    ["timeout=0", "timeout=61", "timeout=1.5", "timeout=", "state=running", "state="],
+)
 async def test_a_wait_that_makes_no_sense_is_refused(query: str) -> None:
     async with world() as w:
         machine = await w.create()
