@@ -175,6 +175,7 @@ class Leases:
 
     async def _take(self, machine_id: str) -> None:
         give_up = anyio.current_time() + self._wait_for_others_s
+        doubts = anyio.current_time() + self._patience.within_s
         while True:
             sent = anyio.current_time()
             try:
@@ -182,14 +183,19 @@ class Leases:
                     machine_id, ttl_s=self.ttl_s, description=self._description
                 )
             except CallFailed as failure:
-                if await self._settle(machine_id, failure, give_up):
+                if await self._settle(machine_id, failure, give_up, doubts):
                     return
             else:
                 self._keep(machine_id, lease.nonce, sent + self.ttl_s)
                 return
 
-    async def _settle(self, machine_id: str, failure: CallFailed, give_up: float) -> bool:
+    async def _settle(
+        self, machine_id: str, failure: CallFailed, give_up: float, doubts: float
+    ) -> bool:
         """After a failed request: True if the lease is ours after all, False to ask for it again.
+
+        Until `give_up` another's lease is waited for, until `doubts` two answers
+        that contradict each other are asked for again.
 
         Raises LeaseHeld if somebody else holds it, and the failure itself if it
         settles nothing.
@@ -203,18 +209,29 @@ class Leases:
             raise failure
         came_with_machine = not held.description and self._is_own(machine_id)
         if held.description == self._description or came_with_machine:
-            await self._adopt_own(machine_id, held)
-            return True
+            return await self._adopt_own(machine_id, held, doubts)
         await self._outwait(machine_id, held, meaning, give_up)
         return False
 
-    async def _adopt_own(self, machine_id: str, held: Lease) -> None:
-        """Ours: the answer to an earlier request was lost, and reading it told the nonce."""
+    async def _adopt_own(self, machine_id: str, held: Lease, until: float) -> bool:
+        """Ours: the answer to an earlier request was lost, and reading it told the nonce.
+
+        False to ask anew, if it is now said to be somebody else's: either it was
+        taken since it was read, or one of the two answers is wrong.
+        """
         sent = anyio.current_time()
-        lease = await self._client.refresh_lease(
-            machine_id, ttl_s=self.ttl_s, description=self._description, nonce=held.nonce
-        )
+        try:
+            lease = await self._client.refresh_lease(
+                machine_id, ttl_s=self.ttl_s, description=self._description, nonce=held.nonce
+            )
+        except CallFailed as failure:
+            if verdict(failure) is not Verdict.LEASED or anyio.current_time() >= until:
+                raise
+            with self._halt.cuts():
+                await anyio.sleep(_LOOK_AGAIN_S)
+            return False
         self._keep(machine_id, lease.nonce, sent + self.ttl_s)
+        return True
 
     async def _outwait(
         self, machine_id: str, held: Lease, meaning: Verdict, give_up: float

@@ -29,6 +29,7 @@ ONCE_STRUCK = (
     Rule(Spot("create", "web canary", "work"), 0, BY_NAME["carried out late"]),
     Rule(Spot("create", "web green first", "work"), 0, BY_NAME["404 for a new machine"]),
     Rule(Spot("refresh", "web green first", "work"), 0, BY_NAME["409 leased"]),
+    Rule(Spot("refresh", "web first", "work"), 0, BY_NAME["409 leased"], 2),
 )
 QUIET = [scenario for scenario in fleets() if scenario.machines != 8 or scenario.groups == 2]
 
