@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -295,6 +295,28 @@ def test_a_page_instead_of_an_answer_is_no_success_though_no_body_is_needed(verb
 def test_a_page_instead_of_an_answer_does_not_release_a_lease() -> None:
     server = Server(httpx.Response(200, html="<html></html>"))
     assert verdict(refused(server, lambda c: c.release_lease("m1", nonce="n"))).is_hiccup
+
+
+class Drip(httpx.AsyncByteStream):
+    """A body that never ends: a byte every ten seconds, soon enough for a bound on each piece."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await anyio.sleep(10)
+            yield b" "
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_answer_that_drips_is_given_up(backend: str) -> None:
+    async def ask(client: MachinesClient) -> float:
+        began = anyio.current_time()
+        with pytest.raises(CallFailed, match="no answer in time") as caught:
+            await _update(client)
+        assert verdict(caught.value) is Verdict.UNSETTLED
+        return anyio.current_time() - began
+
+    took_s = talk(lambda _: httpx.Response(200, stream=Drip()), ask, backend=backend)
+    assert 30 < took_s <= 90
 
 
 def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
