@@ -31,9 +31,9 @@ flag in its own format, runs offline, and goes from the text of a unit to its an
 the quickest way its public interface has; a user or a context that it wants is made on
 the way. The floor is bare `(mmh3.hash(unit, 0, False) * 100_000) >> 32`: a bucket, and
 nothing decided with it. tidegate keeps the hash in the decision, and turns it into the
-bucket when that is read. Times are medians over at least 5 rounds, each over a fifth of
-the units, in which all take turns, in processor time. Compare the ratios: the
-nanoseconds are one machine's.
+bucket when that is read: that has a row of its own. Times are medians over at least 5
+rounds, each over a fifth of the units, in which all take turns, in processor time.
+Compare the ratios: the nanoseconds are one machine's.
 """
 
 UNITS = 200_000

@@ -43,12 +43,27 @@ def decider() -> Contender:
 
     def run(units: Sequence[str]) -> None:
         for unit in units:
-            decide(unit)
+            _ = decide(unit).value
 
     def is_inside(unit: str) -> bool:
         return decide(unit).variant == "inside"
 
     return Contender("tidegate decide(unit)", "tidegate", "value, reason, bucket", run, is_inside)
+
+
+def decider_with_bucket() -> Contender:
+    """The same, with the bucket read: it is worked out only then."""
+    decide = flags().decider(KEY)
+
+    def run(units: Sequence[str]) -> None:
+        for unit in units:
+            _ = decide(unit).bucket
+
+    def is_inside(unit: str) -> bool:
+        return decide(unit).variant == "inside"
+
+    name = "tidegate decide(unit).bucket"
+    return Contender(name, "tidegate", "value, reason, bucket", run, is_inside)
 
 
 def evaluate() -> Contender:
@@ -57,7 +72,7 @@ def evaluate() -> Contender:
 
     def run(units: Sequence[str]) -> None:
         for unit in units:
-            ask(KEY, app=unit)
+            _ = ask(KEY, app=unit).value
 
     def is_inside(unit: str) -> bool:
         return ask(KEY, app=unit).variant == "inside"
@@ -74,4 +89,4 @@ def check(units: Sequence[str]) -> None:
             raise SystemExit(f"decided wrongly for {unit}: {decision.explain()}")
 
 
-OURS = (floor, decider, evaluate)
+OURS = (floor, decider, decider_with_bucket, evaluate)

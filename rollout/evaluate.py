@@ -29,6 +29,7 @@ from rollout.flag import (
     Ramp,
     Reason,
     Step,
+    Value,
     Variant,
     percent_text,
     time_text,
@@ -58,34 +59,36 @@ def compile_flag(flag: Flag, now: datetime) -> Decide:
     """
     step = flag.rollout.current(now) if isinstance(flag.rollout, Ramp) else None
     if not flag.enabled:
-        return _disabled(_outcome(flag, step, "outside", "DISABLED", "the flag is off"))
+        return _disabled(flag, step)
     split = _split(flag, step)
     if flag.always_outside or flag.always_inside:
         return _listed(flag, step, split)
     return split
 
 
-def _disabled(outcome: Outcome) -> Decide:
+def _disabled(flag: Flag, step: Step | None) -> Decide:
+    outcome = _outcome(flag, step, "outside", "DISABLED", "the flag is off")
+
     def decide(unit: Any, _: Context = NOTHING_ELSE, /) -> Decision:
-        return Decision(outcome, _usable(unit), None)
+        return Decision(flag.outside, _usable(unit), None, outcome)
 
     return decide
 
 
 def _listed(flag: Flag, step: Step | None, otherwise: Decide) -> Decide:
-    lists: tuple[tuple[Variant, Mapping[str, frozenset[str]]], ...] = (
-        ("outside", flag.always_outside),
-        ("inside", flag.always_inside),
+    lists: tuple[tuple[Variant, Value, Mapping[str, frozenset[str]]], ...] = (
+        ("outside", flag.outside, flag.always_outside),
+        ("inside", flag.inside, flag.always_inside),
     )
 
     def decide(unit: Any, context: Context = NOTHING_ELSE, /) -> Decision:
-        for variant, attributes in lists:
-            for name, values in attributes.items():
-                value = unit if name == flag.bucket_by else context.get(name)
-                if isinstance(value, str) and value in values:
-                    cause = f"{name} {show(value)} is always {variant}"
+        for variant, value, attributes in lists:
+            for name, texts in attributes.items():
+                text = unit if name == flag.bucket_by else context.get(name)
+                if isinstance(text, str) and text in texts:
+                    cause = f"{name} {show(text)} is always {variant}"
                     outcome = _outcome(flag, step, variant, "TARGETING_MATCH", cause)
-                    return Decision(outcome, _usable(unit), None)
+                    return Decision(value, _usable(unit), None, outcome)
         return otherwise(unit)
 
     return decide
@@ -99,6 +102,7 @@ def _split(flag: Flag, step: Step | None) -> Decide:
         cause += ", paused" if flag.rollout.paused else ""
     inside = _outcome(flag, step, "inside", "SPLIT", cause)
     outside = _outcome(flag, step, "outside", "SPLIT", cause)
+    value_inside, value_outside = flag.inside, flag.outside
     salt, limit = flag.salt, bucketing.limit(outside.threshold)
     heads, encode = bucketing.heads(salt), str.encode
 
@@ -114,7 +118,9 @@ def _split(flag: Flag, step: Step | None) -> Decide:
             if _usable(unit) is None:
                 return _no_unit(flag, step, unit)
             hash32 = bucketing.hash32(salt, unit)  # longer than any head is made for
-        return Decision(inside if hash32 < limit else outside, unit, hash32)
+        if hash32 < limit:
+            return Decision(value_inside, unit, hash32, inside)
+        return Decision(value_outside, unit, hash32, outside)
 
     return decide
 
@@ -127,7 +133,8 @@ def _no_unit(flag: Flag, step: Step | None, unit: object) -> Decision:
         cause = f"{flag.bucket_by} {show(unit)} is not text that UTF-8 can carry"
     else:
         cause = f"{flag.bucket_by} is not text but {type(unit).__name__}"
-    return Decision(_outcome(flag, step, "outside", "ERROR", cause, code), None, None)
+    outcome = _outcome(flag, step, "outside", "ERROR", cause, code)
+    return Decision(flag.outside, None, None, outcome)
 
 
 def _usable(unit: object) -> str | None:
@@ -149,9 +156,8 @@ def _outcome(
     cause: str,
     error_code: ErrorCode = "",
 ) -> Outcome:
-    value = flag.inside if variant == "inside" else flag.outside
     threshold = _threshold(flag, step)
-    return Outcome(flag.key, variant, value, reason, flag.bucket_by, threshold, cause, error_code)
+    return Outcome(flag.key, variant, reason, flag.bucket_by, threshold, cause, error_code)
 
 
 def _threshold(flag: Flag, step: Step | None) -> int:

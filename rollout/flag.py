@@ -92,7 +92,6 @@ class Outcome(msgspec.Struct, frozen=True):
 
     flag: str
     variant: Variant
-    value: Value
     reason: Reason
     bucket_by: str
     threshold: int
@@ -103,14 +102,16 @@ class Outcome(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """What a flag is worth for one unit, and why.
 
-    `unit` is None when the context has no usable one; `hash32`, the hash that
-    decided, is None unless the reason is SPLIT. Built for every evaluation, hence
-    the smallest object that can answer all the questions below.
+    `value` is the flag's `inside` or its `outside`. `unit` is None when the context
+    has no usable one; `hash32`, the hash that decided, is None unless the reason is
+    SPLIT. Built for every evaluation, hence the smallest object that can answer all
+    the questions below.
     """
 
-    outcome: Outcome
+    value: Value
     unit: str | None
     hash32: int | None
+    outcome: Outcome
 
     @property
     def bucket(self) -> int | None:
@@ -123,13 +124,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         return self.outcome.flag
 
     @property
-    def value(self) -> Value:
-        """What the flag is worth: its `inside` or its `outside`."""
-        return self.outcome.value
-
-    @property
     def variant(self) -> Variant:
-        """Which of the two it is."""
+        """Which of the two values it is."""
         return self.outcome.variant
 
     @property
