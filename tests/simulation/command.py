@@ -13,11 +13,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
 from multiprocessing import Pool
 from typing import TypeVar
 
-from tests.simulation.deaths import WAYS, Death, deaths, judge_death
-from tests.simulation.enumeration import STRATEGIES, cells, describe, fleets, judge
+from tests.simulation.deaths import Death, deaths, judge_death
+from tests.simulation.enumeration import cells, describe, fleets, judge
 from tests.simulation.laws import not_new, not_old
 from tests.simulation.transport import Chaos
 from tests.simulation.weather import HICCUPS, draw, faults_of, live_through
@@ -99,9 +101,10 @@ def _grid() -> int:
     """Every call of every clean run, times every fault, once and twice in a row."""
     total: Counter[str] = Counter()
     bad = 0
-    for fleet in fleets():
+    rulings = _spread(judge, (cell for fleet in fleets() for cell in cells(fleet)))
+    for fleet, of_fleet in groupby(rulings, lambda ruling: replace(ruling.scenario, rules=())):
         outcomes: Counter[str] = Counter()
-        for ruling in _spread(judge, cells(fleet)):
+        for ruling in of_fleet:
             outcomes[ruling.outcome] += 1
             bad += _tell_faults(ruling.title, ruling.faults, shown=bad < _SHOWN)
         _say_outcomes(describe(fleet).partition(" seed")[0], outcomes)
@@ -111,14 +114,16 @@ def _grid() -> int:
 
 
 def _all_deaths() -> int:
+    """Before and after every call of the clean runs of 3 machines, and every way to go on."""
     bad = 0
-    for strategy in STRATEGIES:
+    mortal = (fleet for fleet in fleets() if (fleet.machines, fleet.groups) == (3, 1))
+    ends = _spread(_died, (death for fleet in mortal for death in deaths(fleet)))
+    for fleet, of_fleet in groupby(ends, lambda end: end[0].scenario):
         outcomes: Counter[str] = Counter()
-        moments = deaths(Scenario(strategy=strategy, machines=3), WAYS)
-        for death, outcome, faults in _spread(_died, moments):
+        for death, outcome, faults in of_fleet:
             outcomes[f"{death.way}: {outcome}"] += 1
             bad += _tell_faults(str(death), faults, shown=bad < _SHOWN)
-        _say_outcomes(f"{strategy}, death at every call", outcomes)
+        _say_outcomes(f"{describe(fleet).partition(' seed')[0]}, death at every call", outcomes)
     return bad
 
 
