@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 import anyio
 from anyio.abc import TaskGroup
@@ -175,7 +176,7 @@ class Leases:
 
     async def _take(self, machine_id: str) -> None:
         give_up = anyio.current_time() + self._wait_for_others_s
-        doubts = anyio.current_time() + self._patience.within_s
+        doubts = anyio.current_time() + 2 * self.ttl_s
         while True:
             sent = anyio.current_time()
             try:
@@ -206,18 +207,19 @@ class Leases:
             raise failure
         held = await self._patience.ask(lambda: self._client.read_lease(machine_id))
         if held is None:
-            raise failure
+            if meaning is not Verdict.LEASED:
+                raise failure
+            return await self._ask_again(failure, doubts)  # it ended between the two answers
         came_with_machine = not held.description and self._is_own(machine_id)
         if held.description == self._description or came_with_machine:
             return await self._adopt_own(machine_id, held, doubts)
         await self._outwait(machine_id, held, meaning, give_up)
         return False
 
-    async def _adopt_own(self, machine_id: str, held: Lease, until: float) -> bool:
+    async def _adopt_own(self, machine_id: str, held: Lease, doubts: float) -> bool:
         """Ours: the answer to an earlier request was lost, and reading it told the nonce.
 
-        False to ask anew, if it is now said to be somebody else's: either it was
-        taken since it was read, or one of the two answers is wrong.
+        False to ask for it again, if it is now said to be somebody else's.
         """
         sent = anyio.current_time()
         try:
@@ -225,13 +227,19 @@ class Leases:
                 machine_id, ttl_s=self.ttl_s, description=self._description, nonce=held.nonce
             )
         except CallFailed as failure:
-            if verdict(failure) is not Verdict.LEASED or anyio.current_time() >= until:
+            if verdict(failure) is not Verdict.LEASED:
                 raise
-            with self._halt.cuts():
-                await anyio.sleep(_LOOK_AGAIN_S)
-            return False
+            return await self._ask_again(failure, doubts)
         self._keep(machine_id, lease.nonce, sent + self.ttl_s)
         return True
+
+    async def _ask_again(self, failure: CallFailed, doubts: float) -> Literal[False]:
+        """After two answers that contradict each other; raises the failure when it is too late."""
+        if anyio.current_time() >= doubts:
+            raise failure
+        with self._halt.cuts():
+            await anyio.sleep(_LOOK_AGAIN_S)
+        return False
 
     async def _outwait(
         self, machine_id: str, held: Lease, meaning: Verdict, give_up: float

@@ -60,9 +60,19 @@ class Ledger:
         """The machine is known to be as it was, or seen to serve."""
         self.doubtful.discard(machine_id)
 
+    def expected(self) -> dict[str, str]:
+        """id -> the version we last saw or wrote, "" where that is another run's knowledge."""
+        return {**dict.fromkeys(self.own & self.inherited, ""), **self.known}
+
     def gone(self, machine_id: str) -> None:
+        """A read found no such machine.
+
+        Of a machine as new as one of this very run's that may be too early to say.
+        """
         self.doubtful.discard(machine_id)
         self.known.pop(machine_id, None)
+        if machine_id in self.inherited:
+            self.own.discard(machine_id)
 
     def forgive(self, fleet: Fleet) -> None:
         """On the way back an exit counts once: machines may have come up again since."""

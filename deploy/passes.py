@@ -23,7 +23,7 @@ from deploy.halt import Cut, Halt
 from deploy.intent import BACK, FORWARD, Intent, carriers, carrying, read_intent
 from deploy.lease import Leases
 from deploy.ledger import Ledger
-from deploy.machine import Fleet, Machine
+from deploy.machine import TERMINAL, Fleet, Machine
 from deploy.plan import Action, Destroy, Wait, where
 from deploy.release import CANARY, INTENT, REPLACES, Release, is_made_by, next_number, role_of
 from deploy.release_command import ReleaseCommandRun
@@ -111,9 +111,9 @@ class Work:
             await anyio.sleep(_EMPTY_PAUSE_S)
             fleet = Fleet.of(await self.patience.ask(self.client.machines))
         listed = dict(fleet.by_id)
-        for machine_id, version in list(self.ledger.known.items()):
+        for machine_id, version in self.ledger.expected().items():
             seen = listed.get(machine_id)
-            if seen is None or seen.version != version:
+            if seen is None or version not in ("", seen.version):
                 again = await self._read(machine_id)
                 listed.pop(machine_id, None)
                 if again is not None:
@@ -143,11 +143,12 @@ class Work:
 
     async def _read(self, machine_id: str) -> Machine | None:
         try:
-            return await self.patience.ask(lambda: self.client.machine(machine_id))
+            machine = await self.patience.ask(lambda: self.client.machine(machine_id))
         except CallFailed as failure:
             if verdict(failure) is Verdict.MISSING:
                 return None
             raise
+        return None if machine.state in TERMINAL else machine
 
     # -- passes --------------------------------------------------------------------
 

@@ -195,6 +195,33 @@ def test_a_hiccup_on_one_does_not_keep_the_others_from_being_taken() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("patience_s", [0.0, 60.0])
+def test_a_lease_that_ends_between_the_refusal_and_the_look_at_it_is_asked_for_again(
+    patience_s: float,
+) -> None:
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        hits = [Hit("acquire", BY_NAME["409 leased"])]
+        async with holder(world, hits=hits, patience_s=patience_s) as held:
+            await held.leases.acquire([first])
+            assert held.leases.nonce(first) == world._lease_nonce(first)
+        assert len(calls(world, "acquire")) == 2
+
+    play(story)
+
+
+def test_answers_that_contradict_each_other_for_ever_are_not_asked_for_for_ever() -> None:
+    async def story(world: World) -> None:
+        hits = [Hit("acquire", BY_NAME["409 leased"], times=999)]
+        async with holder(world, hits=hits) as held:
+            began_s = anyio.current_time()
+            with pytest.raises(CallFailed, match="currently held by rival"):
+                await held.leases.acquire(ids(world))
+            assert 2 * TTL_S <= anyio.current_time() - began_s < 3 * TTL_S
+
+    play(story)
+
+
 def test_the_stale_lease_of_a_killed_run_of_the_same_deploy_is_waited_out() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]

@@ -31,6 +31,19 @@ def test_blues_being_gone_does_not_keep_a_dead_bluegreen_from_being_taken_up(
     assert judge_death(death)[1] == ()
 
 
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("way", ["resume", "rollback"])
+@pytest.mark.parametrize(("strategy", "call"), [("canary", 57), ("bluegreen", 34)])
+def test_what_ends_by_itself_while_it_is_looked_at_is_no_obstacle(
+    strategy: str, call: int, way: str, retries: int
+) -> None:
+    """A canary whose destroying was under way; a lease that ran out just after it was refused."""
+    scenario = Scenario(strategy=strategy, retries=retries, machines=3, groups=2)
+    for after in (False, True):
+        death = Death(scenario=scenario, call=call, after=after, way=way)
+        assert judge_death(death)[1] == (), death
+
+
 def test_a_dead_process_is_heard_of_no_more() -> None:
     """What the checkers of deaths rest on: nothing of it reaches the platform."""
 
