@@ -15,7 +15,7 @@ from deploy.target import Target
 from tests.simulation.laws import broken_laws, not_new, not_old
 from tests.simulation.world import Command, Scenario, Story, World, simulate, tell
 
-LEASE_S = 13.0
+LEASE_S = 13
 WAYS = ("resume", "rollback", "deploy")
 
 

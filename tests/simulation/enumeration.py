@@ -42,7 +42,8 @@ def fleets() -> Iterator[Scenario]:
                         retries=retries,
                         machines=machines,
                         groups=groups,
-                        lease_ttl_s=45 if machines == 8 else 13,  # else most calls are refreshes
+                        # The more machines, the more of the calls would be refreshes.
+                        lease_ttl_s=45 if machines * groups > 3 else 13,
                     )
 
 
