@@ -118,7 +118,9 @@ class Actions:
             )
         except CallFailed as failure:
             meaning = verdict(failure)
-            did_not_happen = meaning.outcome_known or await self._is_unchanged(action)
+            did_not_happen = meaning.outcome_known or (
+                not _may_be_under_way(failure) and await self._is_unchanged(action)
+            )
             if did_not_happen and not was_doubtful:
                 self._ledger.settle(action.machine_id)
             if meaning is Verdict.RELOCATE:
@@ -315,6 +317,14 @@ class Actions:
                 phase=phase,
             )
         )
+
+
+def _may_be_under_way(failure: CallFailed) -> bool:
+    """Nobody answered in time: the platform may carry it out after any read of ours.
+
+    The machine keeps its place in the window until the next pass has dealt with it.
+    """
+    return failure.status in (None, 408, 504)
 
 
 def _follow_up(action: Create, then: Mapping[str, Any], machine: Machine) -> Update:

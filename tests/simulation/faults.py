@@ -204,7 +204,7 @@ KINDS: tuple[Kind, ...] = (
         reaches=True,
         answer=Answer.SILENCE,
         late_s=33.0,
-        operations=frozenset({"create"}),
+        operations=frozenset({"create", "update"}),
     ),
 )
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}

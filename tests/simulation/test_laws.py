@@ -17,6 +17,7 @@ from tests.simulation.weather import HICCUPS, draw, faults_of, live_through
 from tests.simulation.world import BROKEN, Scenario, simulate
 
 LOST = BY_NAME["500 after"]
+JUST_TOO_LATE = replace(BY_NAME["carried out late"], late_s=31.0)
 # Each broke a law of the orchestrator when it was found.
 ONCE_BROKEN = (65, 85, 210, 361, 385, 432, 653, 707, 861, 918, 1172, 5709, 5861, 20292, 20570)
 ONCE_STRUCK = (
@@ -27,6 +28,7 @@ ONCE_STRUCK = (
     Rule(Spot("update", "web first", "work"), 0, BY_NAME["exits"], 2),
     Rule(Spot("create", "web green first", "work"), 0, LOST),
     Rule(Spot("create", "web canary", "work"), 0, BY_NAME["carried out late"]),
+    Rule(Spot("update", "web first", "work"), 0, JUST_TOO_LATE),
     Rule(Spot("create", "web green first", "work"), 0, BY_NAME["404 for a new machine"]),
     Rule(Spot("refresh", "web green first", "work"), 0, BY_NAME["409 leased"]),
     Rule(Spot("refresh", "web first", "work"), 0, BY_NAME["409 leased"], 2),
