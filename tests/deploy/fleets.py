@@ -32,7 +32,7 @@ from deploy.strategy import Schedule
 
 OLD, NEW = "registry.test/hello:1", "registry.test/hello:2"
 OLD_ID, NEW_ID = "0aaaaaaaaaaaaold", "0bbbbbbbbbbbbnew"
-thrifty = settings(max_examples=40, deadline=None)  # what is drawn here is big
+thrifty = settings(max_examples=40)  # what is drawn here is big
 OWNED = ("env", "services", "checks", "init", "mounts", "files", "restart", "stop_config")
 SERVICE: Mapping[str, Any] = {
     "protocol": "tcp",

@@ -146,7 +146,7 @@ async def _as_any(coroutine: Awaitable[T]) -> T:
     return await coroutine
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 40), st.integers(0, 10_000))
 def test_n_means_at_most_n_and_one_passes_with_growing_bounded_waits(n: int, seed: int) -> None:
     last, waits = _passes(n, seed=seed)

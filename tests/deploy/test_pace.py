@@ -61,7 +61,7 @@ def test_a_burst_goes_at_once_and_comes_back_with_time() -> None:
     assert times == [0.0, 0.0, 0.0, 1.0, 2.0, 10.0, 10.0, 10.0, 11.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(0, 20).map(lambda at: round(at, 2)), min_size=1, max_size=15),
     st.integers(1, 4),

@@ -6,10 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,28 +69,20 @@ def test_an_image_with_a_sick_tag_fails_its_check_and_serves_all_the_same(
 
 
 def test_a_stop_answers_everything_in_flight_and_ends_with_zero() -> None:
-    answers: list[int] = []
-
-    def ask_slowly(port: int) -> None:
-        with connected(port) as connection:
-            answers.append(get(connection, "/slow")[0])
-
     with (
+        ExitStack() as stack,
         server() as (process, port),
         connected(port) as idle,
         socket.create_connection(("127.0.0.1", port), timeout=10) as fresh,
     ):
         assert get(idle)[0] == 200
-        slow = [threading.Thread(target=ask_slowly, args=(port,)) for _ in range(8)]
-        for thread in slow:
-            thread.start()
-        time.sleep(0.2)  # all of them are in flight, and none is answered for half a second
+        slow = [stack.enter_context(connected(port)) for _ in range(8)]
+        for connection in slow:
+            connection.request("GET", "/slow")
         process.send_signal(signal.SIGTERM)
         fresh.sendall(b"GET / HTTP/1.1\r\nHost: hello\r\n\r\n")
         assert fresh.recv(1000).startswith(b"HTTP/1.1 200")
-        for thread in slow:
-            thread.join()
-        assert answers == [200] * 8
+        assert [connection.getresponse().status for connection in slow] == [200] * 8
         assert process.wait(timeout=10) == 0
         with pytest.raises(ConnectionRefusedError), connected(port) as late:
             get(late)

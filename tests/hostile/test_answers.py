@@ -22,7 +22,6 @@ def _with(name: bytes, text: bytes) -> Lie:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @settings(
-    deadline=None,
     max_examples=30,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a shrink of these takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

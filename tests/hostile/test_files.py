@@ -29,7 +29,6 @@ flags:
     ramp: [{at: 2026-01-01T00:00:00Z, percent: 1}]
 """
 QUICKLY = settings(
-    deadline=None,
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -59,9 +59,7 @@ def machine_id(served: str) -> str:
 
 @schema.parametrize()
 @settings(
-    deadline=None,
     max_examples=20,
-    derandomize=True,  # its cases are a sample of the description, not of chance
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

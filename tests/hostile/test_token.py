@@ -70,7 +70,6 @@ def test_journals_are_their_users_alone(tmp_path: Path) -> None:
 
 
 @settings(
-    deadline=None,
     max_examples=15,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

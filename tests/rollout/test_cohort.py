@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollout.cohort import Tally, members, names, tally
@@ -32,7 +32,6 @@ def inside(asked: Flag, unit: str) -> bool:
     return evaluate(asked, {"app": unit}, NOW).variant == "inside"
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(units), st.data())
 def test_the_members_are_those_inside_in_their_order(drawn: list[str], data: st.DataObject) -> None:
     asked = data.draw(states(drawn))
@@ -40,7 +39,6 @@ def test_the_members_are_those_inside_in_their_order(drawn: list[str], data: st.
     assert members(asked, [unit.encode() for unit in drawn], NOW) == expected
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(units), st.data())
 def test_names_and_tallies_are_the_difference_of_two_states(
     drawn: list[str], data: st.DataObject
@@ -56,7 +54,6 @@ def test_names_and_tallies_are_the_difference_of_two_states(
     assert tally(before, after, asked, NOW) == Tally(*map(len, found))
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(units), thresholds, thresholds)
 @example(["a", "b"], 0, 100_000)
 def test_a_bump_throws_nobody_out(drawn: list[str], one: int, other: int) -> None:

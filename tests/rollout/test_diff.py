@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -124,7 +124,6 @@ _states = st.builds(
 )
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(_states, _states, st.lists(units | st.sampled_from("xyz")))
 def test_whoever_is_thrown_out_is_never_missed(old: Flag, new: Flag, drawn: list[str]) -> None:
     """With the units and without: no verdict of nobody where somebody leaves."""

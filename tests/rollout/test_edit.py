@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout import edit, flagfile
@@ -22,7 +22,6 @@ flags:
 """
 
 
-@settings(deadline=None)  # parsing many times, on a busy machine
 @given(flag_texts(), thresholds, st.data())
 def test_a_bump_changes_one_line_and_comes_back(
     drawn: tuple[str, dict[str, int]], threshold: int, data: st.DataObject
@@ -82,7 +81,6 @@ def a_day_later(_: datetime, __: Sequence[Step], waiting: Sequence[Step]) -> lis
     return [Step(step.at + DAY, step.threshold) for step in waiting]
 
 
-@settings(deadline=None)  # parsing many times, on a busy machine
 @given(flag_texts(), st.data(), st.sampled_from([0, 1, 2, 3]))
 def test_a_ramp_and_its_pause_and_kill_come_and_go_whatever_the_style(
     drawn: tuple[str, dict[str, int]], data: st.DataObject, begun: int

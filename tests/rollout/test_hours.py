@@ -10,7 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.errors import InvalidValue
@@ -125,7 +125,6 @@ _zones = st.sampled_from([UTC, *map(ZoneInfo, _names)])
 _clocks = st.times().map(lambda t: t.replace(second=0, microsecond=0))
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(_moments, _zones, st.booleans(), _clocks, _clocks)
 def test_the_next_open_moment_is_open_and_not_before(
     moment: datetime, zone: ZoneInfo, weekdays: bool, one: time, other: time
@@ -141,7 +140,6 @@ def test_the_next_open_moment_is_open_and_not_before(
     assert at_time(local.date(), opens, zone) <= found <= ends
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(_moments, _zones)
 def test_open_spans_follow_one_another(moment: datetime, zone: ZoneInfo) -> None:
     spans = Hours(zone, True, time(1), time(3)).spans(moment)

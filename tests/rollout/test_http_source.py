@@ -469,9 +469,7 @@ def test_a_process_killed_while_it_reads_corrupts_nothing(kept: Server) -> None:
     assert source.read(kept.url).data.rstrip(b"#") == TEXT
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300), st.booleans())
 @example(b"HTTP/1.1 200 OK\r\nContent-Encoding: \xff\r\n\r\n", True)
 @example(b"HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n", True)

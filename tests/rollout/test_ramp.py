@@ -7,7 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollout.errors import EditRefused, InvalidValue
@@ -108,7 +108,6 @@ _durations = st.builds(Duration, st.integers(0, 30), st.integers(0, 3000)).filte
 )
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.integers(0, 100_000), _thresholds, _starts, _durations, _hours)
 @example(0, [1, 2], datetime(2027, 3, 28, 0, 59, tzinfo=UTC), Duration(1, 0), Hours(BERLIN))
 def test_every_ramp_is_in_order_within_hours_and_reaches_its_end(
@@ -187,7 +186,6 @@ def test_a_pause_that_lies_ahead_is_refused() -> None:
     assert "clock" in caught.value.hint
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(
     st.lists(st.integers(1, 10_000), min_size=1, max_size=6, unique=True).map(sorted),
     st.integers(0, 20_000),

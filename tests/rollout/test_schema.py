@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -147,7 +147,6 @@ def test_what_a_schema_cannot_say_is_left_to_the_reader(text: str) -> None:
     assert accepted(text) == (True, False)
 
 
-@settings(deadline=None)  # parsing twice, on a busy machine
 @given(flag_texts())
 def test_whatever_the_style_what_the_reader_takes_the_schema_takes(
     drawn: tuple[str, dict[str, int]],
@@ -204,7 +203,6 @@ def documents(draw: st.DrawFn) -> str:
     return json.dumps(made, ensure_ascii=False)
 
 
-@settings(deadline=None)  # parsing twice, on a busy machine
 @given(documents())
 @example(document(a=FLAG | {"percent": 100.0}))
 def test_schema_and_reader_agree(text: str) -> None:

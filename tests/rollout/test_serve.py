@@ -255,21 +255,28 @@ def test_a_broken_file_is_told_and_the_flags_from_before_serve(file: Path) -> No
         assert "problem" not in httpx.get(f"{service.url}/readyz").json()
 
 
+@contextlib.contextmanager
+def under_way(service: Service, length: int) -> Iterator[socket.socket]:
+    """A connection whose request has been begun: the service waits for `length` bytes of body."""
+    port = int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        head = f"POST {PATH}/deploy-retries HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        yield connection
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_under_way_is_answered_before_it_stops(
     number: signal.Signals, file: Path
 ) -> None:
+    body = json.dumps(HELLO).encode()
     with running("--file", str(file)) as service:
-        port = int(service.url.rpartition(":")[2])
-        body = json.dumps(HELLO).encode()
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            head = f"POST {PATH}/deploy-retries HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
-            connection.sendall(head.encode() + b"\r\n\r\n" + body[:5])
-            time.sleep(0.1)  # until the head has been read
+        with under_way(service, len(body)) as connection:
             service.process.send_signal(number)
             service.said("stopping")
             time.sleep(0.5)  # which a server that does not wait for it would not survive
-            connection.sendall(body[5:])
+            connection.sendall(body)
             answer = connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200 OK")
         assert service.process.wait(20) == 0
@@ -277,17 +284,13 @@ def test_a_request_under_way_is_answered_before_it_stops(
 
 
 def test_a_second_signal_does_not_wait(file: Path) -> None:
-    with running("--file", str(file)) as service:
-        port = int(service.url.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
-            time.sleep(0.1)  # until the head has been read
-            service.process.send_signal(signal.SIGTERM)
-            service.said("stopping")
-            began = time.monotonic()
-            service.process.send_signal(signal.SIGTERM)
-            assert service.process.wait(8) == 0
-            assert time.monotonic() - began < 5
+    with running("--file", str(file)) as service, under_way(service, 9):
+        service.process.send_signal(signal.SIGTERM)
+        service.said("stopping")
+        began = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(8) == 0
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollout import units
@@ -39,7 +39,6 @@ def read(*pieces: bytes) -> tuple[list[bytes], int]:
 _line = st.text(st.characters(exclude_characters="\n\r", codec="utf-8"))
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(_line), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.booleans(), st.data())
 def test_whatever_the_ends_and_the_pieces_each_line_is_a_unit(
     lines: list[str], end: str, final: bool, bom: bool, data: st.DataObject
@@ -99,7 +98,6 @@ def test_an_endless_line_ends_the_reading() -> None:
         list(Units(stream, "units.txt"))
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.integers(0, 3), st.integers(0, 3))
 @example(0, 0)
 def test_a_surrogate_is_named_with_its_line(before: int, after: int) -> None:

@@ -87,8 +87,6 @@ def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str) -> None:
 
 @settings(
     max_examples=25,
-    deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(

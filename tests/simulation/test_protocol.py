@@ -138,8 +138,6 @@ def test_the_local_platform_serves_what_a_deploy_asks_for() -> None:
 def test_the_local_platform_answers_no_500_to_anything(path: str, method: str) -> None:
     @settings(
         max_examples=12,
-        deadline=None,
-        derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

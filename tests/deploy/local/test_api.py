@@ -158,7 +158,7 @@ QUERY = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(OPERATIONS), BODY, QUERY), max_size=8))
 @example([(OPERATIONS[5], {"config": {"stop_config": {}, "checks": {"a": {"port": 0}}}}, {})])
 def test_no_input_is_answered_with_a_500(requests: list[tuple[Any, Any, dict[str, str]]]) -> None:

@@ -94,7 +94,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(any_run)
 def test_no_run_breaks_the_drawing(run: list[Entry]) -> None:
     screen = Terminal()
