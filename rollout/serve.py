@@ -82,6 +82,8 @@ async def _end_on_signal(server: uvicorn.Server, say: Say) -> None:
         async for _ in received:
             if server.should_exit:
                 server.force_exit = True
+                for connection in tuple(server.server_state.connections):
+                    connection.transport.abort()  # asyncio waits for them, from Python 3.12 on
             else:
                 say("stopping: answering what has been asked")
                 server.should_exit = True
