@@ -19,7 +19,24 @@ from tests.simulation.world import BROKEN, Scenario, simulate
 LOST = BY_NAME["500 after"]
 JUST_TOO_LATE = replace(BY_NAME["carried out late"], late_s=31.0)
 # Each broke a law of the orchestrator when it was found.
-ONCE_BROKEN = (65, 85, 210, 361, 385, 432, 653, 707, 861, 918, 1172, 5709, 5861, 20292, 20570)
+ONCE_BROKEN = (
+    65,
+    85,
+    210,
+    361,
+    385,
+    432,
+    653,
+    707,
+    861,
+    918,
+    1172,
+    5709,
+    5861,
+    20292,
+    20570,
+    30356,
+)
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
     Rule(Spot("release", "web first", "over"), 0, BY_NAME["HTML"]),
