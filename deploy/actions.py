@@ -37,7 +37,7 @@ from deploy.release import FROM, is_made_by
 from deploy.strategy import Gate
 from deploy.verdict import Verdict, name_holder, verdict
 
-_SETTLE_S = 10.0  # how long a lost create may take to appear in a list
+SETTLE_S = 10.0  # how long a lost create may take to appear in a list
 _DRAIN_S = 2.0  # between leaving the rotation and the kill signal
 _STOP_TIMEOUT_S = 60.0
 
@@ -108,6 +108,7 @@ class Actions:
         self._tell(action, Phase.UPDATING)
         was_doubtful = action.machine_id in self._ledger.doubtful
         self._ledger.begin(action.machine_id)
+        self._ledger.has_written = True
         try:
             machine = await self._client.update(
                 action.machine_id,
@@ -138,7 +139,7 @@ class Actions:
         """Whether a read shows that an update with an unknown outcome did not happen."""
         try:
             machine = await self._patience.ask(
-                lambda: self._client.machine(action.machine_id), within_s=_SETTLE_S
+                lambda: self._client.machine(action.machine_id), within_s=SETTLE_S
             )
         except CallFailed:
             return False
@@ -170,6 +171,7 @@ class Actions:
         if self._halt.is_set:
             raise Cut  # it waited for its turn, and nothing new begins any more
         sent = anyio.current_time()
+        self._ledger.has_written = True
         try:
             machine = await self._client.create(
                 name=action.name,
@@ -251,7 +253,7 @@ class Actions:
                     self._ledger.created(machine)
                     await self._leases.acquire([machine.id])
                     return machine
-            if anyio.current_time() >= lost_at + _SETTLE_S:
+            if anyio.current_time() >= lost_at + SETTLE_S:
                 del self._ledger.lost_creates[action.name]
                 return None
 
@@ -272,6 +274,7 @@ class Actions:
         self._tell(action, Phase.DESTROYING)
         nonce = self._nonce(action.machine_id)
         self._ledger.written.add(action.machine_id)
+        self._ledger.has_written = True
         self._ledger.destroyed.add(action.machine_id)
         try:
             await self._client.destroy(action.machine_id, nonce=nonce)
@@ -288,6 +291,7 @@ class Actions:
         """A write that asks for a state: doing it twice is doing it once."""
         nonce = self._nonce(action.machine_id)
         self._ledger.written.add(action.machine_id)
+        self._ledger.has_written = True
         await write(action.machine_id, nonce=nonce)
 
     def _nonce(self, machine_id: str) -> str:

@@ -134,7 +134,7 @@ def _returned(
     """The end of a run that was asked to go back."""
     if not undone:
         return _in_between(work.release, outcome.cause, machines)
-    unchanged = outcome.done == 0
+    unchanged = not work.ledger.has_written
     return Judgement(
         RunFinished(
             result=Result.UNCHANGED if unchanged else Result.DONE,

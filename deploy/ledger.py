@@ -24,6 +24,7 @@ class Ledger:
         self.destroyed: set[str] = set()  # ids that we may have destroyed
         self.refused: set[str] = set()  # ids whose host will not take an update
         self.lost_creates: dict[str, float] = {}  # name -> when a create's answer was lost
+        self.has_written = False  # whether this very run has sent a machine anything
         self.hiccups = 0
         self._exits_ms: dict[str, int] = {}
 

@@ -12,7 +12,7 @@ from functools import partial
 
 import anyio
 
-from deploy.actions import Actions
+from deploy.actions import SETTLE_S, Actions
 from deploy.backoff import Patience
 from deploy.base import Base
 from deploy.client import MachinesClient
@@ -172,6 +172,7 @@ class Work:
         self.emit(PassStarted(number=number, of=of, direction=BACK))
 
         async def attempt() -> Outcome:
+            await self._await_lost_creates()
             fleet = await self._look_unless_halted()
             await self._hold(fleet)
             await self._see_what_landed()
@@ -183,6 +184,12 @@ class Work:
             return await self._carry_out(order, fleet, is_decisive)
 
         return await self._finish(attempt, number, BACK)
+
+    async def _await_lost_creates(self) -> None:
+        """What a create with a lost answer made has to be seen before it can be undone."""
+        lost_at = max(self.ledger.lost_creates.values(), default=-SETTLE_S)
+        with self.halt.cuts():
+            await anyio.sleep_until(lost_at + SETTLE_S)
 
     def _tell_plan(self, order: Schedule, fleet: Fleet) -> None:
         actions = [

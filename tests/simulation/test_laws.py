@@ -36,6 +36,9 @@ ONCE_BROKEN = (
     20292,
     20570,
     30356,
+    31242,
+    31513,
+    32239,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
