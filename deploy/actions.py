@@ -119,10 +119,9 @@ class Actions:
             )
         except CallFailed as failure:
             meaning = verdict(failure)
-            did_not_happen = meaning.outcome_known or (
-                not _may_be_under_way(failure) and await self._is_unchanged(action)
-            )
-            if did_not_happen and not was_doubtful:
+            if not meaning.outcome_known and _may_be_under_way(failure):
+                self._ledger.unanswered_at = anyio.current_time()
+            elif (meaning.outcome_known or await self._is_unchanged(action)) and not was_doubtful:
                 self._ledger.settle(action.machine_id)
             if meaning is Verdict.RELOCATE:
                 self._ledger.refused.add(action.machine_id)

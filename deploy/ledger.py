@@ -6,6 +6,8 @@ two differ until a read settles it.
 
 from __future__ import annotations
 
+import math
+
 from deploy.machine import Fleet, Machine
 from deploy.release import INTENT
 
@@ -24,6 +26,7 @@ class Ledger:
         self.destroyed: set[str] = set()  # ids that we may have destroyed
         self.refused: set[str] = set()  # ids whose host will not take an update
         self.lost_creates: dict[str, float] = {}  # name -> when a create's answer was lost
+        self.unanswered_at = -math.inf  # when an update was last left without an answer
         self.has_written = False  # whether this very run has sent a machine anything
         self.hiccups = 0
         self._exits_ms: dict[str, int] = {}

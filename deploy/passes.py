@@ -172,7 +172,7 @@ class Work:
         self.emit(PassStarted(number=number, of=of, direction=BACK))
 
         async def attempt() -> Outcome:
-            await self._await_lost_creates()
+            await self._await_unanswered()
             fleet = await self._look_unless_halted()
             await self._hold(fleet)
             await self._see_what_landed()
@@ -185,11 +185,11 @@ class Work:
 
         return await self._finish(attempt, number, BACK)
 
-    async def _await_lost_creates(self) -> None:
-        """What a create with a lost answer made has to be seen before it can be undone."""
-        lost_at = max(self.ledger.lost_creates.values(), default=-SETTLE_S)
+    async def _await_unanswered(self) -> None:
+        """What nobody answered in time may still land: it has to be seen to be undone."""
+        unanswered_at = max([self.ledger.unanswered_at, *self.ledger.lost_creates.values()])
         with self.halt.cuts():
-            await anyio.sleep_until(lost_at + SETTLE_S)
+            await anyio.sleep_until(unanswered_at + SETTLE_S)
 
     def _tell_plan(self, order: Schedule, fleet: Fleet) -> None:
         actions = [

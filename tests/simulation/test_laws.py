@@ -39,6 +39,7 @@ ONCE_BROKEN = (
     31242,
     31513,
     32239,
+    32256,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
