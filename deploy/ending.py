@@ -62,7 +62,8 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     if arrived and not [action for action in left if not isinstance(action, Destroy)]:
         return _arrived(work, left, machines)
     unseen = work.ledger.own - fleet.by_id.keys() - work.ledger.destroyed
-    undone = not work.base.lost and not unseen and not _still_to_undo(work, fleet)
+    is_known = work.take_up_again is None  # else a dead run's last writes were never looked for
+    undone = is_known and not (work.base.lost or unseen or _still_to_undo(work, fleet))
     if work.goal == BACK and not work.halt.is_final:
         return _returned(work, undone, forward, machines)
     if work.halt.is_final:
@@ -222,7 +223,7 @@ def _runs(work: Work, machine: Machine) -> str:
     for group in release.groups:
         if machine.group == group.name and is_current(release, group, machine):
             return "new"
-    if machine.id not in work.ledger.written:
+    if machine.id not in work.ledger.written and not is_stamped(machine, release.deploy_id):
         return "old"
     old = work.base.machines.by_id.get(machine.id) if work.base else None
     if not release.groups and is_stamped(machine, release.deploy_id):
