@@ -16,7 +16,7 @@ import httpx
 from deploy import wire
 from deploy.connection import READ_TIMEOUT_S, Connection, open_connection, read
 from deploy.errors import CallFailed
-from deploy.machine import Lease, Machine
+from deploy.machine import TERMINAL, Lease, Machine
 from deploy.pace import Pace
 
 NONCE_HEADER = "fly-machine-lease-nonce"
@@ -105,6 +105,16 @@ class MachinesClient:
         await self._pace_reads.turn("read", machine_id)
         body = await self._call("read", "GET", self._path(machine_id), machine_id)
         return read("read", machine_id, body, wire.machine)
+
+    async def find_machine(self, machine_id: str) -> Machine | None:
+        """The same, or None where it is gone: a destroyed machine may still be told of."""
+        try:
+            machine = await self.machine(machine_id)
+        except CallFailed as failure:
+            if failure.status == 404:
+                return None
+            raise
+        return None if machine.state in TERMINAL else machine
 
     async def turn_to_create(self) -> None:
         """Wait until a create may be sent: of all writes the one that queues, per app."""

@@ -22,7 +22,7 @@ from deploy.client import MachinesClient
 from deploy.errors import CallFailed, DeployError, LeaseHeld, LeaseLost
 from deploy.events import Emit, Noticed
 from deploy.halt import Cut, Halt
-from deploy.machine import TERMINAL, Lease
+from deploy.machine import Lease
 from deploy.verdict import Verdict, verdict
 
 SAFETY_S = 3.0  # no leased write leaves this close to the lease's end
@@ -207,7 +207,9 @@ class Leases:
             raise failure
         held = await self._patience.ask(lambda: self._client.read_lease(machine_id))
         if held is None:
-            if meaning is not Verdict.LEASED or not await self._is_there(machine_id):
+            if meaning is not Verdict.LEASED:
+                raise failure
+            if await self._patience.ask(lambda: self._client.find_machine(machine_id)) is None:
                 raise failure  # whoever held it has destroyed the machine meanwhile
             return await self._ask_again(failure, doubts)  # it ended between the two answers
         came_with_machine = not held.description and self._is_own(machine_id)
@@ -232,15 +234,6 @@ class Leases:
             return await self._ask_again(failure, doubts)
         self._keep(machine_id, lease.nonce, sent + self.ttl_s)
         return True
-
-    async def _is_there(self, machine_id: str) -> bool:
-        try:
-            machine = await self._patience.ask(lambda: self._client.machine(machine_id))
-        except CallFailed as failure:
-            if verdict(failure) is Verdict.MISSING:
-                return False
-            raise
-        return machine.state not in TERMINAL
 
     async def _ask_again(self, failure: CallFailed, doubts: float) -> Literal[False]:
         """After two answers that contradict each other; raises the failure when it is too late."""

@@ -23,13 +23,13 @@ from deploy.halt import Cut, Halt
 from deploy.intent import BACK, FORWARD, Intent, carriers, carrying, read_intent
 from deploy.lease import Leases
 from deploy.ledger import Ledger
-from deploy.machine import TERMINAL, Fleet, Machine
+from deploy.machine import Fleet
 from deploy.plan import Action, Destroy, Wait, where
 from deploy.release import CANARY, INTENT, REPLACES, Release, is_made_by, next_number, role_of
 from deploy.release_command import ReleaseCommandRun
 from deploy.selection import Selection
 from deploy.strategy import Gate, Schedule, refuse_unsuited, schedule, schedule_back, without_gates
-from deploy.verdict import Verdict, verdict
+from deploy.verdict import verdict
 from deploy.wayback import plan_back
 
 _EMPTY_LOOKS = 3  # an empty list is believed only when it is repeated
@@ -114,7 +114,7 @@ class Work:
         for machine_id, version in self.ledger.expected().items():
             seen = listed.get(machine_id)
             if seen is None or version not in ("", seen.version):
-                again = await self._read(machine_id)
+                again = await self.patience.ask(partial(self.client.find_machine, machine_id))
                 listed.pop(machine_id, None)
                 if again is not None:
                     listed[machine_id] = again
@@ -140,15 +140,6 @@ class Work:
             known = machine.id in self.ledger.own or machine.id in before
             if not known and is_made_by(machine, self.release.deploy_id):
                 self.ledger.created(machine)
-
-    async def _read(self, machine_id: str) -> Machine | None:
-        try:
-            machine = await self.patience.ask(lambda: self.client.machine(machine_id))
-        except CallFailed as failure:
-            if verdict(failure) is Verdict.MISSING:
-                return None
-            raise
-        return None if machine.state in TERMINAL else machine
 
     # -- passes --------------------------------------------------------------------
 
