@@ -113,8 +113,8 @@ class Leases:
         self._wait_for_others_s = wait_for_others_s
         self._held: dict[str, _Held] = {}
 
-    async def acquire(self, machine_ids: Iterable[str]) -> None:
-        """Hold every one of these machines, those that are held already included.
+    async def acquire(self, machine_ids: Iterable[str]) -> bool:
+        """Hold every one of these machines; True if any was not held already.
 
         In id order, so that of two rivals exactly one gets them all. Raises
         LeaseHeld at the first that somebody else holds, and Cut between two of
@@ -122,9 +122,8 @@ class Leases:
         keep the others from being taken, and is raised at the end.
         """
         hiccup: CallFailed | None = None
-        for machine_id in sorted(machine_ids):
-            if self._is_usable(machine_id):
-                continue
+        missing = [each for each in sorted(machine_ids) if not self._is_usable(each)]
+        for machine_id in missing:
             if self._halt.is_set:
                 raise Cut
             try:
@@ -136,6 +135,7 @@ class Leases:
                     hiccup = failure
         if hiccup is not None:
             raise hiccup
+        return bool(missing)
 
     def nonce(self, machine_id: str) -> str:
         """The nonce to send with a write; LeaseLost if the lease may end before the answer."""

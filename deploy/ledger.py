@@ -7,6 +7,7 @@ two differ until a read settles it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from deploy.machine import Fleet, Machine
 from deploy.release import INTENT
@@ -64,9 +65,19 @@ class Ledger:
         """The machine is known to be as it was, or seen to serve."""
         self.doubtful.discard(machine_id)
 
-    def expected(self) -> dict[str, str]:
-        """id -> the version we last saw or wrote, "" where that is another run's knowledge."""
-        return {**dict.fromkeys(self.own & self.inherited, ""), **self.known}
+    def contradicted_by(self, listed: Mapping[str, Machine]) -> list[str]:
+        """The ids of which a list of machines tells other than what we last saw or wrote.
+
+        Of what an earlier run made we know no version, only that it was there.
+        """
+        expected = {**dict.fromkeys(self.own & self.inherited, ""), **self.known}
+        amiss = [
+            machine_id
+            for machine_id, version in expected.items()
+            if machine_id not in listed or version not in ("", listed[machine_id].version)
+        ]
+        risen = self.destroyed & listed.keys() - expected.keys()
+        return amiss + sorted(each for each in risen if listed[each].state != "destroying")
 
     def gone(self, machine_id: str) -> None:
         """A read found no such machine.

@@ -6,7 +6,7 @@ came of it and raises only what no path could go on after.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -54,7 +54,7 @@ class TakenUp:
     carried: frozenset[str]
 
 
-TakeUp = Callable[[MachinesClient, Fleet], Awaitable[TakenUp]]
+TakeUp = Callable[[MachinesClient, Patience, Fleet], Awaitable[TakenUp]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,16 +111,14 @@ class Work:
             await anyio.sleep(_EMPTY_PAUSE_S)
             fleet = Fleet.of(await self.patience.ask(self.client.machines))
         listed = dict(fleet.by_id)
-        for machine_id, version in self.ledger.expected().items():
-            seen = listed.get(machine_id)
-            if seen is None or version not in ("", seen.version):
-                again = await self.patience.ask(partial(self.client.find_machine, machine_id))
-                listed.pop(machine_id, None)
-                if again is not None:
-                    listed[machine_id] = again
-                    self.ledger.known[machine_id] = again.version
-                else:
-                    self.ledger.gone(machine_id)
+        for machine_id in self.ledger.contradicted_by(listed):
+            again = await self.patience.ask(partial(self.client.find_machine, machine_id))
+            listed.pop(machine_id, None)
+            if again is not None:
+                listed[machine_id] = again
+                self.ledger.known[machine_id] = again.version
+            else:
+                self.ledger.gone(machine_id)
         fleet = Fleet.of(listed.values())
         self._recognise_own(fleet)
         self.ledger.look(fleet.managed)
@@ -169,7 +167,7 @@ class Work:
             await self._see_what_landed()
             self._note_carriers(fleet)
             await self._announce(Intent.of(self.release).turned_back(), self.carried)
-            fleet = await self._look_unless_halted()
+            fleet = await self._look_under_leases()
             self.ledger.forgive(fleet)
             order = schedule_back(fleet, self.left_back(fleet))
             return await self._carry_out(order, fleet, is_decisive)
@@ -273,7 +271,7 @@ class Work:
             await self._create_app()
         await self._hold(fleet.managed)
         await self._see_what_landed()
-        fleet = await self._look_unless_halted()
+        fleet = await self._look_under_leases()
         if self.base is None:
             self._tell_takeover(fleet)
             self.base = Base.of(fleet)
@@ -288,7 +286,7 @@ class Work:
         """Under our leases nothing more of a dead run's can land: what it left is known now."""
         if self.take_up_again is not None:
             fleet = await self._look_unless_halted()
-            self.take_up(await self.take_up_again(self.client, fleet))
+            self.take_up(await self.take_up_again(self.client, self.patience, fleet))
             self.take_up_again = None
 
     async def _create_app(self) -> None:
@@ -324,12 +322,23 @@ class Work:
                 )
 
     async def _hold(self, fleet: Fleet) -> None:
-        """Lease what stood there at first and what we made; nobody else's.
+        """Lease what stood there at first and what we made; nobody else's."""
+        before = self.base.machines if self.base else fleet
+        await self._lease(fleet, self.ledger.own | before.by_id.keys())
+
+    async def _look_under_leases(self) -> Fleet:
+        """What only this look shows of our making is leased as well, and looked at again."""
+        fleet = await self._look_unless_halted()
+        while await self._lease(fleet, self.ledger.own):
+            fleet = await self._look_unless_halted()
+        return fleet
+
+    async def _lease(self, fleet: Fleet, mine: Set[str]) -> bool:
+        """True if any of these was not held yet.
 
         A machine whose host does not answer cannot be leased, nor written to.
         """
-        mine = self.ledger.own | (self.base.machines if self.base else fleet).by_id.keys()
-        await self.leases.acquire(
+        return await self.leases.acquire(
             machine.id
             for machine in self.selection.of(fleet)
             if machine.id in mine and machine.host_status != "unreachable"

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from deploy.backoff import Patience
 from deploy.base import Base, Versions
 from deploy.client import MachinesClient, connect
 from deploy.commands import Order, new_id, patience, planner_of, read_fleet, release_of, start_run
@@ -127,7 +128,7 @@ async def history_of(target: Target) -> list[PastRelease]:
     """The releases that the platform's versions still know, newest first."""
     async with connect(target.address, target.token, target.app) as client:
         fleet = (await read_fleet(client)).managed
-        known = await _versions(client, fleet.machines)
+        known = await _versions(client, fleet.machines, patience())
     ran: dict[tuple[int, str, str], set[str]] = {}
     for machine in fleet:
         configs = [*known.get(machine.id, {}).values(), machine.config]
@@ -160,7 +161,7 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
     """An earlier release as a new one: every machine gets the configuration that it had then."""
     async with connect(target.address, target.token, target.app) as client:
         fleet = (await read_fleet(client)).managed
-        known = await _versions(client, fleet.machines)
+        known = await _versions(client, fleet.machines, patience())
     configs = {
         machine.id: config
         for machine in fleet
@@ -258,7 +259,7 @@ async def _find(target: Target, fallback: Any) -> tuple[Fleet, Versions, Intent 
         if intent is None:
             return fleet, {}, None
         stamped = [m for m in fleet.managed if is_stamped(m, intent.deploy)]
-        return fleet, await _versions(client, stamped), intent
+        return fleet, await _versions(client, stamped, patience()), intent
 
 
 def _newest_deploy(fleet: Fleet) -> Intent | None:
@@ -270,22 +271,27 @@ def _newest_deploy(fleet: Fleet) -> Intent | None:
     return Intent(deploy=newest.metadata[DEPLOY], digest="", image=newest.image, strategy="rolling")
 
 
-async def _versions(client: MachinesClient, machines: Iterable[Machine]) -> Versions:
+async def _versions(
+    client: MachinesClient, machines: Iterable[Machine], patience: Patience
+) -> Versions:
     found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for machine in machines:
         try:
             read = partial(client.versions, machine.id)
-            found[machine.id] = dict(await patience().ask(read))
+            found[machine.id] = dict(await patience.ask(read))
         except CallFailed as failure:
             if failure.status != 404:
                 raise
     return found
 
 
-async def _take_up(deploy_id: str, direction: str, client: MachinesClient, fleet: Fleet) -> TakenUp:
+async def _take_up(
+    deploy_id: str, direction: str, client: MachinesClient, patience: Patience, fleet: Fleet
+) -> TakenUp:
     """The same under leases: a write of the dead run's may have landed after the first look."""
     stamped = [m for m in fleet.managed if is_stamped(m, deploy_id)]
-    return _taken_up(fleet, await _versions(client, stamped), deploy_id, direction)
+    versions = await _versions(client, stamped, patience)
+    return _taken_up(fleet, versions, deploy_id, direction)
 
 
 def _taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -> TakenUp:

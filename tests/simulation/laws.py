@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from deploy.events import PassStarted, Result
-from deploy.release import CANARY, DIGEST, INTENT, ROLE, group_digest
+from deploy.release import CANARY, DIGEST, INTENT, ROLE, Release, group_digest
 from tests.simulation import laws_of_calls as wire
 from tests.simulation.faults import GUARDED, Answer
 from tests.simulation.runtime import BEHAVIOURS
@@ -149,11 +149,13 @@ def the_app_stays_available(story: Story) -> Iterator[str]:
     for call in story.calls:
         if call.operation in GUARDED and call.was_carried_out and call.applied_s is not None:
             writes.setdefault(call.machine, []).append(call.applied_s)
+    first_s = min((at for times in writes.values() for at in times), default=math.inf)
+    there = {id_ for id_ in story.before if story.lost.get(id_, math.inf) > first_s}
     served = {id_ for id_, m in managed(story.before).items() if m.serves}
     for group in {story.before[id_].group for id_ in served}:
-        counted = {id_ for id_ in served - story.lost if story.before[id_].group == group}
-        limit = _limit(story, len(counted))
-        yield from _too_many_out(story, group, counted, writes, limit)
+        of_group = {id_ for id_ in served if story.before[id_].group == group}
+        limit = _limit(story, len(of_group & there))
+        yield from _too_many_out(story, group, of_group - story.lost.keys(), writes, limit)
 
 
 def _too_many_out(
@@ -342,17 +344,25 @@ def _bound_s(story: Story, run: Run) -> float:
 
 def _runs(story: Story, run: Run, machine: Snapshot) -> tuple[str, ...]:
     """new, old or mixed, going by what the platform holds; what may be said of it."""
-    for group in run.release.groups:
-        digest = group_digest(run.release.image, group)
-        stamped = machine.config["metadata"].get(DIGEST) == digest
-        if machine.group == group.name and stamped and machine.image == run.release.image:
-            return ("new",)
+    if _is_on(run.release, machine):
+        return ("new",)
     old = story.before.get(machine.id)
     if old is not None and own_config(old) == own_config(machine):
         return ("old",)
+    if any(_is_on(other.release, machine) for other in story.runs if other is not run):
+        return "old", "mixed"  # what a rival, done before this one began, has put there
     if old is None and machine.image == story.scenario.old:
         return "old", "mixed"  # made beside the old ones, with their configuration
     return ("mixed",)
+
+
+def _is_on(release: Release, machine: Snapshot) -> bool:
+    return any(
+        machine.group == group.name
+        and machine.image == release.image
+        and machine.config["metadata"].get(DIGEST) == group_digest(release.image, group)
+        for group in release.groups
+    )
 
 
 def _is_lie(call: Call) -> bool:

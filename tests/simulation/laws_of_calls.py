@@ -61,7 +61,7 @@ def _not_held(story: Story, calls: list[Call], first: Call) -> Iterator[str]:
         and call.heard_s <= first.sent_s
     }
     for id_, machine in story.before.items():
-        if machine.group in ("web", "worker") and id_ not in held | story.lost:
+        if machine.group in ("web", "worker") and id_ not in held | story.lost.keys():
             yield f"{machine.name} ({id_}) is not leased at the first write: {first.line()}"
 
 

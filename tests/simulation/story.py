@@ -125,7 +125,7 @@ class Story:
     serving: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all that ever served
     canaries: set[str] = field(default_factory=set)  # of those, the canaries
-    lost: set[str] = field(default_factory=set)  # machines whose host was lost for a while
+    lost: dict[str, float] = field(default_factory=dict)  # when a machine's host was first lost
 
     @property
     def run(self) -> Run:

@@ -41,6 +41,13 @@ ONCE_BROKEN = (
     31513,
     32239,
     32256,
+    40040,
+    40105,
+    40492,
+    41232,
+    42370,
+    43725,
+    45441,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),

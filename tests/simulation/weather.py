@@ -93,6 +93,7 @@ class Sky:
         self._rate = weather.rate
         self._kinds = tuple(kind for kind in KINDS if _may_befall(weather.scenario, kind))
         self._burst = weather.burst
+        self._is_undone = (weather.play, weather.way) == ("death", "rollback")
 
     def strike(self, call: Call) -> Kind | None:
         if self._burst is not None:
@@ -102,7 +103,10 @@ class Sky:
         if self._chance.random() >= self._rate:
             return None
         fitting = [kind for kind in self._kinds if call.operation in kind.operations]
-        return self._chance.choice(fitting)
+        kind = self._chance.choice(fitting)
+        if kind.late_s and call.operation == "create" and self._is_undone:
+            return None  # it may land when the rollback is over; no lease keeps a create away
+        return kind
 
 
 def _may_befall(scenario: Scenario, kind: Kind) -> bool:

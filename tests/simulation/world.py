@@ -255,7 +255,7 @@ class World:
             self.runtime.find_host(machine_id)
         else:
             self.runtime.lose_host(machine_id, status)
-            self.story.lost.add(machine_id)
+            self.story.lost.setdefault(machine_id, anyio.current_time())
         if self._watch is not None:
             self._watch.note(machine_id)
 
