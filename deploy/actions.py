@@ -92,9 +92,11 @@ class Actions:
             case Cordon():
                 self._tell(action, Phase.CORDONING)
                 await self._idempotent(action, self._client.cordon)
+                self._ledger.cordoned[action.machine_id] = True
             case Uncordon():
                 self._tell(action, Phase.UNCORDONING)
                 await self._idempotent(action, self._client.uncordon)
+                self._ledger.cordoned[action.machine_id] = False
                 self._tell(action, Phase.DONE)
             case Destroy():
                 await self._destroy(action)

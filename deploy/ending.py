@@ -62,8 +62,7 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     if arrived and not [action for action in left if not isinstance(action, Destroy)]:
         return _arrived(work, left, machines)
     unseen = work.ledger.own - fleet.by_id.keys() - work.ledger.destroyed
-    is_known = work.take_up_again is None  # else a dead run's last writes were never looked for
-    undone = is_known and not (work.base.lost or unseen or _still_to_undo(work, fleet))
+    undone = _is_known(work) and not (work.base.lost or unseen or _still_to_undo(work, fleet))
     if work.goal == BACK and not work.halt.is_final:
         return _returned(work, undone, forward, machines)
     if work.halt.is_final:
@@ -83,6 +82,11 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     if undone:
         return _as_before(cause, went_back=bool(ending and ending.back), machines=machines)
     return _in_between(work.release, cause, machines)
+
+
+def _is_known(work: Work) -> bool:
+    """Whether what a dead run wrote last, if one is taken up, was looked for under leases."""
+    return work.take_up_again is None
 
 
 def _still_to_undo(work: Work, fleet: Fleet) -> list[Action]:
@@ -184,7 +188,7 @@ def _unseen(
     work: Work, cause: DeployError | None, machines: tuple[MachineStands, ...]
 ) -> Judgement:
     """Nothing can be seen: in between if anything may have been written, else by cause."""
-    written = bool(work.ledger.written or work.ledger.lost_creates)
+    written = bool(work.ledger.written or work.ledger.lost_creates or not _is_known(work))
     if work.halt.is_final:
         event = RunFinished(
             result=Result.INTERRUPTED,

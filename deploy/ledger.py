@@ -20,6 +20,7 @@ class Ledger:
         self.written: set[str] = set()  # ids that we may have written to
         self.doubtful: set[str] = set()  # of those, not seen to serve since
         self.known: dict[str, str] = {}  # id -> the version we last saw or wrote
+        self.cordoned: dict[str, bool] = {}  # id -> what we last wrote, which makes no version
         self.ids: dict[str, str] = {}  # name -> id of what we created
         self.own: set[str] = set()  # those ids
         self.marked: set[str] = set()  # of those, the ones born with the intent
@@ -61,6 +62,12 @@ class Ledger:
         self.known[machine.id] = machine.version
         self._exits_ms[machine.id] = _last_exit_ms(machine)
 
+    def saw(self, machine: Machine) -> None:
+        """Asked for by itself, the machine is so."""
+        self.known[machine.id] = machine.version
+        if machine.id in self.cordoned:
+            self.cordoned[machine.id] = machine.cordoned
+
     def settle(self, machine_id: str) -> None:
         """The machine is known to be as it was, or seen to serve."""
         self.doubtful.discard(machine_id)
@@ -74,10 +81,15 @@ class Ledger:
         amiss = [
             machine_id
             for machine_id, version in expected.items()
-            if machine_id not in listed or version not in ("", listed[machine_id].version)
+            if not self._fits(version, listed.get(machine_id))
         ]
         risen = self.destroyed & listed.keys() - expected.keys()
         return amiss + sorted(each for each in risen if listed[each].state != "destroying")
+
+    def _fits(self, version: str, seen: Machine | None) -> bool:
+        if seen is None or version not in ("", seen.version):
+            return False
+        return self.cordoned.get(seen.id, seen.cordoned) == seen.cordoned
 
     def gone(self, machine_id: str) -> None:
         """A read found no such machine.

@@ -43,7 +43,8 @@ class TakenUp:
     """A deploy that another run began: the app as it was before, and what that run may have done.
 
     `goal` is forward or back. `made` are the machines that it created, `own`
-    those of them that did not take another's place.
+    those of them that did not take another's place; `may_hide`: there may be more,
+    made just now, than a list shows already.
     """
 
     base: Base
@@ -52,6 +53,7 @@ class TakenUp:
     own: frozenset[str]
     made: frozenset[str]
     carried: frozenset[str]
+    may_hide: bool = False
 
 
 TakeUp = Callable[[MachinesClient, Patience, Fleet], Awaitable[TakenUp]]
@@ -96,6 +98,8 @@ class Work:
         self.ledger.doubtful |= taken_up.written
         self.ledger.own |= taken_up.own
         self.ledger.inherited |= taken_up.made
+        if taken_up.may_hide:
+            self.ledger.unanswered_at = anyio.current_time()
 
     # -- looking -------------------------------------------------------------------
 
@@ -116,7 +120,7 @@ class Work:
             listed.pop(machine_id, None)
             if again is not None:
                 listed[machine_id] = again
-                self.ledger.known[machine_id] = again.version
+                self.ledger.saw(again)
             else:
                 self.ledger.gone(machine_id)
         fleet = Fleet.of(listed.values())
@@ -175,7 +179,10 @@ class Work:
         return await self._finish(attempt, number, BACK)
 
     async def _await_unanswered(self) -> None:
-        """What nobody answered in time may still land: it has to be seen to be undone."""
+        """What nobody answered in time may still land: it has to be seen to be undone.
+
+        So may what a run that ended just now has made.
+        """
         unanswered_at = max([self.ledger.unanswered_at, *self.ledger.lost_creates.values()])
         with self.halt.cuts():
             await anyio.sleep_until(unanswered_at + SETTLE_S)

@@ -119,7 +119,7 @@ async def rollback_app(
         _nothing,
         emit,
         datetime.now(UTC),
-        taken_up=_taken_up(fleet, versions, intent.deploy, BACK),
+        taken_up=_with_hidden(_taken_up(fleet, versions, intent.deploy, BACK), intent),
         take_up_again=partial(_take_up, intent.deploy, BACK),
     )
 
@@ -310,6 +310,13 @@ def _taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) 
         made=made,
         carried=frozenset(marked or carriers(managed)),
     )
+
+
+def _with_hidden(taken_up: TakenUp, intent: Intent) -> TakenUp:
+    """The same, with whether the run before may have made machines that no list shows yet."""
+    before = taken_up.base.machines
+    firsts = {"canary": len({machine.group for machine in before}), "bluegreen": len(before)}
+    return replace(taken_up, may_hide=len(taken_up.made) < firsts.get(intent.strategy, 0))
 
 
 def _number(fleet: Fleet, deploy_id: str) -> int:

@@ -48,6 +48,9 @@ ONCE_BROKEN = (
     42370,
     43725,
     45441,
+    60666,
+    62851,
+    63962,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
