@@ -1,6 +1,7 @@
 """Every call of a clean deploy, times every way in which it can fail: the grid.
 
-`cells` says what there is to run, `judge` runs one and says what came of it.
+`cells` says what there is to run, `judge` runs one and says what came of it;
+`boughs` and `judge_bough` do the same for many that share their beginning.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from tests.simulation.branches import branches
 from tests.simulation.faults import KINDS, READS, Kind, Nature, Rule, Spot
 from tests.simulation.laws import broken_laws, not_new, not_old
 from tests.simulation.world import BROKEN, Scenario, Story, simulate
 
 STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
 POLLS = READS | {"refresh"}
-_GATEWAY = ("502", "503", "504")
 RETRIES = 3  # more than a rule ever strikes
+_OF_A_BOUGH = 128
+
+Bough = tuple[Scenario, tuple[Rule, ...]]
+"""A quiet scenario, and rules that strike up to twice: two cells for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +65,22 @@ def places(story: Story) -> list[tuple[Spot, int]]:
 
 
 def cells(scenario: Scenario, kinds: Sequence[Kind] = KINDS) -> Iterator[Scenario]:
-    """The scenario with each fault at each of its calls, once and twice in a row.
-
-    In fleets of 8 some take turns from call to call, so that the grid stays
-    within half an hour: the gateway's own errors (502, 503, 504), which differ in
-    a number only, and, with two groups, every second kind, once or twice. The legacy
-    path, which stops at the first fault, gets each once in all but the smallest.
-    """
-    is_large = scenario.machines == 8
-    for number, (spot, nth) in enumerate(places(simulate(scenario))):
-        turn = _GATEWAY[number % len(_GATEWAY)]
-        skipped = set(_GATEWAY) - {turn} if is_large else set()
-        for index, kind in enumerate(kinds):
-            if spot.operation not in kind.operations or kind.name[:3] in skipped:
-                continue
-            if is_large and scenario.groups == 2 and (number + index) % 2:
+    """The scenario with each fault at each of its calls, once and twice in a row."""
+    for spot, nth in places(simulate(scenario)):
+        for kind in kinds:
+            if spot.operation not in kind.operations:
                 continue
             if not scenario.retries and (kind.late_s or _is_after(scenario, kind)):
                 continue  # what comes after the one pass is over, nobody can tell
-            for times in _times(scenario, number + index):
+            for times in (1, 2):
                 yield replace(scenario, rules=(Rule(spot, nth, kind, times),))
+
+
+def boughs(scenario: Scenario) -> Iterator[Bough]:
+    """The same cells, many at a time."""
+    rules = [cell.rules[0] for cell in cells(scenario) if cell.rules[0].times == 2]
+    for first in range(0, len(rules), _OF_A_BOUGH):
+        yield scenario, tuple(rules[first : first + _OF_A_BOUGH])
 
 
 def _is_after(scenario: Scenario, kind: Kind) -> bool:
@@ -87,21 +88,38 @@ def _is_after(scenario: Scenario, kind: Kind) -> bool:
     return scenario.strategy == "immediate" and kind.effect.startswith("revert")
 
 
-def _times(scenario: Scenario, turn: int) -> tuple[int, ...]:
-    if not scenario.retries and scenario.machines * scenario.groups > 3:
-        return (1,)
-    if scenario.machines < 8:
-        return 1, 2
-    return (1, 2) if scenario.groups == 1 else (1 + turn // 2 % 2,)
-
-
 def judge(scenario: Scenario) -> Ruling:
     """Run it, and hold it against the laws and against what its fault may lead to."""
-    story = simulate(scenario)
+    return rule_on(simulate(scenario))
+
+
+def judge_bough(bough: Bough) -> list[Ruling]:
+    """The rulings of all its cells, each as `judge` gives it.
+
+    Where a fault that could have struck twice found one call only, the run is also
+    the one in which it strikes once.
+    """
+    scenario, rules = bough
+    twice = branches(scenario, rules, rule_on)
+    anew = [_once(branch.rule) for branch in twice if branch.strikes == 2]
+    same = [branch for branch in twice if branch.strikes < 2]
+    return [
+        *(branch.result for branch in twice),
+        *(branch.result for branch in branches(scenario, anew, rule_on)),
+        *(replace(b.result, scenario=replace(scenario, rules=(_once(b.rule),))) for b in same),
+    ]
+
+
+def _once(rule: Rule) -> Rule:
+    return replace(rule, times=1)
+
+
+def rule_on(story: Story) -> Ruling:
+    """What the story of a cell came to."""
     faults = [*broken_laws(story), *unexpected(story)]
     finished = story.run.finished
     outcome = f"exit {finished.exit_code} {finished.result}" if finished else "no end"
-    return Ruling(scenario, outcome, tuple(faults))
+    return Ruling(story.scenario, outcome, tuple(faults))
 
 
 def unexpected(story: Story) -> Iterator[str]:
