@@ -40,29 +40,27 @@ class Units:
         self._lines_before = 0
 
     def __iter__(self) -> Iterator[list[bytes]]:
-        rest, first = b"", True
-        for chunk in self._chunks():
-            whole, newline, tail = chunk.rpartition(b"\n")
-            if newline:
-                text = rest + whole + newline
-                yield self._batch(text.removeprefix(codecs.BOM_UTF8) if first else text)
-                rest, first = tail, False
-            else:
-                rest += tail
-            if len(rest) > LONGEST_UNIT_BYTES:
-                raise self._wrong(0, f"has more than {LONGEST_UNIT_BYTES:,} bytes")
-        if first:
-            rest = rest.removeprefix(codecs.BOM_UTF8)
-        if rest:
-            yield self._batch(rest)
+        texts = self._texts()
+        for text in texts:
+            yield self._batch(text.removeprefix(codecs.BOM_UTF8))
+            break
+        for text in texts:
+            yield self._batch(text)
 
-    def _chunks(self) -> Iterator[bytes]:
-        read = getattr(self._stream, "read1", self._stream.read)
+    def _texts(self) -> Iterator[bytes]:
+        """The stream in pieces of whole lines; the last piece may lack its end.
+
+        A piece is no longer than it may be by more than the longest unit.
+        """
+        stream = self._stream
+        read = getattr(stream, "read1", stream.read)
         try:
-            while chunk := read(_CHUNK_BYTES):
-                yield chunk
+            while text := read(_CHUNK_BYTES):
+                if not text.endswith(b"\n"):
+                    text += stream.readline(LONGEST_UNIT_BYTES + 1)
+                yield text
                 if self._on_bytes:
-                    self._on_bytes(len(chunk))
+                    self._on_bytes(len(text))
         except OSError as error:
             raise _unreadable(self.source, error) from None
 

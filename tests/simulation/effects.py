@@ -37,6 +37,7 @@ class Effects:
         machine = self._platform.apps[self._app].machines.get(machine_id)
         if machine is None:
             return
+        rests = bool(call.json.get("skip_launch"))
         match effect:
             case "expire before":
                 machine.lease = None
@@ -46,14 +47,17 @@ class Effects:
             case "hide" if call.was_carried_out:
                 self._platform.hide(self._app, machine_id, for_s=HIDDEN_S)
             case "revert" | "revert anew" if call.was_carried_out:
-                self._tasks.start_soon(self._revert, machine, effect == "revert anew")
+                self._tasks.start_soon(self._revert, machine, effect == "revert anew", rests)
             case "exit" if call.was_carried_out:
                 self._tasks.start_soon(self._exit, machine)
             case "hang" if call.was_carried_out:
-                self._tasks.start_soon(self._hang, machine, bool(call.json.get("skip_launch")))
+                self._tasks.start_soon(self._hang, machine, rests)
 
-    async def _revert(self, machine: Machine, anew: bool) -> None:
-        """Put it back on the version before: under its old name or, `anew`, under a new one."""
+    async def _revert(self, machine: Machine, anew: bool, rests: bool) -> None:
+        """Put it back on the version before: under its old name or, `anew`, under a new one.
+
+        A machine that `rests` was stopped before the update, and is after it.
+        """
         written = machine.version
         await anyio.sleep(REVERTED_AFTER_S)
         if machine.version != written or len(machine.versions) < 2 or machine.is_gone:
@@ -68,7 +72,9 @@ class Effects:
         else:
             machine.versions.popleft()
         self._platform._lifecycle.reset_checks(machine)
-        self._platform._lifecycle.replace(machine, stop=Stop.of(config), resting=None)
+        self._platform._lifecycle.replace(
+            machine, stop=Stop.of(config), resting="stopped" if rests else None
+        )
 
     async def _exit(self, machine: Machine) -> None:
         """The app ends with exit code 1, once, as soon as it runs."""

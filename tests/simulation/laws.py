@@ -149,8 +149,8 @@ def the_app_stays_available(story: Story) -> Iterator[str]:
     for call in story.calls:
         if call.operation in GUARDED and call.was_carried_out and call.applied_s is not None:
             writes.setdefault(call.machine, []).append(call.applied_s)
-    first_s = min((at for times in writes.values() for at in times), default=math.inf)
-    there = {id_ for id_ in story.before if story.lost.get(id_, math.inf) > first_s}
+    marked_s = min((c.sent_s for c in story.calls if c.operation == "mark"), default=math.inf)
+    there = {id_ for id_ in story.before if story.lost.get(id_, math.inf) > marked_s}
     served = {id_ for id_, m in managed(story.before).items() if m.serves}
     for group in {story.before[id_].group for id_ in served}:
         of_group = {id_ for id_ in served if story.before[id_].group == group}

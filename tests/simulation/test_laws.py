@@ -51,6 +51,8 @@ ONCE_BROKEN = (
     60666,
     62851,
     63962,
+    71285,
+    71845,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
