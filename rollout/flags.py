@@ -99,9 +99,10 @@ class Flags(Mapping[str, Flag]):
         """
         try:
             bucket_by, decide = self._deciders[key]
+            unit = attributes[bucket_by]
         except KeyError:
-            raise self._unknown(key) from None
-        return decide(attributes.get(bucket_by), attributes)
+            return self.decider(key)(None, attributes)
+        return decide(unit, attributes)
 
     def decider(self, key: str) -> Decide:
         """The flag `key` as a function: from a unit to what the flag is worth for it now.

@@ -34,27 +34,15 @@ from deploy.run import Settings
 from deploy.strategy import Schedule
 from deploy.target import Target
 from tests.contract.clocks import run_on
-from tests.simulation import transport
+from tests.simulation import story, transport
 from tests.simulation.faults import BY_NAME, GUARDED, WRITES, Kind
 from tests.simulation.runtime import SimulatedProcess, SimulatedRuntime, simulated_clock
 from tests.simulation.transport import Call, SimulatedTransport
 from tests.simulation.world import ADDRESS, APP, UNKNOWN_KEYS, Scenario, Snapshot, World
 
-OLD, NEW = "registry.test/hello:1", "registry.test/hello:2"
-BROKEN = "registry.test/hello:2-bad"
+OLD, NEW, BROKEN, WEB = story.OLD, story.NEW, story.BROKEN, story.WEB
 OLD_ID = "0base0000000base"
 
-WEB = """
-app = "sim"
-[processes]
-  web = "serve"
-[http_service]
-  internal_port = 8080
-  processes = ["web"]
-  [[http_service.checks]]
-    path = "/health"
-    interval = "2s"
-"""
 WORKER = WEB.replace('web = "serve"', 'web = "serve"\n  worker = "work"')
 VOLUME = '\n[[mounts]]\n  source = "data"\n  destination = "/data"\n  processes = ["web"]\n'
 UNWATCHED = 'app = "sim"\n[processes]\n  web = "serve"\n'

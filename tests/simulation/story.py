@@ -19,12 +19,10 @@ BROKEN = "registry.test/hello:2-bad"
 
 _SETTLES_S = 150.0
 
-_ONE_GROUP = """
+WEB = """
 app = "sim"
 [processes]
   web = "serve"
-[env]
-  RELEASE = "{release}"
 [http_service]
   internal_port = 8080
   processes = ["web"]
@@ -32,6 +30,7 @@ app = "sim"
     path = "/health"
     interval = "2s"
 """
+_ONE_GROUP = WEB + '[env]\n  RELEASE = "{release}"\n'
 _TWO_GROUPS = _ONE_GROUP.replace('web = "serve"', 'web = "serve"\n  worker = "work"')
 
 
