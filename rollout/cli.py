@@ -5,6 +5,7 @@ Each command is a module under rollout/commands and is loaded when it is used.
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 from typing import Any
@@ -38,7 +39,7 @@ Exit codes:
   0  done
   1  the file has errors, has no such flag, or cannot be changed as asked;
      diff: somebody would be thrown out
-  2  usage: an option, a value, or a file that cannot be read
+  2  usage: an option, a value, a file that cannot be read, or output that cannot be written
 """
 
 
@@ -77,6 +78,13 @@ class _Group(click.Group):
             if error.hint:
                 click.echo(f"Hint: {error.hint}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            # Whatever reads and changes files has its own errors: this is the output's.
+            if error.errno == errno.EPIPE:
+                raise  # whoever read it has seen enough; click leaves quietly
+            click.echo(f"Error: the output cannot be written: {error.strerror or error}", err=True)
+            click.echo("Hint: a change of the file was made before it was to be shown", err=True)
+            ctx.exit(2)
 
 
 @click.group(

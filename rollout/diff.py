@@ -56,12 +56,17 @@ class FlagDiff(msgspec.Struct, frozen=True):
 
     def thrown_out(self, counts: Tally | None) -> str:
         """Whom this throws out, in words; empty if nobody. `counts` is None without units."""
-        if counts is not None and counts.leaves:
+        if counts is not None and counts.leaves and not self._is_clean_up:
             return f"{counts.leaves:,} of {sum(counts):,} units"
         for change in self.changes:
             if change.evicts and not (change.counted and counts is not None):
                 return f"some of its units ({change.what}: {change.text})"
         return ""
+
+    @property
+    def _is_clean_up(self) -> bool:
+        """Whether the flag goes when its code is gone: nobody is left to be thrown out."""
+        return self.after is None and not any(change.evicts for change in self.changes)
 
     def changes_value(self, counts: Tally) -> int:
         """How many units neither enter nor leave but get another value."""
@@ -153,7 +158,9 @@ def _words(before: Flag, after: Flag) -> Iterator[Change]:
 def _drawn_anew(what: str, before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
     was, is_now = getattr(before, what), getattr(after, what)
     if was != is_now:
-        evicts = _threshold(before, now) > 0 and _threshold(after, now) < EVERYBODY
+        # At 100 % everybody is inside under any salt, but not without the attribute.
+        may_miss = what == "bucket_by" or _threshold(after, now) < EVERYBODY
+        evicts = _threshold(before, now) > 0 and may_miss
         text = f"{show(was)} -> {show(is_now)}: everybody is drawn anew"
         yield Change(what, text, evicts, counted=what == "salt")
 
@@ -247,7 +254,7 @@ def _list_evicts(
         moved = (
             old(unit).variant == "inside" and new(unit).variant == "outside" for unit in values
         )
-        return any(moved)
+        return any(moved) or (what == "always_outside" and _unseen(before))
     if what == "always_inside":
         return _threshold(after, now) < EVERYBODY
     return _threshold(before, now) > 0 or any(before.always_inside.values())

@@ -95,26 +95,26 @@ def pause(file: FlagFile, key: str, now: datetime) -> Edit | None:
             f"the ramp of {key} is over: {stands}",
             hint=f"to put everybody outside: rollout kill {key}",
         )
-    spans = [flag_texts(file.text)[key].insert_before("ramp", "paused", time_text(now))]
-    return _edit(file, replace(flag, rollout=flagfile.paused_ramp(ramp.steps, now)), spans)
+    since = _still_since(ramp, now)
+    spans = [flag_texts(file.text)[key].insert_before("ramp", "paused", time_text(since))]
+    return _edit(file, replace(flag, rollout=flagfile.paused_ramp(ramp.steps, since)), spans)
 
 
 def kill(file: FlagFile, key: str, now: datetime) -> Edit | None:
-    """Switch flag `key` off, and let its ramp stand still; None if it is off already."""
+    """Switch flag `key` off, and let its ramp stand still; None if both is so already."""
     flag = flag_in(file, key)
-    if not flag.enabled:
-        return None
     text, ramp = flag_texts(file.text)[key], flag.rollout
     place = "ramp" if isinstance(ramp, Ramp) else "percent"
     meant, spans = replace(flag, enabled=False), []
-    if "enabled" in text.entries:
+    if flag.enabled and "enabled" in text.entries:
         spans.append(text.put("enabled", "false"))
-    else:
+    elif flag.enabled:
         spans.append(text.insert_before(place, "enabled", "false"))
     if isinstance(ramp, Ramp) and not ramp.paused and _runs(ramp, now):
-        spans.append(text.insert_before(place, "paused", time_text(now)))
-        meant = replace(meant, rollout=flagfile.paused_ramp(ramp.steps, now))
-    return _edit(file, meant, spans)
+        since = _still_since(ramp, now)
+        spans.append(text.insert_before(place, "paused", time_text(since)))
+        meant = replace(meant, rollout=flagfile.paused_ramp(ramp.steps, since))
+    return _edit(file, meant, spans) if spans else None
 
 
 def resume(
@@ -150,6 +150,12 @@ def flag_in(file: FlagFile, key: str) -> Flag:
     if flag is None:
         raise UnknownFlag(key, file.flags, file.source)
     return flag
+
+
+def _still_since(ramp: Ramp, now: datetime) -> datetime:
+    """The whole minute, so that the file stays readable; later if a step began within it."""
+    minute = now.replace(second=0, microsecond=0)
+    return max([minute, *(step.at for step in ramp.steps if step.at <= now)])
 
 
 def _runs(ramp: Ramp, now: datetime) -> bool:

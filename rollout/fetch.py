@@ -48,7 +48,7 @@ def get(url: str, *, etag: str, deadline_s: float, largest_bytes: int) -> Answer
     import httpx  # before the clock runs
 
     headers = {"accept-encoding": "gzip", "user-agent": "tidegate"}
-    if etag:
+    if etag and etag.isascii():  # others are allowed (RFC 9110, 8.8.3), and httpx sends none
         headers["if-none-match"] = etag
     line = _Line()
     answer: Future[Answer] = Future()

@@ -26,7 +26,7 @@ class Flags(Mapping[str, Flag]):
     """The flags of one file: a read-only mapping from key to Flag that can also decide.
 
     Never changes after it is made, so any number of threads may share it.
-    `source` says for people where the flags are from.
+    `source` says for people where the flags are from, as it was when they were read.
 
     >>> flags = Flags.parse(
     ...     "{version: 1, flags: {a: {bucket_by: app, percent: 10, inside: 1, outside: 0}}}"

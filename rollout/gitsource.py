@@ -41,6 +41,7 @@ def split(spec: str) -> tuple[str, str]:
 
 def beside(spec: str, path: str) -> str:
     """`spec` with `path` for its PATH if it is a `git:REV` that names none."""
-    if not spec.startswith(PREFIX) or split(spec)[1]:
+    if not spec.startswith(PREFIX):
         return spec
-    return f"{spec.rstrip(':')}:{path}"
+    revision, named = split(spec)
+    return spec if named else f"{PREFIX}{revision}:{path}"

@@ -58,6 +58,31 @@ class Hours(msgspec.Struct, frozen=True):
             return moment
         return next(max(moment, opens) for opens, _ in self.spans(moment))
 
+    @property
+    def share(self) -> float:
+        """How much of a week is open, 0 to 1."""
+        day = datetime.combine(date.min, self.closes) - datetime.combine(date.min, self.opens)
+        return day / timedelta(days=1) * (_SATURDAY / 7 if self.weekdays else 1)
+
+    def open_within(self, start: datetime, end: datetime) -> timedelta:
+        """How much of the time from `start` to `end` is open."""
+        found = timedelta(0)
+        for opens, closes in self.spans(start):
+            if opens >= end:
+                break
+            found += min(closes, end) - max(opens, start)
+        return found
+
+    def after(self, start: datetime, open_time: timedelta) -> datetime:
+        """The moment at which so much open time has gone by since `start`."""
+        left = open_time
+        for opens, closes in self.spans(start):
+            begins = max(opens, start)
+            if left <= closes - begins:
+                return plus(begins, left)
+            left -= closes - begins
+        raise AssertionError("there is always another open day")
+
     def spans(self, start: datetime) -> Iterator[tuple[datetime, datetime]]:
         """Open times, (first, last moment), from the one on that is not over at `start`."""
         day = start.astimezone(self.zone).date()

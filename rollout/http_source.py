@@ -40,7 +40,10 @@ def read(url: str) -> Text:
         if answer.is_page:
             raise fetch.Failed("answers with a web page, not with a flags file")
         if kept and (answer.unchanged or answer.body == kept.data):
-            cache.confirm(url)
+            if answer.unchanged or answer.etag == kept.etag:
+                cache.confirm(url)
+            else:
+                cache.save(url, kept.data, answer.etag)
             return Text(kept.data, f"{name} as of now")
         flagfile.parse_bytes(answer.body, name)
     except fetch.Failed as failure:
@@ -85,7 +88,8 @@ def _checked(url: str) -> str:
 
 
 def _earlier(kept: cache.Copy, name: str, why: str) -> Text:
-    return Text(kept.data, f"{name} as of {_ago(time.time() - kept.checked_at)} ({why})")
+    age = _ago(time.time() - kept.checked_at)
+    return Text(kept.data, f"{name} as of {age} ({why})", problem=f"{name}: {why}")
 
 
 def _ago(age_s: float) -> str:

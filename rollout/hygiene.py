@@ -139,11 +139,12 @@ def _jumps(flag: Flag, facts: Facts, most: int, text: FlagText) -> Iterator[Find
             yield _at(flag.key, text, "percent", "jump", message, fix)
         return
     steps = (*flag.rollout.steps, *flag.rollout.waiting)
-    known = before.rollout.steps if before and isinstance(before.rollout, Ramp) else ()
+    old = before.rollout if before else None
+    known = jumps((*old.steps, *old.waiting), level, most) if isinstance(old, Ramp) else []
     # Without a base nothing tells from where the first step rises.
     start = level if facts.base is not None else steps[0].threshold
     for was, step in jumps(steps, start, most):
-        if step not in known:
+        if (was, step) not in known:
             rise = f"{_arrow(was, step.threshold)} on {time_text(step.at)}"
             message = f"{flag.key}: {rise} is {limit}"
             yield _at(flag.key, text, "ramp", "jump", message, "add steps between the two")

@@ -36,7 +36,8 @@ class Live:
         text = source.read(spec)
         self._data = text.data
         self._lock = threading.Lock()
-        self.state = State(Flags(flagfile.parse_bytes(text.data, text.source)), text.source)
+        flags = Flags(flagfile.parse_bytes(text.data, text.source))
+        self.state = State(flags, text.source, text.problem)
 
     @property
     def poll_s(self) -> float:
@@ -46,7 +47,8 @@ class Live:
     def refresh(self) -> list[str]:
         """Look again; the keys of the flags that were added, removed or changed.
 
-        A source that cannot be read or is broken changes nothing but `state.problem`.
+        A source that cannot be read or is broken changes nothing but `state.problem`; of
+        an address whose last good copy serves, it says why.
         """
         with self._lock:
             before = self.state
@@ -59,6 +61,6 @@ class Live:
                 self.state = State(before.flags, before.source, error.message)
                 return []
             self._data = text.data
-            self.state = State(flags, text.source)
+            self.state = State(flags, text.source, text.problem)
             keys = dict.fromkeys([*before.flags, *flags])
             return [key for key in keys if before.flags.get(key) != flags.get(key)]

@@ -36,9 +36,10 @@ def plan(
     """The steps of a ramp through `thresholds`, the first at `start`, the last `over` later.
 
     Over whole days each step is on a day of its own, at the same time of day, as far as
-    there are enough days; otherwise the steps are equally far apart. All are moved into
-    `hours`. Where somebody is inside now (`current`), a step from before yesterday's end
-    keeps them there until the ramp begins, whatever the clock of the one who asks.
+    there are enough open days by then; otherwise the steps are equally far apart, and
+    where `hours` are closed the last is later. All are within `hours`. Where somebody is
+    inside now (`current`), a step from before yesterday's end keeps them there until the
+    ramp begins, whatever the clock of the one who asks.
     Raises InvalidValue when the steps do not fit into the time.
     """
     start = hours.next(start)
@@ -131,25 +132,17 @@ def _on_days(count: int, start: datetime, over: Duration, hours: Hours) -> list[
 
 
 def _spread(count: int, start: datetime, over: Duration, hours: Hours) -> list[datetime]:
-    """Moments equally far apart in the open time from `start` on."""
+    """Moments equally far apart in the open time from `start` on, the last at the end or later.
+
+    However little of the span is open, the steps are no closer to each other than in
+    any other week: what is closed makes a ramp longer, never steeper.
+    """
     end = over.after(start, hours.zone)
-    spans = [(start, end)]
-    if not hours.always:
-        spans = []
-        for opens, closes in hours.spans(start):
-            if opens > end:
-                break
-            spans.append((max(opens, start), min(closes, end)))
-    lengths = [closes - opens for opens, closes in spans]
-    total = sum(lengths, timedelta(0))
-    found = []
-    for number in range(count):
-        left = total * number / (count - 1)
-        for (opens, _), length in zip(spans, lengths, strict=True):
-            if left <= length:
-                found.append(plus(opens, left))
-                break
-            left -= length
+    if hours.always:
+        return [plus(start, (end - start) * number / (count - 1)) for number in range(count)]
+    open_time = max(hours.open_within(start, end), (end - start) * hours.share)
+    found = [hours.after(start, open_time * number / (count - 1)) for number in range(count)]
+    found[-1] = max(found[-1], hours.next(end))
     return found
 
 

@@ -18,13 +18,15 @@ _PACKAGE = Path(__file__).parent
 
 
 class Text(msgspec.Struct, frozen=True):
-    """What a source holds; `source` says for people where it is from.
+    """What a source holds; `source` says for people where it is from, at the time of reading.
 
-    Of a file over the limit only so much is read that the limit is seen to be passed.
+    `problem` is why it is an earlier copy, if it is one. Of a file over the limit only
+    so much is read that the limit is seen to be passed.
     """
 
     data: bytes
     source: str
+    problem: str = ""
 
 
 def read(spec: str | os.PathLike[str] | None = None) -> Text:

@@ -98,6 +98,10 @@ class Units:
 def open_units(path: str, on_bytes: Callable[[int], None] | None = None) -> Iterator[Units]:
     """The units in the file at `path`, or on standard input for `-`; raises SourceProblem."""
     if path == "-":
+        if sys.stdin is None:
+            raise SourceProblem(
+                "standard input is closed", hint="name a file with one unit on each line"
+            )
         yield Units(sys.stdin.buffer, "<stdin>", on_bytes)
         return
     try:

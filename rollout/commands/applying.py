@@ -67,35 +67,45 @@ def say_if_off(flag: Flag) -> None:
         click.echo(f"{flag.key} is off (enabled: false), so everybody stays outside")
 
 
-def doubt_about_clock(file: str, now: datetime) -> str:
-    """Why `now` can hardly be the time: the repository holds a commit from later; or nothing.
+def newest_commit(file: str, now: datetime) -> datetime | None:
+    """When the newest commit of the file's repository was made, to hold the clock against.
 
-    A time that was given with --at needs no clock, and is not doubted. A clock that is far
-    ahead of the newest commit is only wondered about, on standard error.
+    None if nothing tells, or where a time was given with --at, which needs no clock. A
+    clock that is far ahead of it is only wondered about, on standard error.
     """
     from rollout import git
 
     given = click.get_current_context().get_parameter_source("now")
     if given is not click.core.ParameterSource.DEFAULT:
-        return ""
+        return None
     try:
         directory, _ = git.whereabouts(file)
         reply = git.ask(directory, "log", "-1", "--format=%cI")
         newest = datetime.fromisoformat(reply.text)
     except (RolloutError, ValueError):
-        return ""
-    stands = f"it is {now.isoformat(timespec='minutes')} here, and the newest commit is of"
-    if now < newest - _SLOW:
-        return f"{stands} {newest.isoformat(timespec='minutes')}"
+        return None
     if now > newest + _LONG:
-        click.echo(f"Note: {stands} {newest.date()}; is the clock right?", err=True)
-    return ""
+        stands = f"{_here(now)} {newest.date()}"
+        click.echo(f"Note: {stands}; is the clock right?", err=True)
+    return newest
+
+
+def too_early(now: datetime, newest: datetime) -> str:
+    """Why `now` can hardly be the time: there is a commit from later; or nothing."""
+    if now >= newest - _SLOW:
+        return ""
+    return f"{_here(now)} {newest.isoformat(timespec='minutes')}"
 
 
 def trust_clock(file: str, now: datetime) -> None:
     """Raises InvalidValue if `now` can hardly be the time."""
-    if doubt := doubt_about_clock(file, now):
+    newest = newest_commit(file, now)
+    if newest is not None and (doubt := too_early(now, newest)):
         raise InvalidValue(
             f"the clock is wrong: {doubt}",
             hint="set the clock of this machine, or give the time with --at",
         )
+
+
+def _here(now: datetime) -> str:
+    return f"it is {now.isoformat(timespec='minutes')} here, and the newest commit is of"

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rollout.commands import options
-from rollout.errors import Eviction, InvalidValue
+from rollout.errors import Eviction, InvalidValue, NoSuchSource
 
 if TYPE_CHECKING:
     from rollout.cohort import Names, Tally
     from rollout.diff import FlagDiff
+    from rollout.flag import Flag
     from rollout.units import Units
 
 
@@ -43,14 +44,16 @@ def diff(
 
     OLD and NEW are files, addresses, or git:REV, the file as it is at a revision of
     the repository (git:REV:PATH for another file than the one it is compared with).
+    Where an OLD of git:REV has no such file yet, every flag is new.
 
     Exit code 1 when somebody who is inside would be thrown out: of the units given, or
     without --units of any there may be.
     """
     from rollout.diff import diff as compare
 
-    old, new = _paths(old, new)
-    diffs = compare(options.load(old).flags, options.load(new).flags, now)
+    before, after = _paths(old, new)
+    diffs = compare(_old_flags(old, before), options.load(after).flags, now)
+    old, new = before, after
     if names and units is None:
         raise click.UsageError("--names needs --units.")
     counts: dict[str, Tally] = {}
@@ -89,6 +92,17 @@ def summary(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> Iterator[
 def count_units(diffs: Sequence[FlagDiff], units: str, now: datetime) -> dict[str, Tally]:
     """Who moves of the units in a file, for the flags whose unit is the same before and after."""
     return _count([each for each in diffs if each.countable], units, now, None)[0]
+
+
+def _old_flags(spec: str, path: str) -> Mapping[str, Flag]:
+    """Those at `path`, which `spec` with a file beside it has become."""
+    try:
+        return options.load(path).flags
+    except NoSuchSource as error:
+        if path == spec:  # the file was named by whoever asked, so it should be there
+            raise
+        click.echo(f"Note: every flag is new: {error.message}", err=True)
+        return {}
 
 
 def _paths(old: str, new: str) -> tuple[str, str]:

@@ -30,7 +30,7 @@ def pause(flag: str, now: datetime, file: str) -> None:
     from rollout.commands.applying import apply, trust_clock
 
     trust_clock(file, now)
-    if apply(file, lambda before: edit.pause(before, flag, _minute(now)), now) is None:
+    if apply(file, lambda before: edit.pause(before, flag, now), now) is None:
         click.echo(f"{flag} is paused already; {file} was not touched")
 
 
@@ -45,12 +45,14 @@ def kill(flag: str, now: datetime, file: str) -> None:
     that rollout resume finds the flag where it was.
     """
     from rollout import edit
-    from rollout.commands.applying import apply, doubt_about_clock
+    from rollout.commands.applying import apply, newest_commit, too_early
 
-    if doubt := doubt_about_clock(file, now):
-        # Nothing keeps a kill from being done.
-        click.echo(f"Note: the clock is wrong: {doubt}", err=True)
-    if apply(file, lambda before: edit.kill(before, flag, _minute(now)), now) is None:
+    newest = newest_commit(file, now)
+    if newest is not None and (doubt := too_early(now, newest)):
+        # Nothing keeps a kill from being done; a ramp stands still where it was by then.
+        click.echo(f"Note: the clock is wrong, and that time is taken: {doubt}", err=True)
+        now = newest
+    if apply(file, lambda before: edit.kill(before, flag, now), now) is None:
         click.echo(f"{flag} is off already; {file} was not touched")
 
 
@@ -83,8 +85,3 @@ def resume(
 
     if apply(file, change, now) is None:
         click.echo(f"{flag} is neither off nor paused; {file} was not touched")
-
-
-def _minute(now: datetime) -> datetime:
-    """The whole minute, so that the file stays readable."""
-    return now.replace(second=0, microsecond=0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollout.commands import options
-from rollout.errors import InvalidValue
+from rollout.errors import InvalidValue, show
 
 if TYPE_CHECKING:
     from rollout.flag import Flag
@@ -29,7 +29,8 @@ def list_(now: datetime, file: str) -> None:
     for key, flag in flags.items():
         inside, outside = value_text(flag.inside), value_text(flag.outside)
         state = _state(flag, now)
-        rows.append((key, state, flag.bucket_by, inside, outside, flag.owner, flag.expires))
+        owner = flag.owner if flag.owner.isprintable() else show(flag.owner)
+        rows.append((key, state, flag.bucket_by, inside, outside, owner, flag.expires))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -23,9 +23,13 @@ GUIDE = ROOT / "docs" / "deploy.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", GUIDE]
 
 # A bump of the shipped file must break no test.
-FLAGS = """version: 1
+FLAGS = """# as flags.yaml begins, and stays when that is bumped
+version: 1
 flags:
   deploy-retries:
+    description: Retry deploy orchestration after platform hiccups.
+    owner: release-engineering
+    expires: 2099-03-31
     bucket_by: app
     percent: 5            # <- the number to bump
     inside: 5

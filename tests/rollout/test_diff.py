@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -44,6 +44,10 @@ def said(old: Flag | None, new: Flag | None) -> list[tuple[str, str, bool]]:
         ({"rollout": 0}, {"rollout": 0, "salt": "b"}, "salt", "a -> b: everybody is drawn anew",
          False),
         ({}, {"bucket_by": "org"}, "bucket_by", "app -> org: everybody is drawn anew", True),
+        ({"rollout": 100_000}, {"rollout": 100_000, "bucket_by": "ap"}, "bucket_by",
+         "app -> ap: everybody is drawn anew", True),
+        ({"rollout": 100_000}, {"rollout": 100_000, "salt": "b"}, "salt",
+         "a -> b: everybody is drawn anew", False),
         ({}, {"inside": 6}, "inside", "5 -> 6: another value for those inside", False),
         ({}, {"outside": 1}, "outside", "0 -> 1: another value for those outside", False),
         ({}, {"owner": "me"}, "owner", "none -> me", False),
@@ -142,3 +146,43 @@ def test_whoever_is_thrown_out_is_never_missed(old: Flag, new: Flag, drawn: list
         if leavers:
             assert each.thrown_out(None)
             assert each.thrown_out(counts["a"])
+
+
+_known = st.fixed_dictionaries(
+    {"app": st.sampled_from("xyz")}, optional={"org": st.sampled_from("xyz")}
+)
+_names = st.dictionaries(
+    st.sampled_from(["app", "org"]), st.frozensets(st.sampled_from("xyz"), max_size=2), max_size=2
+)
+_knowing = st.builds(
+    lambda threshold, enabled, bucket_by, inside, outside: replace(
+        flag(threshold, key="a"),
+        enabled=enabled,
+        bucket_by=bucket_by,
+        always_inside=inside,
+        always_outside=outside,
+    ),
+    st.sampled_from([0, 30_000, 60_000, 100_000]),
+    st.booleans(),
+    st.sampled_from(["app", "org"]),
+    _names,
+    _names,
+)
+
+
+@given(_knowing, _knowing, _known)
+@example(
+    replace(FLAG, always_inside={"org": frozenset("x")}),
+    replace(FLAG, always_inside={"org": frozenset("x")}, always_outside={"app": frozenset("y")}),
+    {"app": "y", "org": "x"},
+)
+def test_whatever_else_is_known_of_whom_is_thrown_out_none_is_missed(
+    old: Flag, new: Flag, context: dict[str, str]
+) -> None:
+    was, is_now = (evaluate(each, context, NOW).variant for each in (old, new))
+    found = diff({"a": old}, {"a": new}, NOW)
+    if (was, is_now) == ("inside", "outside"):
+        assert any(each.thrown_out(None) for each in found)
+        if old.bucket_by == new.bucket_by:
+            counts = count(found, [[context.get(old.bucket_by, "nobody").encode()]], NOW)
+            assert any(each.thrown_out(counts["a"]) for each in found)

@@ -87,6 +87,22 @@ def test_what_has_not_changed_is_not_sent_again(server: Server, cache_dir: Path)
     assert " as of 0 s ago " in source.read(server.url).source  # 304 made it young again
 
 
+def test_an_etag_that_no_request_can_carry_keeps_no_bump_away(server: Server) -> None:
+    server.behave = saying(response(TEXT, ETag='"v\xe9"'))
+    source.read(server.url)
+    server.behave = with_etag(NEWER, '"v2"')
+    assert source.read(server.url) == source.Text(NEWER, f"{server.url} as of now")
+    assert "if-none-match" not in server.heads[1].lower()
+
+
+def test_another_etag_for_the_same_text_is_the_one_that_is_sent_next(server: Server) -> None:
+    for etag in ('"v1"', '"v2"'):
+        server.behave = with_etag(TEXT, etag)
+        source.read(server.url)
+    source.read(server.url)
+    assert 'if-none-match: "v2"' in server.heads[2].lower()
+
+
 def test_a_bump_is_seen_at_once(server: Server) -> None:
     server.behave = with_etag(TEXT, '"v1"')
     source.read(server.url)
@@ -187,7 +203,9 @@ def test_a_server_that_fails_costs_a_second_and_the_last_good_copy_is_used(
     began = time.monotonic()
     text = source.read(kept.url)
     assert time.monotonic() - began < PATIENCE_S
-    assert text == source.Text(TEXT, f"{kept.url} as of 3 h ago (it {said})")
+    assert text == source.Text(
+        TEXT, f"{kept.url} as of 3 h ago (it {said})", problem=f"{kept.url}: it {said}"
+    )
     assert no_thread_is_left()
 
 

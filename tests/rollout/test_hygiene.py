@@ -115,6 +115,7 @@ RAMP = """\
         (HEAD + RAMP, GOOD, 45_000, ["50 % -> 100 % on 2026-11-25T00:00Z is more than"]),
         (HEAD + RAMP, GOOD.replace("5\n", "1\n"), 3_000, ["1 % -> 5 %", "5 % -> 50 %", "50 %"]),
         (HEAD + RAMP, HEAD + RAMP, 1_000, []),
+        (HEAD + RAMP.replace(RAMP.splitlines(True)[2], ""), HEAD + RAMP, 60_000, ["5 % -> 100 %"]),
         (HEAD + RAMP.replace("100}", "90}"), HEAD + RAMP, 1_000, ["50 % -> 90 %"]),
         (HEAD + "    paused: 2026-11-20T01:00Z\n" + RAMP, GOOD, 45_000, ["50 % -> 100 %"]),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from rollout import BadFlagFile, SourceProblem
 from rollout.live import Live
+from tests.rollout.servers import response, saying, serving
 
 TEXT = """\
 version: 1
@@ -88,3 +89,21 @@ def test_who_evaluates_while_it_changes_sees_one_file_or_the_other(path: Path) -
     for thread in threads:
         thread.join()
     assert set(seen) == {(5000, 5000), (6000, 6000)}
+
+
+def test_an_address_that_breaks_is_told_while_its_last_good_copy_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with serving(saying(response(TEXT.encode()))) as server:
+        live = Live(server.url)
+        flags = live.state.flags
+        assert live.state.problem == ""
+        server.behave = saying(response(b"", "404 Not Found"))
+        assert live.refresh() == []
+        assert live.state.flags is flags
+        assert live.state.problem == f"{server.url}: it answers 404 Not Found"
+        assert Live(server.url).state.problem == live.state.problem
+        server.behave = saying(response(TEXT.encode()))
+        assert live.refresh() == []
+        assert (live.state.flags, live.state.problem) == (flags, "")

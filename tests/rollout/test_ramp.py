@@ -18,6 +18,7 @@ from rollout.ramp import after_pause, jumps, one_way, plan, usual_steps
 BERLIN = ZoneInfo("Europe/Berlin")
 MONDAY = datetime(2026, 11, 23, 9, tzinfo=BERLIN)
 WORK = Hours(BERLIN, True, time(9), time(16))
+WEEKDAYS = Hours(BERLIN, True)
 WEEK = [5_000, 10_000, 25_000, 50_000, 100_000]
 
 
@@ -52,8 +53,30 @@ def test_shorter_than_the_days_needed_the_steps_share_the_open_hours() -> None:
         "Mon 2026-11-23T12:30+01:00 10",
         "Mon 2026-11-23T16:00+01:00 25",
         "Tue 2026-11-24T12:30+01:00 50",
-        "Tue 2026-11-24T16:00+01:00 100",
+        "Wed 2026-11-25T09:00+01:00 100",
     ]
+
+
+def test_what_is_closed_makes_a_ramp_longer_and_never_steeper() -> None:
+    """A day from a Friday afternoon on goes on on Monday, at the pace of any other day."""
+    friday = datetime(2026, 11, 27, 15, 30, tzinfo=BERLIN)
+    assert shown(plan(0, WEEK, friday, Duration(1, 0), WORK, MONDAY)) == [
+        "Fri 2026-11-27T15:30+01:00 5",
+        "Mon 2026-11-30T09:45+01:00 10",
+        "Mon 2026-11-30T11:00+01:00 25",
+        "Mon 2026-11-30T12:15+01:00 50",
+        "Mon 2026-11-30T13:30+01:00 100",
+    ]
+
+
+@given(st.integers(0, 7 * 24 * 60 - 1), st.integers(1, 20 * 60), st.sampled_from([WORK, WEEKDAYS]))
+def test_a_ramp_of_hours_takes_at_least_as_long_as_asked(
+    begins_min: int, over_min: int, hours: Hours
+) -> None:
+    start = hours.next(MONDAY + timedelta(minutes=begins_min))
+    steps = plan(0, [5_000, 100_000], start, Duration(0, over_min), hours, MONDAY)
+    assert steps[-1].at >= (start + timedelta(minutes=over_min)).replace(second=0, microsecond=0)
+    assert all(hours.next(step.at) == step.at for step in steps)
 
 
 def test_across_a_change_of_the_clocks_days_keep_their_time_of_day() -> None:

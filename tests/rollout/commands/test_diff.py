@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ flags:
   a: {bucket_by: app, percent: 5, inside: 5, outside: 0}
   b: {bucket_by: app, percent: 100, inside: 5, outside: 0}
 """
+ROLLOUT = [sys.executable, "-m", "rollout"]
 UNITS = [f"app-{number}" for number in range(1000)]
 FIVE = sum(bucket("a", unit) < 5_000 for unit in UNITS)
 TEN = sum(bucket("a", unit) < 10_000 for unit in UNITS)
@@ -211,3 +214,63 @@ def test_set_prints_whom_it_moves() -> None:
             f"{FIVE} inside before, {TEN} after"
         ),
     ]
+
+
+@pytest.mark.usefixtures("directory")
+def test_removing_a_flag_that_everybody_is_inside_of_is_a_clean_up_with_units_too() -> None:
+    Path("new.yaml").write_text(TEXT.partition("  b:")[0])
+    result = run("diff", "old.yaml", "new.yaml", "--units", "units.txt")
+    assert result.exit_code == 0
+    assert "  removed at 100 %: no code may ask for it any more" in result.stdout.splitlines()
+
+
+def test_in_a_revision_without_the_file_every_flag_is_new(directory: Path) -> None:
+    Repo(directory).commit({"other.txt": "x"})
+    (directory / "young.yaml").write_text(TEXT)
+    result = run("diff", "git:HEAD", "young.yaml")
+    assert (result.exit_code, result.stdout) == (0, "a\n  new, at 5 %\nb\n  new, at 100 %\n")
+    assert result.stderr == (
+        "Note: every flag is new: young.yaml does not exist at the revision HEAD\n"
+    )
+    named = run("diff", "git:HEAD:gone.yaml", "young.yaml")
+    assert (named.exit_code, named.stdout) == (2, "")
+
+
+def test_an_input_that_is_closed_is_told_in_a_line(directory: Path) -> None:
+    closed = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            '"$@" <&-',
+            "sh",
+            *ROLLOUT,
+            "cohort",
+            "a",
+            "--units",
+            "-",
+            "-f",
+            "old.yaml",
+        ],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (closed.returncode, closed.stdout) == (2, "")
+    assert closed.stderr.startswith("Error: standard input is closed")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_output_that_cannot_be_written_is_told_in_a_line(directory: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        broken = subprocess.run(
+            [*ROLLOUT, "set", "a", "--percent", "6", "--file", "old.yaml"],
+            cwd=directory,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert broken.returncode == 2
+    assert broken.stderr.startswith("Error: the output cannot be written: No space left on device")
+    assert "percent: 6" in (directory / "old.yaml").read_text()

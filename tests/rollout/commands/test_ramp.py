@@ -224,6 +224,37 @@ def test_a_kill_puts_everybody_outside_and_resume_finds_the_ramp_where_it_was(fi
     assert "neither off nor paused" in run("resume", "a", at=later).output
 
 
+@pytest.mark.usefixtures("ramped")
+def test_a_kill_lets_the_ramp_of_a_flag_that_is_off_stand_still(file: Path) -> None:
+    file.write_text(file.read_text().replace("    ramp:\n", "    enabled: false\n    ramp:\n"))
+    result = run("kill", "a", at=THURSDAY)
+    assert "+    paused: 2026-11-26T12:00+01:00" in result.output.splitlines()
+    assert run("resume", "a", at="2027-01-15T00:00Z").exit_code == 0
+    assert "50 % (ramp)" in run("list", at="2027-01-15T00:00Z").output
+
+
+@pytest.mark.parametrize("command", ["pause", "kill"])
+def test_a_step_of_the_same_minute_has_begun(file: Path, command: str) -> None:
+    ramp = "ramp: [{at: 2026-11-26T09:00:30Z, percent: 5}, {at: 2026-11-27T09:00Z, percent: 9}]"
+    file.write_text(TEXT.replace("percent: 5  # the number", ramp))
+    assert run(command, "a", at="2026-11-26T09:00:45Z").exit_code == 0
+    assert "paused: 2026-11-26T09:00:30Z" in file.read_text()
+    run("resume", "a", at="2026-11-26T09:00:50Z")
+    assert "5 % (ramp)" in run("list", at="2026-11-26T09:00:50Z").output
+
+
+def test_a_kill_with_a_clock_that_is_behind_stops_the_ramp_where_it_was(
+    tmp_path: Path, file: Path
+) -> None:
+    ramp = "ramp: [{at: 2098-12-01T00:00Z, percent: 5}, {at: 2099-02-01T00:00Z, percent: 9}]"
+    text = TEXT.replace("percent: 5  # the number", ramp)
+    Repo(tmp_path).commit({"flags.yaml": text}, at=datetime.fromisoformat("2099-01-01T00:00Z"))
+    assert run("kill", "a", at=None).exit_code == 0
+    assert "paused: 2099-01-01T00:00Z" in file.read_text()
+    run("resume", "a", at="2099-01-02T00:00Z")
+    assert "5 % (ramp)" in run("list", at="2099-01-02T00:00Z").output
+
+
 def test_a_kill_of_a_percentage_is_undone_to_the_byte(file: Path) -> None:
     assert run("kill", "a").output.splitlines()[1] == "+    enabled: false"
     assert run("resume", "a").exit_code == 0
