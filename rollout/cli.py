@@ -6,8 +6,11 @@ Each command is a module under rollout/commands and is loaded when it is used.
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -84,7 +87,14 @@ class _Group(click.Group):
                 raise  # whoever read it has seen enough; click leaves quietly
             click.echo(f"Error: the output cannot be written: {error.strerror or error}", err=True)
             click.echo("Hint: a change of the file was made before it was to be shown", err=True)
+            _let_go_of_output()
             ctx.exit(2)
+
+
+def _let_go_of_output() -> None:
+    """What is still to be written goes nowhere, or Python would fail at it again as it ends."""
+    with suppress(OSError), Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @click.group(
