@@ -38,14 +38,20 @@ class Patience:
     async def ask(self, read: Callable[[], Awaitable[T]], *, within_s: float | None = None) -> T:
         """The answer of `read`, asked again while its failure is a hiccup and time remains.
 
-        The last real failure passes through. `within_s` shortens the patience,
-        it never lengthens it.
+        The last real failure passes through. `within_s` shortens the patience, it
+        never lengthens it; nor does a `Retry-After` for which there is no time.
         """
         limit_s = self.within_s if within_s is None else min(self.within_s, within_s)
+        deadline = anyio.current_time() + limit_s
+        growing = _Growing(READ_FIRST_S, READ_LIMIT_S, self.chance)
+
+        def wait_s(state: RetryCallState) -> float:
+            return min(growing(state), max(0.0, deadline - anyio.current_time()))
+
         policy = AsyncRetrying(
             retry=retry_if_exception(_is_worth_asking_again),
-            stop=_after(anyio.current_time() + limit_s),
-            wait=_Growing(READ_FIRST_S, READ_LIMIT_S, self.chance),
+            stop=lambda _: anyio.current_time() >= deadline,
+            wait=wait_s,
             sleep=anyio.sleep,
             reraise=True,
         )
@@ -96,10 +102,6 @@ def _if_result(predicate: Callable[[Any], bool]) -> retry_base:
 
 def _is_worth_asking_again(error: BaseException) -> bool:
     return isinstance(error, CallFailed) and verdict(error) is Verdict.REPEAT
-
-
-def _after(deadline: float) -> Callable[[RetryCallState], bool]:
-    return lambda _: anyio.current_time() >= deadline
 
 
 class _Growing(wait_base):

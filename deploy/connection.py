@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, TypeVar, cast
@@ -29,6 +29,9 @@ OUTAGE_S = 60.0  # no call answered for so long is an outage
 READ_TIMEOUT_S = 30.0
 _REST_S = 60.0  # to be connected, to send, and for the rest of an answer that has begun
 _POOL_SIZES: dict[Pool, int] = {"calls": 32, "waits": 256, "leases": 64}
+
+_SECRET_FROM = 8  # a shorter token is one of a platform for trying, and may be a common word
+_HIDDEN = "[token]"
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -64,7 +67,7 @@ async def open_connection(
                 transport=transport,
             )
             pools[name] = await stack.enter_async_context(client)
-        yield Connection(pools, address.rstrip("/"))
+        yield Connection(pools, address.rstrip("/"), token)
 
 
 class Connection:
@@ -73,9 +76,10 @@ class Connection:
     `address` is the root of the platform, without `/v1`.
     """
 
-    def __init__(self, pools: Mapping[Pool, httpx.AsyncClient], address: str) -> None:
+    def __init__(self, pools: Mapping[Pool, httpx.AsyncClient], address: str, token: str) -> None:
         self.address = address
         self._pools = pools
+        self._secret = token.removeprefix("FlyV1 ") if len(token) >= _SECRET_FROM else ""
         self._silent_since: float | None = None
 
     async def send(
@@ -111,7 +115,7 @@ class Connection:
             failure = _unanswered(operation, machine_id, error, client.base_url)
             self._note_silence(failure)
             raise failure from None
-        answer = Answer(response.status_code, response.headers, content)
+        answer = self._without_secret(Answer(response.status_code, response.headers, content))
         if answer.status >= 500:
             refused = _refused(operation, machine_id, answer)
             self._note_silence(refused)
@@ -129,6 +133,20 @@ class Connection:
         if not 200 <= answer.status < 300:
             raise _refused(operation, machine_id, answer)
         return answer
+
+    def _without_secret(self, answer: Answer) -> Answer:
+        """What a server says back of our token must not get into a message or a name."""
+        secret = self._secret.encode()
+        if not secret:
+            return answer
+        headers = answer.headers
+        if any(self._secret in value for value in headers.values()):
+            headers = httpx.Headers(
+                [(key, value.replace(self._secret, _HIDDEN)) for key, value in headers.items()]
+            )
+        return replace(
+            answer, headers=headers, content=answer.content.replace(secret, _HIDDEN.encode())
+        )
 
     def _note_silence(self, failure: CallFailed) -> None:
         """Raise Outage once nothing has been answered for OUTAGE_S."""
@@ -213,7 +231,7 @@ def _retry_after_s(headers: httpx.Headers) -> float | None:
     try:
         until = parsedate_to_datetime(value)
         return max(0.0, (until - parsedate_to_datetime(headers["date"])).total_seconds())
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
 
 

@@ -53,9 +53,13 @@ def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
     cause = work.halt.reason if work.halt.is_final else forward.cause or work.halt.reason
     machines = tuple(_stands(work, fleet))
     if fleet is None or work.base is None:
-        was_seen = work.goal == FORWARD and forward.is_complete and not work.halt.is_final
-        if was_seen and work.base is not None:
-            return _arrived(work, (), machines)  # each machine was seen healthy in its turn
+        was_seen = work.base is not None and not work.halt.is_final  # each machine, in its turn
+        if was_seen and forward.is_complete:
+            if work.goal == BACK:
+                return _returned(work, True, forward, machines)
+            return _arrived(work, (), machines)
+        if was_seen and ending and ending.back and ending.back.is_complete:
+            return _as_before(cause, went_back=True, machines=machines)
         return _unseen(work, cause, machines)
     left = tuple(a for a in work.left(fleet) if not isinstance(a, Wait))
     arrived = work.goal == FORWARD and (forward.is_complete or forward.is_in_place)

@@ -165,7 +165,8 @@ class Work:
         self.emit(PassStarted(number=number, of=of, direction=BACK))
 
         async def attempt() -> Outcome:
-            await self._await_unanswered()
+            with self.halt.cuts():
+                await self.await_unanswered()
             fleet = await self._look_unless_halted()
             await self._hold(fleet)
             await self._see_what_landed()
@@ -178,14 +179,13 @@ class Work:
 
         return await self._finish(attempt, number, BACK)
 
-    async def _await_unanswered(self) -> None:
-        """What nobody answered in time may still land: it has to be seen to be undone.
+    async def await_unanswered(self) -> None:
+        """What nobody answered in time may still land: it has to be seen to be undone, or told.
 
         So may what a run that ended just now has made.
         """
         unanswered_at = max([self.ledger.unanswered_at, *self.ledger.lost_creates.values()])
-        with self.halt.cuts():
-            await anyio.sleep_until(unanswered_at + SETTLE_S)
+        await anyio.sleep_until(unanswered_at + SETTLE_S)
 
     def _tell_plan(self, order: Schedule, fleet: Fleet) -> None:
         actions = [

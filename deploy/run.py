@@ -177,6 +177,8 @@ async def _conclude(work: Work, ending: Ending | None) -> RunFinished:
     if work.halt.is_final:
         with anyio.move_on_after(_GRACE_S, shield=True):
             await work.tidy()
+    elif ending is None or not (ending.back or ending.forward).is_complete:
+        await work.await_unanswered()
     fleet = None
     with anyio.move_on_after(_GRACE_S if work.halt.is_final else _LAST_LOOK_S, shield=True):
         try:

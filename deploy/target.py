@@ -5,9 +5,11 @@ Reads the file and the environment that it is given; talks to nobody.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ from deploy.errors import UsageProblem
 
 DEFAULT_ADDRESS = "https://api.machines.dev"
 _LARGEST_CONFIG_BYTES = 1024 * 1024
+_LARGEST_FILES_BYTES = 1024 * 1024  # of [[files]] together: every machine's configuration has them
 _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
@@ -80,14 +83,17 @@ def refuse_unsendable(what: str, text: str) -> None:
 def read_config(path: Path) -> AppConfig:
     """The fly.toml at `path`."""
     try:
-        data = path.read_bytes()
+        data = _read_regular(path, _LARGEST_CONFIG_BYTES + 1)
     except FileNotFoundError:
         raise UsageProblem(
             f"{path} does not exist",
             hint="go to the directory of the app, give it as DIR, or name the file with --config",
         ) from None
     except OSError as error:
-        raise UsageProblem(f"{path} cannot be read: {error.strerror}") from None
+        raise UsageProblem(
+            f"{path} cannot be read: {error.strerror}",
+            hint="check the file and its permissions, or name another with --config",
+        ) from None
     if len(data) > _LARGEST_CONFIG_BYTES:
         raise UsageProblem(f"{path} is over 1 MiB", hint="this is not a fly.toml")
     try:
@@ -96,7 +102,34 @@ def read_config(path: Path) -> AppConfig:
         raise UsageProblem(
             f"{path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8"
         ) from None
-    return parse(text, name=str(path), read_file=lambda name: (path.parent / name).read_bytes())
+    return parse(text, name=str(path), read_file=_local_files(path.parent))
+
+
+def _local_files(directory: Path) -> Callable[[str], bytes]:
+    """Reads one `local_path` after the other, until all that was read is over the limit."""
+    left_bytes = _LARGEST_FILES_BYTES
+
+    def read(name: str) -> bytes:
+        nonlocal left_bytes
+        data = _read_regular(directory / name, left_bytes + 1)
+        if len(data) > left_bytes:
+            raise OSError(errno.EFBIG, "the local files are over 1 MiB together")
+        left_bytes -= len(data)
+        return data
+
+    return read
+
+
+def _read_regular(path: Path, most_bytes: int) -> bytes:
+    """The file's first bytes. Raises OSError, also for what is no file once links are followed."""
+    # Asked before it is opened: to open a pipe is to wait for whoever writes to it.
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    with path.open("rb") as file:
+        return file.read(most_bytes)
 
 
 def read_address(address: str) -> str:

@@ -8,7 +8,7 @@ Shapes: Fly.io's published OpenAPI document and FACTS in ARCHITECTURE.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,11 @@ VALUES_LIMIT = 400_000  # a list of a thousand machines has a quarter of that
 
 class Unreadable(ValueError):
     """The body is not what the endpoint promises: truncated, HTML, another type."""
+
+
+# An id becomes part of a path, where "..", of all names, would be the app itself.
+_Id = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z_-]{1,100}\Z")]
+_Nonce = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]*\Z")]  # it becomes a header
 
 
 class _Check(msgspec.Struct):
@@ -65,7 +70,7 @@ class _Config(msgspec.Struct):
 
 
 class _Machine(msgspec.Struct):
-    id: str
+    id: _Id
     state: str
     name: str | None = None
     region: str | None = None
@@ -76,14 +81,14 @@ class _Machine(msgspec.Struct):
     cordoned: bool | None = None
     config: dict[str, Any] | None = None
     incomplete_config: dict[str, Any] | None = None
-    nonce: str | None = None
+    nonce: _Nonce | None = None
     updated_at: str | None = None
     checks: list[_Check] | None = None
     events: list[_Event] | None = None
 
 
 class _Lease(msgspec.Struct):
-    nonce: str | None = None
+    nonce: _Nonce | None = None
     expires_at: int | None = None
     owner: str | None = None
     description: str | None = None
@@ -107,7 +112,7 @@ class _App(msgspec.Struct):
 
 
 class _Volume(msgspec.Struct):
-    id: str
+    id: _Id
     name: str | None = None
     region: str | None = None
     attached_machine_id: str | None = None

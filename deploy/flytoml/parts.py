@@ -174,8 +174,9 @@ def _content(entry: Table, local_path: str, read_file: Callable[[str], bytes] | 
     try:
         return base64.b64encode(read_file(local_path)).decode()
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        entry.problem("local_path", f"cannot be read: {why}", "it is relative to fly.toml")
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        fix = "name a small regular file; the path is relative to fly.toml"
+        entry.problem("local_path", f"cannot be read: {why}", fix)
         return None
 
 

@@ -33,7 +33,7 @@ LOGS_KEPT = 1000  # machines, the oldest go first
 _LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
 _LAST_WORDS_S = 1.0  # for output that is still in the pipe when the process has ended
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
-_KEPT_FROM_MACHINES = frozenset({"FLY_API_TOKEN"})
+_KEPT_FROM_MACHINES = frozenset({"FLY_API_TOKEN", "TIDEGATE_LOCAL_TOKEN"})
 
 Say = Callable[[str], None]
 """Takes one line of a machine's output, already prefixed."""
@@ -122,7 +122,8 @@ class ProcessRuntime:
 def environment(spec: Spec, ports: Mapping[int, int]) -> dict[str, str]:
     """The platform's own environment, the machine's, and what the platform promises.
 
-    The platform's token stays out; the promised names win over the machine's own.
+    The tokens, Fly.io's and this platform's own, stay out; the promised names win
+    over the machine's own.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in _KEPT_FROM_MACHINES}
     promised = {

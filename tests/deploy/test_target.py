@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,32 @@ def test_a_directory_in_place_of_the_file_is_a_usage_problem(tmp_path: Path) -> 
     (tmp_path / "fly.toml").mkdir()
     with pytest.raises(UsageProblem, match="cannot be read"):
         target(tmp_path)
+
+
+FILES = '[[files]]\nguest_path = "/{name}"\nlocal_path = "{name}"\n'
+
+
+def test_local_files_are_read_beside_fly_toml_through_links(tmp_path: Path) -> None:
+    (tmp_path / "fly.toml").write_text('app = "x"\n' + FILES.format(name="link"))
+    (tmp_path / "conf").write_bytes(b"\0content")
+    (tmp_path / "link").symlink_to("conf")
+    config = target(tmp_path).config
+    assert config is not None
+    (file,) = config.groups[0].config["files"]
+    assert base64.b64decode(file["raw_value"]) == b"\0content"
+
+
+def test_local_files_are_at_most_1_mib_together(tmp_path: Path) -> None:
+    (tmp_path / "fly.toml").write_text(
+        'app = "x"\n' + FILES.format(name="one") + FILES.format(name="two")
+    )
+    (tmp_path / "one").write_bytes(b"1" * 2**19)
+    (tmp_path / "two").write_bytes(b"2" * 2**19)
+    assert target(tmp_path).config
+    (tmp_path / "two").write_bytes(b"2" * (2**19 + 1))
+    with pytest.raises(UsageProblem, match=r"files\[1\]\.local_path: .*over 1 MiB") as caught:
+        target(tmp_path)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.outside import V1, V2, Done, Project, finish, until, write_project
+from tests.e2e.outside import LIMIT_S, V1, V2, Done, Project, finish, until, write_project
 from tests.faults import load
 
 STRATEGIES = ("rolling", "canary", "bluegreen")
@@ -29,43 +30,53 @@ FORGOTTEN_S = 15.0
 
 @dataclass(frozen=True)
 class Moment:
-    """Some time after the n-th event line of a kind, or of a machine's phase."""
+    """Some time after the n-th event line of a kind, or of a machine's phase.
+
+    With `left`, of a pass that leaves so many actions to be done. Up to `room_s`
+    later no deploy has ended yet: as much as `later_s` may be.
+    """
 
     what: str
     nth: int = 1
     later_s: float = 0.0
+    left: int | None = None
+    room_s: float = 2.0
 
     def matches(self, event: Mapping[str, Any]) -> bool:
-        return self.what in (event.get("event"), event.get("phase"))
+        is_it = self.what in (event.get("event"), event.get("phase"))
+        return is_it and self.left in (None, event.get("left"))
 
 
-# Each changes something on the platform, or is about to.
+# All that is to be done is done. Not "gone": where the answer to a destroy is lost nobody says it.
+ALL_DONE = Moment("pass_finished", left=0, room_s=0.0)
+
+# Each changes something on the platform, or is about to, and comes in every deploy that succeeds.
 MOMENTS: Mapping[str, tuple[Moment, ...]] = {
     "rolling": (
         Moment("planned"),
         Moment("updating"),
         Moment("checking"),
-        Moment("checking", 2),
-        Moment("pass_finished"),
+        Moment("checking", 2, room_s=1.0),
+        Moment("pass_finished", room_s=1.0),
     ),
     "canary": (
         Moment("planned"),
         Moment("creating"),
         Moment("checking"),
         Moment("checking", 2),
-        Moment("destroying"),
-        Moment("gone"),
+        Moment("destroying", room_s=0.0),
+        ALL_DONE,
     ),
     "bluegreen": (
         Moment("creating"),
         Moment("creating", 2),
         Moment("checking"),
-        Moment("uncordoning"),
-        Moment("uncordoning", 2),
-        Moment("draining"),
-        Moment("stopping"),
-        Moment("destroying"),
-        Moment("gone"),
+        Moment("uncordoning", room_s=1.0),
+        Moment("uncordoning", 2, room_s=1.0),
+        Moment("draining", room_s=1.0),
+        Moment("stopping", room_s=0.0),
+        Moment("destroying", room_s=0.0),
+        ALL_DONE,
     ),
 }
 
@@ -90,12 +101,12 @@ class Death:
         elsewhere = another_computer(project)
         with load.steady(*project.entrance()) as asked:
             words = ("-i", V2, "--strategy", self.strategy, *PATIENT, *LEASE)
-            reached = kill_at(project, self.moment, *words)
+            kill_at(project, self.moment, *words)
             ended = self._remedied(elsewhere, before)
         wanted = V2 if self.remedy == "resume" else V1
-        assert ended.code == 0, (reached, ended)
+        assert ended.code == 0, ended
         assert_nothing_is_left(elsewhere, wanted, machines=len(before))
-        assert asked.failures == [], (reached, asked)
+        assert asked.failures == [], asked
         assert asked.answered > 0
         assert asked.images <= {V1, V2}
 
@@ -113,12 +124,12 @@ def random_death(chance: random.Random) -> Death:
     """Any strategy, any moment and a little later, either remedy."""
     strategy = chance.choice(STRATEGIES)
     moment = chance.choice(MOMENTS[strategy])
-    later = replace(moment, later_s=chance.choice((0.0, chance.uniform(0, 2))))
+    later = replace(moment, later_s=chance.choice((0.0, chance.uniform(0, moment.room_s))))
     return Death(strategy, later, chance.choice(("resume", "rollback")))
 
 
-def kill_at(project: Project, moment: Moment, *words: str) -> bool:
-    """Run `deploy` with these words and kill it at the moment; False if it ended before."""
+def kill_at(project: Project, moment: Moment, *words: str) -> None:
+    """Run `deploy` with these words and kill it at the moment, which must come before it ends."""
     process = project.begin(*words, "--output", "json")
     with ExitStack() as cleanly:
         cleanly.callback(finish, process)
@@ -129,8 +140,10 @@ def kill_at(project: Project, moment: Moment, *words: str) -> bool:
             if seen == moment.nth:
                 time.sleep(moment.later_s)
                 process.kill()
-                return process.wait() < 0
-    return False
+                break
+        code = process.wait(LIMIT_S)
+    assert seen == moment.nth, f"{moment} has not come: the deploy ended by itself with {code}"
+    assert code == -signal.SIGKILL, f"{moment} came, but the deploy had ended with {code}"
 
 
 def another_computer(project: Project) -> Project:

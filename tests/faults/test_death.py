@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.outside import Project
-from tests.faults.death import MOMENTS, STRATEGIES, Death
+from tests.faults.death import MOMENTS, STRATEGIES, Death, Moment
 
 # Of each strategy one moment to finish from and one to undo; the soak has them all.
 CHOSEN = {
@@ -28,3 +28,10 @@ def test_a_killed_deploy_is_finished_or_undone_from_elsewhere_and_no_request_fai
         stories = [at_once.submit(death.tell, new_project(death.name)) for death in deaths]
     for story in stories:
         story.result()
+
+
+def test_a_story_whose_moment_never_comes_fails(new_project: Callable[[str], Project]) -> None:
+    """Or else these tests could pass with nobody killed."""
+    death = Death("rolling", Moment("a_moment_that_never_comes"), "resume")
+    with pytest.raises(AssertionError, match="has not come: the deploy ended by itself with 0"):
+        death.tell(new_project(death.name))

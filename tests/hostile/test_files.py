@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deploy.errors import DeployError
+from deploy.errors import DeployError, UsageProblem
 from deploy.target import read_config
 from rollout import Flags, RolloutError
 from tests.e2e.outside import FLY_TOML, clean_environ
@@ -90,6 +92,45 @@ def test_any_fly_toml_is_a_configuration_or_a_problem(tmp_path: Path, data: byte
     (tmp_path / "fly.toml").write_bytes(data)
     problem = _raised(DeployError, lambda: read_config(tmp_path / "fly.toml"))
     assert problem is None or "fly.toml" in str(problem)
+
+
+def sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 700 << 20)
+
+
+# What a path can lead to, and what the error says of it.
+NO_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "700 MB": (sparse, "over 1 MiB"),
+    "a device": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+    "a pipe": (os.mkfifo, "not a regular file"),
+    "a directory": (Path.mkdir, "a directory"),
+    "a link to itself": (lambda path: path.symlink_to(path.name), "symbolic links"),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("name", ["fly.toml", "local.conf"])
+def test_what_is_no_file_or_too_large_is_refused_unread(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    make, words = NO_FILES[kind]
+    files = '[[files]]\nguest_path = "/etc/x"\nlocal_path = "local.conf"\n'
+    if name != "fly.toml":
+        (tmp_path / "fly.toml").write_text(files)
+    make(tmp_path / name)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageProblem, match=words) as caught:
+            read_config(tmp_path / "fly.toml")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 8 << 20
+    assert str(tmp_path / "fly.toml") in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
 
 
 @QUICKLY

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.e2e import outside
 from tests.e2e.outside import LIMIT_S, V1, Project, clean_environ, platform, write_project
 from tests.hostile.liar import COMMANDS, TOKEN, Answer, Lie, live_through
 from tests.hostile.lies import LIES
@@ -56,6 +57,28 @@ def test_with_every_log_turned_on_the_token_is_nowhere(tmp_path: Path) -> None:
     told = [path for path in files if SECRET.encode() in path.read_bytes()]
     assert told == []
     assert SECRET not in everything
+
+
+def test_machines_do_not_learn_the_token_that_the_platform_has_from_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "platform"
+    write_project(directory)
+    server = directory / "held.py"
+    server.write_text(f"import os\nprint(dict(os.environ), flush=True)\n{server.read_text()}")
+    with monkeypatch.context() as patch:
+        given = clean_environ(directory) | {"TIDEGATE_LOCAL_TOKEN": SECRET}
+        patch.setattr(outside, "clean_environ", lambda _: given)
+        with platform(directory) as address:
+            patch.undo()
+            project = Project(directory, "quiet", address, {"FLY_API_TOKEN": SECRET})
+            done = project.must("--image", V1)
+            refused = project.deploy("status", FLY_API_TOKEN="another")  # noqa: S106 - and wrong
+    assert refused.code == 4  # the platform has the token
+    assert "FLY_MACHINE_ID" in (directory / "platform.log").read_text()  # a machine told its own
+    told = [p for p in tmp_path.rglob("*") if p.is_file() and SECRET.encode() in p.read_bytes()]
+    assert told == []
+    assert SECRET not in done.out + done.err
 
 
 def test_journals_are_their_users_alone(tmp_path: Path) -> None:

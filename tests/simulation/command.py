@@ -19,7 +19,7 @@ from multiprocessing import Pool
 from typing import TypeVar
 
 from tests.simulation.deaths import LEASE_S, Death, deaths, judge_death
-from tests.simulation.enumeration import boughs, describe, fleets, judge_bough
+from tests.simulation.enumeration import boughs, broken_fleets, describe, fleets, judge_bough
 from tests.simulation.laws import not_new, not_old
 from tests.simulation.transport import Chaos
 from tests.simulation.weather import HICCUPS, draw, faults_of, live_through
@@ -101,7 +101,8 @@ def _grid() -> int:
     """Every call of every clean run, times every fault, once and twice in a row."""
     total: Counter[str] = Counter()
     bad = 0
-    judged = _spread(judge_bough, (bough for fleet in fleets() for bough in boughs(fleet)))
+    quiet = (*fleets(), *broken_fleets())
+    judged = _spread(judge_bough, (bough for fleet in quiet for bough in boughs(fleet)))
     rulings = (ruling for of_bough in judged for ruling in of_bough)
     for fleet, of_fleet in groupby(rulings, lambda ruling: replace(ruling.scenario, rules=())):
         outcomes: Counter[str] = Counter()

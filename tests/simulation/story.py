@@ -17,6 +17,7 @@ APP = "sim"
 OLD, NEW = "registry.test/hello:1", "registry.test/hello:2"
 BROKEN = "registry.test/hello:2-bad"
 
+USUAL_LATENCY_S = (0.002, 0.03)
 _SETTLES_S = 150.0
 
 WEB = """
@@ -56,6 +57,7 @@ class Scenario:
     smoke_s: float = 2.0
     lease_ttl_s: int = 13
     settles_s: float = _SETTLES_S
+    latency_s: tuple[float, float] = USUAL_LATENCY_S  # of a message, one way, least and most
 
     @property
     def config(self) -> AppConfig:

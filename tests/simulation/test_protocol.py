@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +16,19 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.client import connect
+from deploy.backoff import Patience
+from deploy.client import MachinesClient, connect
 from deploy.errors import CallFailed
+from deploy.halt import Halt
 from deploy.local import api
 from deploy.local.endpoints import WAIT_STATES
+from deploy.machine import Fleet
 from deploy.recovery import resume_app
+from deploy.release_command import ReleaseCommand, ReleaseCommandRun
 from tests.simulation.clockwork import run_in_time
-from tests.simulation.faults import EVERYTHING
+from tests.simulation.faults import EVERYTHING, Spot
 from tests.simulation.protocol import METHODS, PREFIX, deviations, document
-from tests.simulation.transport import Call, Chaos
+from tests.simulation.transport import NONCE, Call, Chaos
 from tests.simulation.weather import HICCUPS
 from tests.simulation.world import ADDRESS, APP, Scenario, World, simulate, tell
 
@@ -39,6 +47,8 @@ DEVIATIONS: dict[str, str] = {
     "refresh: query parameter ttl": "as with acquire",
     "list: query parameter limit": "Fly.io's newer document has it; a server without pages "
     "passes it over",
+    "list: query parameter cursor": "the same document has it: what fly-next-cursor said, which "
+    "a server without pages never does",
     "destroy: query parameter kill": "what Fly.io's own client sends where the document has force",
     "create app: body: Additional properties are not allowed ('app_name' was unexpected)": "what "
     "Fly.io's own client sends where the document has name",
@@ -52,6 +62,10 @@ DEVIATIONS: dict[str, str] = {
     "update: config/services/*/checks/*/headers: None is not of type 'array'": "the same, on the "
     "way back",
     "update: config/services/*/force_instance_key: None is not of type 'string'": "the same",
+    f"local services: no such operation GET /local/v1/apps/{APP}/services": "the embedded "
+    "platform's own; another one has no such page, and is not asked for it",
+    f"local log: no such operation GET /local/v1/apps/{APP}/machines/m1/logs": "the embedded "
+    "platform's own; after a release command has failed it is asked of any, and may be refused",
 }
 
 
@@ -81,14 +95,187 @@ def calls() -> list[Call]:
     return found
 
 
+MACHINE = {"id": "m1", "state": "started", "instance_id": "v1", "config": {"image": "x"}}
+LEASE = {"status": "success", "data": {"nonce": "n1", "expires_at": 1}}
+EXIT = {"type": "exit", "timestamp": 1, "request": {"exit_event": {"exit_code": 0}}}
+NEXT = "fly-next-cursor"
+
+Saying = tuple[Any, Callable[[MachinesClient], Awaitable[Any]]]
+
+# Each method of the client with all that it can say, and an answer to it.
+BY_HAND: Mapping[str, Saying] = {
+    "organization": ({"organization": {"slug": "personal"}}, lambda c: c.organization()),
+    "create_app": ({}, lambda c: c.create_app("personal")),
+    "local_services": ([], lambda c: c.local_services()),
+    "local_log": ([], lambda c: c.local_log("m1")),
+    "machines": ([MACHINE], lambda c: c.machines()),
+    "machine": (MACHINE, lambda c: c.machine("m1")),
+    "find_machine": (MACHINE, lambda c: c.find_machine("m1")),
+    "turn_to_create": (None, lambda c: c.turn_to_create()),
+    "create": (
+        MACHINE,
+        lambda c: c.create(
+            name="a", region="ams", config={}, launch=False, cordoned=True, lease_ttl_s=13
+        ),
+    ),
+    "update": (
+        MACHINE,
+        lambda c: c.update("m1", config={}, current_version="v0", launch=False, nonce="n1"),
+    ),
+    "destroy": ({}, lambda c: c.destroy("m1", nonce="n1")),
+    "start": ({}, lambda c: c.start("m1", nonce="n1")),
+    "stop": ({}, lambda c: c.stop("m1", nonce="n1")),
+    "cordon": ({}, lambda c: c.cordon("m1", nonce="n1")),
+    "uncordon": ({}, lambda c: c.uncordon("m1", nonce="n1")),
+    "wait": ({}, lambda c: c.wait("m1", state="started", version="v1", timeout_s=60)),
+    "versions": ([], lambda c: c.versions("m1")),
+    "free_volumes": ([], lambda c: c.free_volumes()),
+    "create_volume": ({"id": "vol_1"}, lambda c: c.create_volume("data", "ams")),
+    "write_metadata": ({}, lambda c: c.write_metadata("m1", "key", "value")),
+    "delete_metadata": ({}, lambda c: c.delete_metadata("m1", "key")),
+    "acquire_lease": (LEASE, lambda c: c.acquire_lease("m1", ttl_s=13, description="who")),
+    "refresh_lease": (
+        LEASE,
+        lambda c: c.refresh_lease("m1", ttl_s=13, description="who", nonce="n1"),
+    ),
+    "read_lease": (LEASE, lambda c: c.read_lease("m1")),
+    "release_lease": ({}, lambda c: c.release_lease("m1", nonce="n1")),
+}
+# What a simulated run calls an operation, where that is not the method's name.
+NAMES = {"machines": "list", "acquire_lease": "acquire", "refresh_lease": "refresh"}
+
+
+class Recording:
+    """Answers everything alike, lists in two pages; keeps each request as a call."""
+
+    def __init__(self, operation: str, answer: Any) -> None:
+        self.calls: list[Call] = []
+        self._operation = operation
+        self._answer = answer
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        operation = self._operation
+        number = len(self.calls)
+        call = Call(
+            number=number,
+            ordinal=number + 1,
+            run="by hand",
+            sent_s=anyio.current_time(),
+            operation=operation,
+            machine="",
+            name="",
+            spot=Spot(operation, "", ""),
+            nth=number,
+            nonce=request.headers.get(NONCE, ""),
+            method=request.method,
+            url=str(request.url),
+            body=request.content,
+        )
+        self.calls.append(call)
+        is_first = operation == "list" and "cursor" not in request.url.params
+        return httpx.Response(200, json=self._answer, headers={NEXT: "page2"} if is_first else {})
+
+
+def asked(
+    operation: str, answer: Any, say: Callable[[MachinesClient], Awaitable[Any]]
+) -> list[Call]:
+    """The requests with which a client says something to a server that answers so."""
+    recording = Recording(operation, answer)
+
+    async def main() -> None:
+        transport = httpx.MockTransport(recording)
+        async with connect(ADDRESS, "local", APP, transport=transport) as client:
+            await say(client)
+
+    run_in_time(main, seed=0)
+    return recording.calls
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> dict[str, list[Call]]:
+    """What each method of the client asks, whether or not a simulated run has a use for it."""
+    return {
+        method: asked(NAMES.get(method, method.replace("_", " ")), answer, say)
+        for method, (answer, say) in BY_HAND.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def release_command() -> list[Call]:
+    """The requests of a release command that ends well, with a size of its own."""
+    ended = MACHINE | {"state": "stopped", "events": [EXIT]}
+    guest = {"cpu_kind": "shared", "cpus": 2, "memory_mb": 512}
+
+    async def run(client: MachinesClient) -> None:
+        command = ReleaseCommandRun(
+            ReleaseCommand(command="bin/migrate --all", guest=guest),
+            Scenario().release("0000001release"),
+            client,
+            patience=Patience(0.0, random.Random(0)),
+            halt=Halt(),
+            emit=lambda _: None,
+        )
+        await command.run(Fleet.of([]))
+
+    return asked("release command", ended, run)
+
+
 def test_every_operation_of_the_client_is_seen(calls: list[Call]) -> None:
     assert EVERYTHING - {call.operation for call in calls} == set()
 
 
-def test_requests_are_as_the_document_says_but_for_the_deviations_listed(
-    calls: list[Call],
+def test_every_method_of_the_client_is_asked_by_hand(by_hand: dict[str, list[Call]]) -> None:
+    public = {
+        name
+        for name, method in vars(MachinesClient).items()
+        if inspect.iscoroutinefunction(method) and not name.startswith("_")
+    }
+    assert by_hand.keys() == public
+    assert {method for method, calls in by_hand.items() if not calls} == {"turn_to_create"}
+
+
+def test_a_list_is_asked_for_page_by_page(by_hand: dict[str, list[Call]]) -> None:
+    first, second = (httpx.URL(call.url).params for call in by_hand["machines"])
+    assert "cursor" not in first
+    assert second["cursor"] == "page2"
+
+
+def test_a_volume_is_asked_for_by_name_size_and_region(by_hand: dict[str, list[Call]]) -> None:
+    (listed,), (created,) = by_hand["free_volumes"], by_hand["create_volume"]
+    assert (listed.method, created.method) == ("GET", "POST")
+    assert created.url == listed.url == f"{ADDRESS}/v1/apps/{APP}/volumes"
+    assert created.json == {"name": "data", "size_gb": 1, "region": "ams"}
+    assert not [found for call in (listed, created) for found in deviations(call)]
+
+
+def test_the_machine_of_a_release_command_is_as_the_document_says(
+    release_command: list[Call],
 ) -> None:
-    assert {found for call in calls for found in deviations(call)} == DEVIATIONS.keys()
+    created = release_command[0]
+    assert (created.method, created.url) == ("POST", f"{ADDRESS}/v1/apps/{APP}/machines")
+    assert created.json["config"]["init"] == {"cmd": ["bin/migrate", "--all"]}
+    assert created.json["config"]["guest"]["memory_mb"] == 512
+    assert not [found for call in release_command for found in deviations(call)]
+
+
+def test_requests_are_as_the_document_says_but_for_the_deviations_listed(
+    calls: list[Call], by_hand: dict[str, list[Call]]
+) -> None:
+    found = {each for call in calls for each in deviations(call)}
+    found |= {each for theirs in by_hand.values() for call in theirs for each in deviations(call)}
+    assert found == DEVIATIONS.keys()
+
+
+def test_a_wrong_volume_or_machine_is_noticed(
+    by_hand: dict[str, list[Call]], release_command: list[Call]
+) -> None:
+    """The comparison can fail here too."""
+    (volume,) = by_hand["create_volume"]
+    body = json.dumps(volume.json | {"size_gb": "1", "size": 1}).encode()
+    assert len(list(deviations(replace(volume, body=body)))) == 2
+    machine = release_command[0]
+    body = json.dumps(machine.json | {"config": {"init": {"cmd": "bin/migrate"}}}).encode()
+    assert len(list(deviations(replace(machine, body=body)))) == 1
 
 
 def test_a_wrong_request_is_noticed(calls: list[Call]) -> None:

@@ -25,7 +25,6 @@ from tests.simulation.faults import READS, WRITES, Answer, Kind, Rule, Spot
 
 NONCE = "fly-machine-lease-nonce"
 NEVER_SENT = ("ConnectError", "ConnectTimeout")
-LATENCY_S = (0.002, 0.03)  # one way
 
 _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     (method, re.compile(path), operation)
@@ -225,6 +224,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         role: Callable[[str, str], str],
         effect: Effect,
         lease_of: Callable[[str], str],
+        latency_s: tuple[float, float],
     ) -> None:
         self._application = application
         self._tasks = tasks
@@ -235,6 +235,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         self._role = role
         self._effect = effect
         self._lease_of = lease_of
+        self._latency_s = latency_s
         self._seen: Counter[Spot] = Counter()
         self._phase = "look"
         self._earlier: dict[str, tuple[int, bytes]] = {}
@@ -325,7 +326,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         if kind is not None and not kind.reaches:
             await self._pretend(kind, limits)
             return self._made_up(kind, request, call)
-        there_s, back_s = (self._chance.uniform(*LATENCY_S) for _ in range(2))
+        there_s, back_s = (self._chance.uniform(*self._latency_s) for _ in range(2))
         reply = Reply()
         wait_s = there_s + (kind.late_s if kind else 0.0)
         self._tasks.start_soon(self._serve, request, call, kind, reply, wait_s)
@@ -343,7 +344,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         """What a client sees of a request that never arrives."""
         match kind.answer:
             case Answer.REFUSED:
-                await anyio.sleep(self._chance.uniform(*LATENCY_S))
+                await anyio.sleep(self._chance.uniform(*self._latency_s))
                 raise httpx.ConnectError("connection refused")
             case Answer.UNREACHED:
                 await anyio.sleep(limits["connect"] or 0)
@@ -352,7 +353,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
                 await anyio.sleep(limits["read"] or 0)
                 raise httpx.ReadTimeout("no answer in time")
             case _:
-                await anyio.sleep(self._chance.uniform(*LATENCY_S))
+                await anyio.sleep(self._chance.uniform(*self._latency_s))
 
     async def _serve(
         self, request: httpx.Request, call: Call, kind: Kind | None, reply: Reply, wait_s: float

@@ -1,8 +1,9 @@
 """A whole world out of one seed: the fleet, the release, and everything that befalls them.
 
 A seed draws the strategy, the path and the fleet; how often calls fail, in
-bursts or evenly; an outage; a rival; a death with a resume or a rollback after
-it; a host that is lost for a while. The laws have to hold in all of it.
+bursts or evenly; how slow the network is; an outage; a rival; a death with a
+resume or a rollback after it; a host that is lost for a while. The laws have to
+hold in all of it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from tests.simulation.enumeration import STRATEGIES
 from tests.simulation.faults import KINDS, Kind, Nature
 from tests.simulation.laws import broken_laws, not_new
 from tests.simulation.laws_of_calls import has_written
+from tests.simulation.story import USUAL_LATENCY_S
 from tests.simulation.transport import Call
 from tests.simulation.world import BROKEN, OLD, Scenario, Story, World, tell
 
 HICCUPS = tuple(kind for kind in KINDS if kind.nature is Nature.HICCUP)
+_LATENCIES = (USUAL_LATENCY_S, USUAL_LATENCY_S, (0.01, 0.3), (0.05, 1.0), (0.3, 2.0))
 PLAYS = ("deploy", "outage", "rivals", "death", "host loss")
 
 
@@ -49,11 +52,10 @@ class Weather:
             f"then {self.way}",
         }.get(self.play, "")
         burst = " in bursts" if self.burst else ""
+        fail = "no call fails" if self.play == "rivals" else f"{self.rate:.1%} of calls fail{burst}"
         what = one.new.rpartition("/")[2]
-        return (
-            f"{one.strategy} {path} {of} to {what}, {self.rate:.1%} of calls fail{burst}; "
-            f"{self.play}{more}"
-        )
+        slow = f", messages take up to {one.latency_s[1]:g} s" if one.latency_s[1] > 0.1 else ""
+        return f"{one.strategy} {path} {of} to {what}, {fail}{slow}; {self.play}{more}"
 
 
 def draw(seed: int) -> Weather:
@@ -72,6 +74,7 @@ def draw(seed: int) -> Weather:
         new=chance.choice((Scenario().new,) * 5 + (BROKEN, f"{OLD[:-1]}2-silent")),
         max_unavailable=chance.choice((Decimal("0.33"), Decimal("0.5"), 1, 2)),
         settles_s=300.0,
+        latency_s=random.Random(f"latency/{seed}").choice(_LATENCIES),
     )
     return Weather(
         scenario=scenario,

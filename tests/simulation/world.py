@@ -247,6 +247,7 @@ class World:
             role=self.role,
             effect=self._effects,
             lease_of=self._lease_nonce,
+            latency_s=self.scenario.latency_s,
         )
 
     def set_host(self, machine_id: str, status: HostStatus) -> None:

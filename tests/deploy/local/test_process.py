@@ -65,9 +65,15 @@ async def test_a_machine_knows_who_it_is(tmp_path: Path) -> None:
     assert all(int(port) >= 1024 for port in ports)
 
 
-async def test_the_platforms_token_stays_out_of_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLY_API_TOKEN", "secret")
-    assert "FLY_API_TOKEN" not in environment(spec("true"), {})
+@pytest.mark.parametrize("name", ["FLY_API_TOKEN", "TIDEGATE_LOCAL_TOKEN"])
+async def test_the_platforms_tokens_stay_out_of_machines(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "secret")
+    assert name not in environment(spec("true"), {})
+    _, lines = await run(spec("env"), tmp_path)
+    assert "FLY_MACHINE_ID=machine1" in lines
+    assert not any("secret" in line for line in lines)
 
 
 async def test_a_machine_runs_in_the_directory_of_the_platform(tmp_path: Path) -> None:
