@@ -229,6 +229,8 @@ class Leases:
                 machine_id, ttl_s=self.ttl_s, description=self._description, nonce=held.nonce
             )
         except CallFailed as failure:
+            if _is_gone(failure):
+                self.forget(machine_id)  # a refresh under way may have made it look held again
             if verdict(failure) is not Verdict.LEASED:
                 raise
             return await self._ask_again(failure, doubts)
@@ -287,11 +289,15 @@ class Leases:
         self._tasks.start_soon(self._refresh, machine_id, held)
 
     async def _refresh(self, machine_id: str, held: _Held) -> None:
-        """Refresh every third of the time to live; after a hiccup sooner, until it has run out."""
+        """Refresh every third of the time to live; after a hiccup sooner, until it has run out.
+
+        The third counts from when the last request was sent, as the lease itself does:
+        else a slow network would eat up the time that there is for an answer.
+        """
         with held.scope:
-            pause_s = self.ttl_s / 3
+            due = held.expires - self.ttl_s * 2 / 3
             while not held.is_lost:
-                await anyio.sleep(pause_s)
+                await anyio.sleep_until(due)
                 sent = anyio.current_time()
                 try:
                     lease = await self._client.refresh_lease(
@@ -301,12 +307,12 @@ class Leases:
                         nonce=held.nonce,
                     )
                 except DeployError as failure:
-                    pause_s = min(1.0, self.ttl_s / 10)
+                    due = anyio.current_time() + min(1.0, self.ttl_s / 10)
                     held.is_lost = _is_gone(failure) or anyio.current_time() >= held.expires
                     if held.is_lost:
                         self._emit(Noticed(message=f"the lease on {machine_id} is lost: {failure}"))
                 else:
-                    pause_s = self.ttl_s / 3
+                    due = sent + self.ttl_s / 3
                     held.nonce = lease.nonce
                     held.expires = sent + self.ttl_s
 

@@ -64,6 +64,7 @@ def draw(seed: int) -> Weather:
     play = chance.choices(PLAYS, weights=(50, 15, 15, 15, 5))[0]
     machines = chance.choice((1, 2, 3, 3, 5, 8))
     begins_s = chance.uniform(0.0, 10.0)
+    latency_s = random.Random(f"latency/{seed}").choice(_LATENCIES)
     scenario = Scenario(
         seed=seed,
         strategy=chance.choice(STRATEGIES),
@@ -74,7 +75,7 @@ def draw(seed: int) -> Weather:
         new=chance.choice((Scenario().new,) * 5 + (BROKEN, f"{OLD[:-1]}2-silent")),
         max_unavailable=chance.choice((Decimal("0.33"), Decimal("0.5"), 1, 2)),
         settles_s=300.0,
-        latency_s=random.Random(f"latency/{seed}").choice(_LATENCIES),
+        latency_s=latency_s,
     )
     return Weather(
         scenario=scenario,
