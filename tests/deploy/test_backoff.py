@@ -65,7 +65,14 @@ def test_patience_ends_and_the_last_real_failure_passes_through() -> None:
     reads = _Reads(for_s=1e9)
     with pytest.raises(CallFailed, match="busy"):
         _ask(30, reads)
-    assert 30 <= reads.times[-1] <= 36
+    assert reads.times[-1] == pytest.approx(30)
+
+
+def test_no_retry_after_stretches_a_patience() -> None:
+    reads = _Reads(*[_hiccup(retry_after_s=99_999.0)] * 3)
+    with pytest.raises(CallFailed, match="busy"):
+        _ask(5, reads)
+    assert reads.times == [0, pytest.approx(5)]
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,13 @@ def test_a_refusal_tells_what_the_server_said_and_its_request_id() -> None:
             0.0,
         ),
         ({"retry-after": "Thu, 07 May 2026 12:00:30 GMT"}, None),
+        (
+            {
+                "retry-after": f"Thu, 01 Jan 1970 00:00:00 +{'9' * 26}",
+                "date": "Thu, 07 May 2026 12:00:00 GMT",
+            },
+            None,
+        ),
     ],
     ids=str,
 )
@@ -348,6 +355,34 @@ def test_the_token_is_in_no_error(answer: httpx.Response | Exception) -> None:
 
 
 # -- silence -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        failing(401, f"bad token: Bearer {TOKEN}"),
+        failing(400, "no", **{"fly-request-id": TOKEN}),
+    ],
+    ids=["in the body", "in the request id"],
+)
+def test_a_token_that_the_server_says_back_is_hidden(answer: httpx.Response) -> None:
+    failure = refused(Server(answer), _update)
+    assert TOKEN not in f"{failure} {failure.request_id}"
+    assert "[token]" in str(failure)
+    assert failure.status == answer.status_code
+
+
+def test_a_machine_that_has_the_tokens_name_has_another() -> None:
+    machine = talk(Server(ok({**MACHINE, "name": TOKEN})), lambda client: client.machine("m1"))
+    assert machine.name == "[token]"
+
+
+def test_a_nonce_that_no_header_can_carry_is_no_lease() -> None:
+    lease = {"status": "success", "data": {"nonce": "né💥", "expires_at": 1}}
+    failure = refused(
+        Server(ok(lease)), lambda client: client.acquire_lease("m1", ttl_s=13, description="d")
+    )
+    assert "cannot be read" in str(failure)
 
 
 async def _ask_for(client: MachinesClient, seconds: float) -> list[DeployError]:

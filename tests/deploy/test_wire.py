@@ -238,3 +238,13 @@ def test_a_message_wins_over_the_error_beside_it() -> None:
 def test_an_odd_status_does_not_hide_what_the_server_says(status: bytes) -> None:
     body = b'{"error":"lease currently held by bob","status":' + status + b"}"
     assert wire.fault(body)[0] == "lease currently held by bob"
+
+
+@pytest.mark.parametrize("odd", ["", ".", "..", "../..", "a/b", "a b", "a\r\nX: y", "é", "m1\n"])
+def test_an_id_that_could_change_a_path_is_unreadable(odd: str) -> None:
+    body = json.dumps({**SAMPLE, "id": odd}).encode()
+    for decode, text in ((wire.machine, body), (wire.machines, b"[" + body + b"]")):
+        with pytest.raises(wire.Unreadable):
+            decode(text)
+    with pytest.raises(wire.Unreadable):
+        wire.volume_id(body)

@@ -163,6 +163,12 @@ def test_a_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
+@pytest.mark.parametrize("seed", [90475, 90570, 91014, 91840])
+def test_a_slow_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
+    weather = draw(seed)
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
 @pytest.mark.parametrize("seed", range(9000, 9030))
 def test_whatever_the_weather_the_laws_hold(seed: int) -> None:
     """More of these: scripts/simulate SEED --runs N."""
