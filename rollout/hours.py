@@ -19,7 +19,7 @@ LONGEST_DAYS = 366
 
 _DURATION = re.compile(r"(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?")
 _BETWEEN = re.compile(r"([0-9]{1,2}:[0-9]{2})-([0-9]{1,2}:[0-9]{2})")
-_SATURDAY = 5
+_SATURDAY = 5  # the days before it are the weekdays
 
 
 class Duration(msgspec.Struct, frozen=True):

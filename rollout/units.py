@@ -50,7 +50,7 @@ class Units:
     def _texts(self) -> Iterator[bytes]:
         """The stream in pieces of whole lines; the last piece may lack its end.
 
-        A piece is no longer than it may be by more than the longest unit.
+        A piece is at most as long as a chunk and the longest unit.
         """
         stream = self._stream
         read = getattr(stream, "read1", stream.read)

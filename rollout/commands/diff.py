@@ -51,9 +51,9 @@ def diff(
     """
     from rollout.diff import diff as compare
 
-    before, after = _paths(old, new)
-    diffs = compare(_old_flags(old, before), options.load(after).flags, now)
-    old, new = before, after
+    asked = old
+    old, new = _paths(old, new)
+    diffs = compare(_old_flags(asked, old), options.load(new).flags, now)
     if names and units is None:
         raise click.UsageError("--names needs --units.")
     counts: dict[str, Tally] = {}
@@ -94,12 +94,12 @@ def count_units(diffs: Sequence[FlagDiff], units: str, now: datetime) -> dict[st
     return _count([each for each in diffs if each.countable], units, now, None)[0]
 
 
-def _old_flags(spec: str, path: str) -> Mapping[str, Flag]:
-    """Those at `path`, which `spec` with a file beside it has become."""
+def _old_flags(asked: str, old: str) -> Mapping[str, Flag]:
+    """The flags to compare with: those of `old`, which `asked` with a path for its PATH is."""
     try:
-        return options.load(path).flags
+        return options.load(old).flags
     except NoSuchSource as error:
-        if path == spec:  # the file was named by whoever asked, so it should be there
+        if old == asked:  # the file was named by whoever asked, so it should be there
             raise
         click.echo(f"Note: every flag is new: {error.message}", err=True)
         return {}
