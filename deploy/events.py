@@ -80,7 +80,7 @@ class PathChosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What the first look says is to be done: one (machine, group, verb) per action.
+    """What the first pass that gets its leases is to do: one (machine, group, verb) per action.
 
     A machine is told by its name, by its id where it has none.
     """

@@ -88,6 +88,7 @@ class Work:
     take_up_again: TakeUp | None = None
     _announced: Intent | None = None
     _has_looked: bool = False
+    _has_told_plan: bool = False
 
     def take_up(self, taken_up: TakenUp) -> None:
         """Go on with a deploy that another run began."""
@@ -154,8 +155,7 @@ class Work:
             order = schedule(self.release, fleet, self.known_base, self.left(fleet))
             if not self.waits_for_health:
                 order = without_gates(order)
-            if number == 1:
-                self._tell_plan(order, fleet)
+            self._tell_plan(order, fleet)
             return await self._carry_out(order, fleet, is_decisive)
 
         return await self._finish(attempt, number, FORWARD)
@@ -188,6 +188,10 @@ class Work:
         await anyio.sleep_until(unanswered_at + SETTLE_S)
 
     def _tell_plan(self, order: Schedule, fleet: Fleet) -> None:
+        """Once: by the first pass that gets as far as a plan."""
+        if self._has_told_plan:
+            return
+        self._has_told_plan = True
         actions = [
             a for stage in order for track in stage for step in track.steps for a in step.actions
         ]

@@ -35,7 +35,7 @@ from deploy.strategy import Schedule
 from deploy.target import Target
 from tests.contract.clocks import run_on
 from tests.simulation import story, transport
-from tests.simulation.faults import BY_NAME, GUARDED, WRITES, Kind
+from tests.simulation.faults import BY_NAME, CHANGES, WRITES, Kind
 from tests.simulation.runtime import SimulatedProcess, SimulatedRuntime, simulated_clock
 from tests.simulation.transport import Call, SimulatedTransport
 from tests.simulation.world import ADDRESS, APP, UNKNOWN_KEYS, Scenario, Snapshot, World
@@ -138,7 +138,7 @@ class Told:
     @property
     def changes(self) -> list[Call]:
         """Writes that change a machine: no leases, no marks."""
-        return [call for call in self.calls if call.operation in GUARDED | {"create"}]
+        return [call for call in self.calls if call.operation in CHANGES]
 
     def of(self, operation: str, machine: str = "") -> list[Call]:
         return [

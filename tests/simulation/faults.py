@@ -15,7 +15,8 @@ from enum import Enum
 READS = frozenset({"read app", "list", "read", "wait", "read lease", "versions"})
 LEASES = frozenset({"acquire", "refresh", "release"})
 GUARDED = frozenset({"update", "destroy", "start", "stop", "cordon", "uncordon"})
-WRITES = GUARDED | LEASES | {"create", "create app", "mark", "unmark"}
+CHANGES = GUARDED | {"create"}
+WRITES = CHANGES | LEASES | {"create app", "mark", "unmark"}
 EVERYTHING = READS | WRITES
 
 

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from deploy.events import PassStarted, Result
+from deploy.events import PassStarted, Planned, Result
 from deploy.release import CANARY, DIGEST, INTENT, ROLE, Release, group_digest
 from tests.simulation import laws_of_calls as wire
-from tests.simulation.faults import GUARDED, Answer
+from tests.simulation.faults import CHANGES, GUARDED, Answer
 from tests.simulation.runtime import BEHAVIOURS
 from tests.simulation.transport import Call
 from tests.simulation.world import Run, Snapshot, Story
@@ -244,6 +244,20 @@ def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
         yield f"{len(_passes(story.run, 'forward'))} passes for an app that is broken"
 
 
+def the_plan_is_told_before_it_is_carried_out(story: Story) -> Iterator[str]:
+    """Once per run, and before its first change on the way forward, whichever pass makes it."""
+    for run in story.runs:
+        told = [at for at, event in run.events if isinstance(event, Planned)]
+        if len(told) > 1:
+            yield f"{run.name} told its plan {len(told)} times"
+        turned_s = min((at for at, p in _starts(run) if p.direction == "back"), default=math.inf)
+        by_s = min([turned_s, *told])
+        changes = (c for c in wire.of_run(story, run) if c.operation in CHANGES)
+        early = next((call for call in changes if call.sent_s < by_s), None)
+        if early is not None:
+            yield f"{run.name} had not told its plan before {early.line()}"
+
+
 def the_report_tells_the_truth(story: Story) -> Iterator[str]:
     """About every machine: what it runs, and whether the run did anything."""
     run = story.run
@@ -288,6 +302,7 @@ LAWS: Mapping[str, Law] = {
         unmanaged_things_are_untouched,
         n_means_n,
         an_app_failure_is_not_retried,
+        the_plan_is_told_before_it_is_carried_out,
         the_report_tells_the_truth,
         wire.leases_are_held,
         wire.leases_are_released,

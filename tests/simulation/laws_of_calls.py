@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from deploy.events import Noticed, PassStarted
-from tests.simulation.faults import GUARDED, LEASES
+from tests.simulation.faults import CHANGES, GUARDED, LEASES
 from tests.simulation.transport import Call
 from tests.simulation.world import Run, Story
 
 _SAFETY_S = 3.0
-_CHANGES = GUARDED | {"create"}
 
 
 def of_run(story: Story, run: Run) -> list[Call]:
@@ -21,14 +20,14 @@ def of_run(story: Story, run: Run) -> list[Call]:
 
 def has_written(story: Story, run: Run) -> bool:
     """Whether the run changed a machine."""
-    return any(call.operation in _CHANGES and call.was_carried_out for call in of_run(story, run))
+    return any(call.operation in CHANGES and call.was_carried_out for call in of_run(story, run))
 
 
 def no_write_twice_in_a_pass(story: Story, run: Run, starts: list[float]) -> Iterator[str]:
     """Within a pass a write is tried once for each machine."""
     tried: Counter[tuple[int, str, str]] = Counter()
     for call in of_run(story, run):
-        if call.operation not in _CHANGES:
+        if call.operation not in CHANGES:
             continue
         key = (bisect_right(starts, call.sent_s), call.operation, call.key)
         tried[key] += 1
@@ -40,7 +39,7 @@ def leases_are_held(story: Story) -> Iterator[str]:
     """On every machine that was there, before the first write; asked for in id order, once."""
     for run in story.runs:
         calls = of_run(story, run)
-        first = next((call for call in calls if call.operation in _CHANGES | {"mark"}), None)
+        first = next((call for call in calls if call.operation in CHANGES | {"mark"}), None)
         if first is not None:
             yield from _not_held(story, calls, first)
         starts = [at for at, event in run.events if isinstance(event, PassStarted)]
@@ -177,7 +176,7 @@ def no_write_without_knowledge(story: Story) -> Iterator[str]:
             leases = call.operation in LEASES | {"read lease"}
             if is_answer:
                 _note_answer(call, leases, unknown)
-            elif call.operation in _CHANGES and (False, call.key) in unknown:
+            elif call.operation in CHANGES and (False, call.key) in unknown:
                 yield f"written to after an unknown outcome: {call.line()}"
             elif call.operation == "acquire" and (True, call.machine) in unknown:
                 yield f"asked for again after an unknown outcome: {call.line()}"
@@ -185,7 +184,7 @@ def no_write_without_knowledge(story: Story) -> Iterator[str]:
 
 def _note_answer(call: Call, leases: bool, unknown: dict[tuple[bool, str], float]) -> None:
     heard_s = call.heard_s or 0.0
-    if call.operation in _CHANGES | {"acquire"}:
+    if call.operation in CHANGES | {"acquire"}:
         if not call.is_good and not call.surely_not:
             unknown[leases, call.key] = heard_s
         return
@@ -219,7 +218,7 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
         begun = {_made(c) for c in calls if c.operation == "create" and c.sent_s <= failed_s}
         for call in calls:
             goes_on = call.operation == "update" and call.machine in begun
-            if call.operation in _CHANGES and call.sent_s > failed_s and not goes_on:
+            if call.operation in CHANGES and call.sent_s > failed_s and not goes_on:
                 yield f"begun after the first failure at {failed_s:.3f}: {call.line()}"
         if len(starts) > 1:
             yield f"{len(starts)} passes on the legacy path"

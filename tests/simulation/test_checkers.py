@@ -242,6 +242,16 @@ def never_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying, "_is_worth_another", lambda *_: False)
 
 
+def keeps_its_plan_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    tell = passes.Work._tell_plan
+
+    def in_the_first_pass(self: passes.Work, *order: Any) -> None:
+        if not self.ledger.hiccups:
+            tell(self, *order)
+
+    monkeypatch.setattr(passes.Work, "_tell_plan", in_the_first_pass)
+
+
 MUTANTS = (
     Mutant(
         name="a create is repeated blindly",
@@ -286,6 +296,12 @@ MUTANTS = (
         breaks=retries_a_broken_app,
         law="an app failure is not retried",
         scenario=Scenario(new=BROKEN),
+    ),
+    Mutant(
+        name="only the first pass tells the plan",
+        breaks=keeps_its_plan_to_itself,
+        law="the plan is told before it is carried out",
+        scenario=Scenario(rules=at("acquire", "web first", "hold", "503 before", 3)),
     ),
     Mutant(
         name="one retry too many",
