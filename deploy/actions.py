@@ -1,13 +1,15 @@
 """Carry out one action on one machine; both paths call it.
 
-A write is sent once. When its outcome is unknown, reading settles what reading
-can, and the failure is raised all the same: what to do next is the next pass's
-decision. Every write that can carry a lease's nonce carries ours.
+A write is sent once, and a failure is raised as soon as it is heard, so that
+nothing new begins where it decides: what reading can settle is settled after.
+What to do next is the next pass's decision. Every write that can carry a
+lease's nonce carries ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +45,7 @@ _STOP_TIMEOUT_S = 60.0
 
 
 class Actions:
-    """The tools of one run, bound together. `perform` is the only way in."""
+    """The tools of one run, bound together: `perform`, and `settle` after a failure."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Actions:
         self._patience = patience
         self._halt = halt
         self._emit = emit
+        self._unsettled: dict[str, str] = {}  # id -> the version that an update was to replace
 
     async def perform(self, action: Action, gate: Gate) -> None:
         """Do it and see the gate reached.
@@ -123,8 +126,10 @@ class Actions:
             meaning = verdict(failure)
             if not meaning.outcome_known and _may_be_under_way(failure):
                 self._ledger.unanswered_at = anyio.current_time()
-            elif (meaning.outcome_known or await self._is_unchanged(action)) and not was_doubtful:
+            elif not was_doubtful and meaning.outcome_known:
                 self._ledger.settle(action.machine_id)
+            elif not was_doubtful:
+                self._unsettled[action.machine_id] = action.current_version
             if meaning is Verdict.RELOCATE:
                 self._ledger.refused.add(action.machine_id)
             raise
@@ -136,15 +141,17 @@ class Actions:
         wanted = gate if action.serves else Gate.NONE
         await self._see(action, machine.version, wanted, back=action.restores)
 
-    async def _is_unchanged(self, action: Update) -> bool:
-        """Whether a read shows that an update with an unknown outcome did not happen."""
-        try:
+    async def settle(self, machine_id: str) -> None:
+        """Read whether an update with an unknown outcome, if there was one, did not happen."""
+        old_version = self._unsettled.pop(machine_id, None)
+        if old_version is None:
+            return
+        with suppress(CallFailed):
             machine = await self._patience.ask(
-                lambda: self._client.machine(action.machine_id), within_s=SETTLE_S
+                lambda: self._client.machine(machine_id), within_s=SETTLE_S
             )
-        except CallFailed:
-            return False
-        return machine.version == action.current_version
+            if machine.version == old_version:
+                self._ledger.settle(machine_id)
 
     # -- create --------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ Exit codes:
   2    usage or configuration
   3    in between: every machine and what it runs is listed
   4    refused by the platform's API
-  5    leased by another deploy: by whom and until when is said
+  5    leased, or meanwhile overtaken, by another deploy: it is named
   6    the platform is down
   130  interrupted: what runs where is listed
 """

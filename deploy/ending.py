@@ -19,6 +19,7 @@ from deploy.errors import (
     EXIT_USAGE,
     CallFailed,
     DeployError,
+    Overtaken,
 )
 from deploy.events import MachineStands, Result, RunFinished
 from deploy.execute import Outcome
@@ -160,7 +161,8 @@ def _as_before(
 ) -> Judgement:
     code = exit_code(cause)
     result = Result.ROLLED_BACK if went_back else _RESULTS.get(code, Result.FAILED)
-    said = "the app is as it was before"
+    is_ours = not isinstance(cause, Overtaken)
+    said = "the app is as it was before" if is_ours else "nothing of this one is left"
     return Judgement(
         RunFinished(
             result=result,

@@ -6,6 +6,7 @@
     |-- CallFailed              one call to the platform; `verdict` says what it means
     |-- LeaseHeld           5   another deploy holds a lease that this one needs
     |-- LeaseLost           5   a lease of ours is gone; writes to that machine stop
+    |-- Overtaken           5   another deploy has been here since this one began
     |-- Outage              6   the platform answers nothing at all
     |-- DeadlinePassed      1   the time that --deadline allows is over
     `-- Interrupted       130   the person deploying, by Ctrl-C or SIGTERM
@@ -116,6 +117,15 @@ class LeaseLost(DeployError):
     def __init__(self, message: str, *, machine_id: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.machine_id = machine_id
+
+
+class Overtaken(DeployError):
+    """Another deploy has changed machines since this one looked first: the app is now that one's.
+
+    It can happen only while this run had lost its leases.
+    """
+
+    exit_code = EXIT_LEASED
 
 
 class Outage(DeployError):

@@ -214,6 +214,7 @@ class Executor:
             return False
         except DeployError as error:
             self._note(Failure(action, error))
+            await self._actions.settle(action.machine_id)
             return False
         self._done += 1
         return True

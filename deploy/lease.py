@@ -199,24 +199,31 @@ class Leases:
         that contradict each other are asked for again.
 
         Raises LeaseHeld if somebody else holds it, and the failure itself if it
-        settles nothing.
+        settles nothing. True, too, if there is no such machine any more: whoever
+        held it has destroyed it, and there is nothing to hold.
         """
         meaning = verdict(failure)
         can_settle = meaning is Verdict.UNSETTLED and self._patience.within_s > 0
+        if meaning is Verdict.MISSING and await self._has_vanished(machine_id):
+            return True
         if meaning is not Verdict.LEASED and not can_settle:
             raise failure
         held = await self._patience.ask(lambda: self._client.read_lease(machine_id))
         if held is None:
             if meaning is not Verdict.LEASED:
                 raise failure
-            if await self._patience.ask(lambda: self._client.find_machine(machine_id)) is None:
-                raise failure  # whoever held it has destroyed the machine meanwhile
+            if await self._has_vanished(machine_id):
+                return True
             return await self._ask_again(failure, doubts)  # it ended between the two answers
         came_with_machine = not held.description and self._is_own(machine_id)
         if held.description == self._description or came_with_machine:
             return await self._adopt_own(machine_id, held, doubts)
         await self._outwait(machine_id, held, meaning, give_up)
         return False
+
+    async def _has_vanished(self, machine_id: str) -> bool:
+        found = await self._patience.ask(lambda: self._client.find_machine(machine_id))
+        return found is None
 
     async def _adopt_own(self, machine_id: str, held: Lease, doubts: float) -> bool:
         """Ours: the answer to an earlier request was lost, and reading it told the nonce.

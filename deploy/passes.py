@@ -16,7 +16,7 @@ from deploy.actions import SETTLE_S, Actions
 from deploy.backoff import Patience
 from deploy.base import Base
 from deploy.client import MachinesClient
-from deploy.errors import CallFailed, DeployError
+from deploy.errors import CallFailed, DeployError, Overtaken
 from deploy.events import Emit, HiccupMet, Noticed, PassFinished, PassStarted, Planned
 from deploy.execute import Executor, Failure, IsDecisive, Outcome, windows
 from deploy.halt import Cut, Halt
@@ -25,7 +25,16 @@ from deploy.lease import Leases
 from deploy.ledger import Ledger
 from deploy.machine import Fleet
 from deploy.plan import Action, Destroy, Wait, where
-from deploy.release import CANARY, INTENT, REPLACES, Release, is_made_by, next_number, role_of
+from deploy.release import (
+    CANARY,
+    INTENT,
+    REPLACES,
+    Release,
+    fly_release,
+    is_made_by,
+    next_number,
+    role_of,
+)
 from deploy.release_command import ReleaseCommandRun
 from deploy.selection import Selection
 from deploy.strategy import Gate, Schedule, refuse_unsuited, schedule, schedule_back, without_gates
@@ -247,7 +256,7 @@ class Work:
             self.emit(Noticed(message=f"{what}: {failure}", hint=hint))
 
     async def tidy(self) -> None:
-        """After an interruption: remove what we made that serves nobody yet."""
+        """The run was cut short: remove what we made that serves nobody yet."""
         try:
             for machine in (await self.look()).managed:
                 kind, _, maker = role_of(machine)
@@ -280,13 +289,14 @@ class Work:
         refuse_unsuited(self.release, self.selection.of(fleet))
         if not self.app_exists:
             await self._create_app()
-        await self._hold(fleet.managed)
+        await self._hold(fleet)
         await self._see_what_landed()
         fleet = await self._look_under_leases()
         if self.base is None:
             self._tell_takeover(fleet)
             self.base = Base.of(fleet)
             self.release = replace(self.release, number=next_number(fleet))
+        self._refuse_overtaken(fleet)
         intent = Intent.of(self.release)
         await self._announce(intent, self.carried or carriers(fleet))
         if self.release_command is not None:
@@ -313,6 +323,23 @@ class Work:
                 raise failure from None
         self.app_exists = True
 
+    def _refuse_overtaken(self, fleet: Fleet) -> None:
+        """Whoever came by while our leases were lost is the later deploy: it is not undone."""
+        before = self.known_base.machines.by_id
+        for machine in fleet.managed:
+            release_id, number = fly_release(machine)
+            if release_id in ("", self.release.deploy_id):
+                continue
+            old = before.get(machine.id)
+            if release_id != fly_release(old)[0] if old else number >= self.release.number:
+                self.carried.clear()  # what marks there are now are that deploy's
+                self.ledger.own &= self.ledger.known.keys()  # the rest it has destroyed
+                raise Overtaken(
+                    f"another deploy, {release_id} of {machine.image}, has changed machine "
+                    f"{machine.name or machine.id} since this one began",
+                    hint="`deploy status` shows what runs; deploy again if this release is wanted",
+                )
+
     def _note_carriers(self, fleet: Fleet) -> None:
         """Machines that this deploy made may have been born with its intent."""
         for machine in fleet.managed:
@@ -332,23 +359,25 @@ class Work:
                     )
                 )
 
-    async def _hold(self, fleet: Fleet) -> None:
-        """Lease what stood there at first and what we made; nobody else's."""
-        before = self.base.machines if self.base else fleet
-        await self._lease(fleet, self.ledger.own | before.by_id.keys())
-
     async def _look_under_leases(self) -> Fleet:
-        """What only this look shows of our making is leased as well, and looked at again."""
-        fleet = await self._look_unless_halted()
-        while await self._lease(fleet, self.ledger.own):
-            fleet = await self._look_unless_halted()
-        return fleet
+        """What only this look shows is leased as well, each once, and looked at again.
 
-    async def _lease(self, fleet: Fleet, mine: Set[str]) -> bool:
-        """True if any of these was not held yet.
+        That is what we made, and what a deploy that we have waited for did.
+        """
+        asked: set[str] = set()
+        while True:
+            fleet = await self._look_unless_halted()
+            if not await self._hold(fleet, but=asked):
+                return fleet
+            asked |= fleet.by_id.keys()
+
+    async def _hold(self, fleet: Fleet, *, but: Set[str] = frozenset()) -> bool:
+        """Lease what stood there at first and what we made; nobody else's. True if any is new.
 
         A machine whose host does not answer cannot be leased, nor written to.
         """
+        before = self.base.machines if self.base else Fleet.of(fleet.managed)
+        mine = (self.ledger.own | before.by_id.keys()) - but
         return await self.leases.acquire(
             machine.id
             for machine in self.selection.of(fleet)

@@ -31,6 +31,7 @@ from deploy.release import (
     ROLE,
     WAS,
     Release,
+    fly_release,
     is_made_by,
     is_stamped,
     next_number,
@@ -267,7 +268,7 @@ def _newest_deploy(fleet: Fleet) -> Intent | None:
     stamped = [m for m in fleet.managed if is_stamped(m, m.metadata.get(DEPLOY, ""))]
     if not stamped:
         return None
-    newest = max(stamped, key=lambda m: (_release_number(m), m.metadata[DEPLOY]))
+    newest = max(stamped, key=lambda m: (fly_release(m)[1], m.metadata[DEPLOY]))
     return Intent(deploy=newest.metadata[DEPLOY], digest="", image=newest.image, strategy="rolling")
 
 
@@ -321,13 +322,8 @@ def _with_hidden(taken_up: TakenUp, intent: Intent) -> TakenUp:
 
 def _number(fleet: Fleet, deploy_id: str) -> int:
     """The release number that the deploy gave already, else the next."""
-    given = [_release_number(m) for m in fleet.managed if is_stamped(m, deploy_id)]
+    given = [fly_release(m)[1] for m in fleet.managed if is_stamped(m, deploy_id)]
     return max(given, default=next_number(fleet))
-
-
-def _release_number(machine: Machine) -> int:
-    number = machine.metadata.get("fly_release_version", "0")
-    return int(number) if number.isdecimal() else 0
 
 
 def _nothing(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:

@@ -69,8 +69,7 @@ def unavailable_limit(max_unavailable: Decimal | int, size: int) -> int:
 
 def next_number(fleet: Fleet) -> int:
     """Fly's release version for the next release: one more than any machine carries."""
-    carried = (machine.metadata.get("fly_release_version", "") for machine in fleet.managed)
-    return 1 + max((int(number) for number in carried if number.isdecimal()), default=0)
+    return 1 + max((fly_release(machine)[1] for machine in fleet.managed), default=0)
 
 
 def is_current(release: Release, group: Group, machine: Machine) -> bool:
@@ -91,6 +90,12 @@ def is_current(release: Release, group: Group, machine: Machine) -> bool:
 def is_stamped(machine: Machine, deploy_id: str) -> bool:
     """Whether the machine's present version was written by this deploy."""
     return machine.metadata.get(DEPLOY) == deploy_id == machine.metadata.get("fly_release_id")
+
+
+def fly_release(machine: Machine) -> tuple[str, int]:
+    """(id, number) of the release that the machine runs, by Fly's own stamps; "" and 0 if none."""
+    number = machine.metadata.get("fly_release_version", "")
+    return machine.metadata.get("fly_release_id", ""), int(number) if number.isdecimal() else 0
 
 
 def is_made_by(machine: Machine, deploy_id: str) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from deploy.backoff import between_passes
-from deploy.errors import AppFailed, CallFailed, DeployError
+from deploy.errors import AppFailed, CallFailed, DeployError, Overtaken
 from deploy.events import BackingOff, GoingBack
 from deploy.execute import Failure, IsDecisive, Outcome
 from deploy.halt import Cut
@@ -40,7 +40,8 @@ async def deploy_retrying(
 ) -> Ending:
     """Converge, or stand still: at most `retries` + 1 passes each way."""
     forward = await _converge(work, _confirmed(work), retries, chance, ends_at_once)
-    if forward.is_complete or forward.is_in_place or not rolls_back or not _can_go_back(work):
+    has_arrived = forward.is_complete or forward.is_in_place
+    if has_arrived or not rolls_back or not _can_go_back(work, forward):
         return Ending(forward)
     if forward.cause is None and work.halt.reason is not None:
         forward = replace(forward, failures=(Failure(Action(), work.halt.reason),))
@@ -129,9 +130,11 @@ def _confirmed(work: Work) -> Pass:
     return one_pass
 
 
-def _can_go_back(work: Work) -> bool:
-    """Something old must be there to go back to, and none of it destroyed yet."""
+def _can_go_back(work: Work, forward: Outcome) -> bool:
+    """Something old must be there to go back to, none of it destroyed yet, and nobody else's."""
     base = work.base
     if base is None or not base.machines or work.halt.is_final:
+        return False
+    if isinstance(forward.cause, Overtaken):
         return False
     return not work.ledger.destroyed & base.machines.by_id.keys()

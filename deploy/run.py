@@ -19,7 +19,7 @@ from deploy.actions import Actions
 from deploy.backoff import Patience
 from deploy.client import MachinesClient
 from deploy.ending import judge
-from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted
+from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted, Overtaken
 from deploy.events import Emit, Noticed, RunFinished
 from deploy.halt import Halt
 from deploy.health import Health, Observer
@@ -173,12 +173,14 @@ async def _take_path(
 
 
 async def _conclude(work: Work, ending: Ending | None) -> RunFinished:
-    """Tidy up after an interruption, look once more, and judge."""
+    """Tidy up after a run that was cut short, look once more, and judge."""
     if work.halt.is_final:
         with anyio.move_on_after(_GRACE_S, shield=True):
             await work.tidy()
     elif ending is None or not (ending.back or ending.forward).is_complete:
         await work.await_unanswered()
+        if ending is not None and isinstance(ending.forward.cause, Overtaken):
+            await work.tidy()
     fleet = None
     with anyio.move_on_after(_GRACE_S if work.halt.is_final else _LAST_LOOK_S, shield=True):
         try:

@@ -10,7 +10,15 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-from deploy.errors import AppFailed, CallFailed, DeployError, LeaseHeld, LeaseLost, Outage
+from deploy.errors import (
+    AppFailed,
+    CallFailed,
+    DeployError,
+    LeaseHeld,
+    LeaseLost,
+    Outage,
+    Overtaken,
+)
 
 # Operations that write. Anything else is a read and may always be asked again.
 WRITES = frozenset(
@@ -73,7 +81,7 @@ def verdict(failure: DeployError) -> Verdict:
             return _of_call(failure)
         case AppFailed():
             return Verdict.APP
-        case LeaseHeld():
+        case LeaseHeld() | Overtaken():
             return Verdict.LEASED
         case LeaseLost():
             return Verdict.REPEAT

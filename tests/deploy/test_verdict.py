@@ -21,6 +21,7 @@ from deploy.errors import (
     LeaseHeld,
     LeaseLost,
     Outage,
+    Overtaken,
     UsageProblem,
 )
 from deploy.verdict import WRITES, Verdict, verdict
@@ -167,6 +168,7 @@ def test_only_hiccups_are_worth_another_pass(row: Row) -> None:
         (AppFailed("it exits"), V.APP),
         (LeaseHeld("bob", machine_id="m"), V.LEASED),
         (LeaseLost("gone", machine_id="m"), V.REPEAT),
+        (Overtaken("another deploy has changed machine m"), V.LEASED),
         (Outage("silence"), V.OUTAGE),
         (UsageProblem("no image"), V.REJECTED),
         (DeadlinePassed("an hour"), V.REJECTED),

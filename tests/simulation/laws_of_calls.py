@@ -36,14 +36,14 @@ def no_write_twice_in_a_pass(story: Story, run: Run, starts: list[float]) -> Ite
 
 
 def leases_are_held(story: Story) -> Iterator[str]:
-    """On every machine that was there, before the first write; asked for in id order, once."""
+    """On every machine that was there, before the first write; asked for once, and after each
+    look at the app in id order."""
     for run in story.runs:
         calls = of_run(story, run)
         first = next((call for call in calls if call.operation in CHANGES | {"mark"}), None)
         if first is not None:
             yield from _not_held(story, calls, first)
-        starts = [at for at, event in run.events if isinstance(event, PassStarted)]
-        yield from _out_of_order(story, calls, starts)
+        yield from _out_of_order(story, calls)
         yield from _taken_twice(run, calls)
 
 
@@ -64,15 +64,15 @@ def _not_held(story: Story, calls: list[Call], first: Call) -> Iterator[str]:
             yield f"{machine.name} ({id_}) is not leased at the first write: {first.line()}"
 
 
-def _out_of_order(story: Story, calls: list[Call], starts: list[float]) -> Iterator[str]:
-    last: tuple[int, str] = (0, "")
+def _out_of_order(story: Story, calls: list[Call]) -> Iterator[str]:
+    last = ""
     for call in calls:
-        if call.operation != "acquire" or call.machine not in story.before:
-            continue
-        now = (bisect_right(starts, call.sent_s), call.machine)
-        if now < last:
-            yield f"out of the order of ids: {call.line()}"
-        last = now
+        if call.operation == "list":
+            last = ""
+        elif call.operation == "acquire" and call.machine in story.before:
+            if call.machine < last:
+                yield f"out of the order of ids: {call.line()}"
+            last = call.machine
 
 
 def _taken_twice(run: Run, calls: list[Call]) -> Iterator[str]:
@@ -112,7 +112,9 @@ def leases_are_released(story: Story) -> Iterator[str]:
             if call.operation == "release" and call.heard == "404"
         }
         for id_, machine in run.after.items():
-            ours = machine.lease.endswith(f"/{run.name}") or id_ not in story.before
+            has_name = "/" in machine.lease  # not so a lease that came with the machine
+            of_new = id_ not in story.before and not has_name
+            ours = of_new or machine.lease.endswith(f"/{run.name}")
             if machine.lease and ours and id_ in known and id_ not in told:
                 yield f"{run.name} leaves {machine.name} ({id_}) leased as {machine.lease}"
 
@@ -226,8 +228,10 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
 
 def _is_failure(call: Call) -> bool:
     """The refresh has its own second chances; "not yet" is none, of a wait or of a dead run's
-    lease, and nor is that nobody holds one."""
+    lease, and nor is that nobody holds one, or that the machine to be leased is truly gone."""
     if call.heard_s is None or call.is_good or call.operation in ("refresh", "read app"):
+        return False
+    if (call.operation, call.heard, call.fault) == ("acquire", "404", None):
         return False
     return (call.operation, call.heard) not in (
         ("wait", "408"),

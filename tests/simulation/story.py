@@ -56,6 +56,7 @@ class Scenario:
     wait_timeout_s: float = 20.0
     smoke_s: float = 2.0
     lease_ttl_s: int = 13
+    wait_for_lease_s: float = 0.0
     settles_s: float = _SETTLES_S
     latency_s: tuple[float, float] = USUAL_LATENCY_S  # of a message, one way, least and most
 

@@ -29,6 +29,7 @@ from deploy.verdict import Verdict, verdict
 from tests.simulation.enumeration import unexpected
 from tests.simulation.faults import BY_NAME, Rule, Spot
 from tests.simulation.laws import broken_laws
+from tests.simulation.weather import draw, faults_of, live_through
 from tests.simulation.world import BROKEN, Scenario, simulate
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -141,8 +142,8 @@ def writes_without_a_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def writes_without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(*_: object) -> None:
-        return
+    async def nothing(*_: object, **__: object) -> bool:
+        return False
 
     monkeypatch.setattr(passes.Work, "_hold", nothing)
     monkeypatch.setattr(lease.Leases, "nonce", lambda *_: "")
@@ -202,7 +203,7 @@ def calls_everything_done(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stays_where_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "_can_go_back", lambda _: False)
+    monkeypatch.setattr(retrying, "_can_go_back", lambda *_: False)
 
 
 def forgets_its_canary(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,10 +236,10 @@ def stumbles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def never_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no(*_: object) -> bool:
-        return True
+    async def not_read(self: actions.Actions, machine_id: str) -> None:
+        self._ledger.settle(machine_id)
 
-    monkeypatch.setattr(actions.Actions, "_is_unchanged", no)
+    monkeypatch.setattr(actions.Actions, "settle", not_read)
     monkeypatch.setattr(retrying, "_is_worth_another", lambda *_: False)
 
 
@@ -250,6 +251,24 @@ def keeps_its_plan_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
             tell(self, *order)
 
     monkeypatch.setattr(passes.Work, "_tell_plan", in_the_first_pass)
+
+
+def leases_only_what_it_saw_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(self: passes.Work) -> Fleet:
+        return await self.look()
+
+    monkeypatch.setattr(passes.Work, "_look_under_leases", look)
+
+
+def goes_on_when_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes.Work, "_refuse_overtaken", lambda *_: None)
+
+
+def fails_where_a_machine_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(lease.Leases, "_has_vanished", no)
 
 
 MUTANTS = (
@@ -427,6 +446,24 @@ def test_an_orchestrator_that_breaks_a_law_is_caught(
     story = simulate(mutant.scenario)
     found = [*broken_laws(story), *unexpected(story)]
     assert any(each.startswith(mutant.law) for each in found), found
+
+
+@pytest.mark.parametrize(
+    ("seed", "breaks", "law"),
+    [
+        (4034, leases_only_what_it_saw_first, "run2: leases are held"),
+        (20636, goes_on_when_overtaken, "rivals: run1 still writes in another's turn"),
+        (22715, fails_where_a_machine_has_gone, "run1: an app failure is not retried"),
+    ],
+)
+def test_a_rival_that_breaks_a_law_is_caught(
+    seed: int, breaks: Break, law: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weather = draw(seed)
+    assert faults_of(weather, live_through(weather)) == []
+    breaks(monkeypatch)
+    found = faults_of(weather, live_through(weather))
+    assert any(each.startswith(law) for each in found), found
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

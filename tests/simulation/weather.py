@@ -18,8 +18,8 @@ from deploy.recovery import resume_app
 from tests.simulation.deaths import roll_back
 from tests.simulation.enumeration import STRATEGIES
 from tests.simulation.faults import KINDS, Kind, Nature
-from tests.simulation.laws import broken_laws, not_new
-from tests.simulation.laws_of_calls import has_written
+from tests.simulation.laws import broken_laws
+from tests.simulation.rivals import broken_by_rivals
 from tests.simulation.story import USUAL_LATENCY_S
 from tests.simulation.transport import Call
 from tests.simulation.world import BROKEN, OLD, Scenario, Story, World, tell
@@ -46,13 +46,15 @@ class Weather:
         one = self.scenario
         path = f"{one.retries} retries" if one.retries else "legacy"
         of = f"{one.machines}x{one.groups}, {one.cold} cold, max {one.max_unavailable}"
+        waits_s = one.wait_for_lease_s
         more = {
             "outage": f" {self.outage[1] - self.outage[0]:.0f} s at {self.outage[0]:.1f} s",
             "death": f" {'after' if self.dies_at[1] else 'before'} call {self.dies_at[0]}, "
             f"then {self.way}",
+            "rivals": f" that wait {waits_s:g} s for each other" if waits_s else "",
         }.get(self.play, "")
         burst = " in bursts" if self.burst else ""
-        fail = "no call fails" if self.play == "rivals" else f"{self.rate:.1%} of calls fail{burst}"
+        fail = f"{self.rate:.1%} of calls fail{burst}"
         what = one.new.rpartition("/")[2]
         slow = f", messages take up to {one.latency_s[1]:g} s" if one.latency_s[1] > 0.1 else ""
         return f"{one.strategy} {path} {of} to {what}, {fail}{slow}; {self.play}{more}"
@@ -65,6 +67,7 @@ def draw(seed: int) -> Weather:
     machines = chance.choice((1, 2, 3, 3, 5, 8))
     begins_s = chance.uniform(0.0, 10.0)
     latency_s = random.Random(f"latency/{seed}").choice(_LATENCIES)
+    waits_s = random.Random(f"queue/{seed}").choice((0.0, 0.0, 60.0)) if play == "rivals" else 0.0
     scenario = Scenario(
         seed=seed,
         strategy=chance.choice(STRATEGIES),
@@ -76,6 +79,7 @@ def draw(seed: int) -> Weather:
         max_unavailable=chance.choice((Decimal("0.33"), Decimal("0.5"), 1, 2)),
         settles_s=300.0,
         latency_s=latency_s,
+        wait_for_lease_s=waits_s,
     )
     return Weather(
         scenario=scenario,
@@ -139,10 +143,7 @@ def live_through(weather: Weather) -> Story:
 
 def faults_of(weather: Weather, story: Story) -> list[str]:
     """The laws that it breaks, those between rivals included."""
-    found = broken_laws(story)
-    if weather.play == "rivals":
-        found += _unfair(story)
-    return found
+    return broken_by_rivals(story) if weather.play == "rivals" else broken_laws(story)
 
 
 async def _deploy(world: World, weather: Weather) -> None:
@@ -156,31 +157,15 @@ async def _outage(world: World, weather: Weather) -> None:
 
 
 async def _rivals(world: World, weather: Weather) -> None:
-    """Two at once on a quiet platform; the last of the story is the one that got further."""
+    """Two at once."""
 
     async def second() -> None:
         await anyio.sleep(weather.second_after_s)
-        await world.deploy(name="run2", image=f"{OLD[:-1]}3")
+        await world.deploy(name="run2", image=f"{OLD[:-1]}3", faults=Sky(weather, "run2"))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(second)
-        await world.deploy()
-    world.story.runs.sort(key=lambda run: run.finished is not None and run.finished.exit_code != 5)
-
-
-def _unfair(story: Story) -> list[str]:
-    """Of two rivals one wins, and the other has changed nothing."""
-    codes = [run.finished.exit_code if run.finished else None for run in story.runs]
-    found = []
-    for run in story.runs:
-        lost = run.finished is not None and run.finished.exit_code == 5
-        if lost and has_written(story, run):
-            found.append(f"rivals: {run.name} lost, and has written")
-    if codes.count(5) == len(codes):
-        found.append("rivals: both lost")
-    if story.finished.exit_code == 0:
-        found += [f"rivals: {why}" for why in not_new(story)]
-    return found
+        await world.deploy(faults=Sky(weather, "run1"))
 
 
 async def _death(world: World, weather: Weather) -> None:

@@ -215,6 +215,7 @@ class World:
             wait_timeout_s=scenario.wait_timeout_s,
             smoke_s=scenario.smoke_s,
             lease_ttl_s=scenario.lease_ttl_s,
+            wait_for_lease_s=scenario.wait_for_lease_s,
             handles_signals=False,
         )
         over = anyio.Event()

@@ -1,0 +1,68 @@
+"""Two deploys of one app at once: each is judged by the app as it was when its turn came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from deploy.events import Result
+from tests.simulation.faults import CHANGES
+from tests.simulation.laws import broken_laws
+from tests.simulation.laws_of_calls import has_written, of_run
+from tests.simulation.transport import Call
+from tests.simulation.world import Run, Story
+
+_LEASED = 5  # the exit code of whoever finds the app leased
+_BY_OTHERS = ("409 leased", "lease stolen")  # faults that make it look leased by a third
+
+
+def broken_by_rivals(story: Story) -> list[str]:
+    """The laws that two runs break, each for itself and between them."""
+    found = list(_unfair(story))
+    writers = [run for run in story.runs if has_written(story, run)]
+    if len(writers) < 2:
+        story.runs.sort(key=writers.__contains__)  # the last is the one whose app it is
+        return found + broken_laws(story)
+    first, second = sorted(writers, key=lambda run: _changes(story, run)[0].sent_s)
+    turn_s = _changes(story, second)[0].sent_s
+    late = [c for c in _changes(story, first) if c.machine in story.before and c.sent_s > turn_s]
+    if late:
+        found.append(f"rivals: {first.name} still writes in another's turn: {late[-1].line()}")
+    if first.ended_s > turn_s:
+        return found  # while it gave its last lease back: nobody saw the app between the turns
+    turns = ((first, story.before, first.after), (second, first.after, story.after))
+    for run, before, after in turns:
+        calls = of_run(story, run)
+        turn = replace(story, runs=[run], calls=calls, before=before, after=after)
+        found += [f"{run.name}: {each}" for each in broken_laws(turn)]
+    return found
+
+
+def _unfair(story: Story) -> Iterator[str]:
+    """Of two rivals one wins, and whoever loses leaves the app as it is."""
+    lost = [run for run in story.runs if run.finished and run.finished.exit_code == _LEASED]
+    for run in lost:
+        is_undone = run.finished is not None and run.finished.result is Result.ROLLED_BACK
+        if has_written(story, run) and not is_undone and not _was_overtaken(story, run):
+            yield f"rivals: {run.name} lost, and has written"
+    had_no_turn = [run for run in lost if not has_written(story, run)]
+    if len(had_no_turn) == len(story.runs) and not any(map(_spoils_the_order, story.calls)):
+        yield "rivals: both lost"
+
+
+def _was_overtaken(story: Story, run: Run) -> bool:
+    """Whether the other has written after it, which it can only when this one lost its leases."""
+    last_s = _changes(story, run)[-1].sent_s
+    others = [each for each in story.runs if each is not run]
+    return any(call.sent_s > last_s for other in others for call in _changes(story, other))
+
+
+def _spoils_the_order(call: Call) -> bool:
+    """Leases are asked for in one order, so that two can never hold what the other lacks, unless
+    one could not be had for another reason, or a third has it."""
+    has_failed = call.operation == "acquire" and not call.is_good and call.heard != "409"
+    return has_failed or (call.fault is not None and call.fault.name in _BY_OTHERS)
+
+
+def _changes(story: Story, run: Run) -> list[Call]:
+    return [call for call in of_run(story, run) if call.operation in CHANGES]
