@@ -83,7 +83,7 @@ class Ledger:
             for machine_id, version in expected.items()
             if not self._fits(version, listed.get(machine_id))
         ]
-        risen = self.destroyed & listed.keys() - expected.keys()
+        risen = self.destroyed & listed.keys() - set(amiss)
         return amiss + sorted(each for each in risen if listed[each].state != "destroying")
 
     def _fits(self, version: str, seen: Machine | None) -> bool:

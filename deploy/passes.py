@@ -23,7 +23,7 @@ from deploy.halt import Cut, Halt
 from deploy.intent import BACK, FORWARD, Intent, carriers, carrying, read_intent
 from deploy.lease import Leases
 from deploy.ledger import Ledger
-from deploy.machine import Fleet
+from deploy.machine import Fleet, Machine
 from deploy.plan import Action, Destroy, Wait, where
 from deploy.release import (
     CANARY,
@@ -42,7 +42,7 @@ from deploy.verdict import verdict
 from deploy.wayback import plan_back
 
 _EMPTY_LOOKS = 3  # an empty list is believed only when it is repeated
-_EMPTY_PAUSE_S = 1.0
+_ODD_PAUSE_S = 1.0
 
 Planner = Callable[[Release, Fleet, Base, Ledger], tuple[Action, ...]]
 
@@ -122,11 +122,11 @@ class Work:
         for _ in range(_EMPTY_LOOKS - 1):
             if fleet.managed or (self._has_looked and not self.ledger.known):
                 break
-            await anyio.sleep(_EMPTY_PAUSE_S)
+            await anyio.sleep(_ODD_PAUSE_S)
             fleet = Fleet.of(await self.patience.ask(self.client.machines))
         listed = dict(fleet.by_id)
         for machine_id in self.ledger.contradicted_by(listed):
-            again = await self.patience.ask(partial(self.client.find_machine, machine_id))
+            again = await self._find_again(machine_id, is_listed=machine_id in listed)
             listed.pop(machine_id, None)
             if again is not None:
                 listed[machine_id] = again
@@ -138,6 +138,14 @@ class Work:
         self.ledger.look(fleet.managed)
         self._has_looked = True
         return fleet
+
+    async def _find_again(self, machine_id: str, *, is_listed: bool) -> Machine | None:
+        """Of a list and a read that contradict each other neither is believed at once."""
+        again = await self.patience.ask(partial(self.client.find_machine, machine_id))
+        if again is None and is_listed and machine_id not in self.ledger.destroyed:
+            await anyio.sleep(_ODD_PAUSE_S)
+            again = await self.patience.ask(partial(self.client.find_machine, machine_id))
+        return again
 
     async def _look_unless_halted(self) -> Fleet:
         """Looking is reading, and may be cut short."""

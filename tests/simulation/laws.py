@@ -102,8 +102,9 @@ def not_old(story: Story) -> Iterator[str]:
         if own_config(old) != own_config(now):
             yield f"{now.name} has another configuration: {_differing(old, now)}"
         is_at_rest = old.state in _AT_REST  # of others nobody knows what becomes of them
-        stood, stands = (_rest(old), old.serves), (_rest(now), now.serves)
-        if old.cordoned != now.cordoned or (is_at_rest and stood != stands):
+        is_other = is_at_rest and _rest(old) != _rest(now)
+        is_sick = is_at_rest and old.serves and not now.serves
+        if old.cordoned != now.cordoned or is_other or is_sick:
             yield (
                 f"{now.name} is {now.state}, cordoned={now.cordoned}, serves={now.serves};"
                 f" it was {old.state}, cordoned={old.cordoned}, serves={old.serves}"
@@ -161,7 +162,9 @@ def the_app_stays_available(story: Story) -> Iterator[str]:
     served = {id_ for id_, m in managed(story.before).items() if m.serves}
     for group in {story.before[id_].group for id_ in served}:
         of_group = {id_ for id_ in served if story.before[id_].group == group}
-        limit = _limit(story, len(of_group & there))
+        places = _places({id_: story.before[id_] for id_ in of_group}, group)
+        spare = len(of_group) - len(places)  # greens of an earlier deploy, beside their blues
+        limit = _limit(story, len(of_group & there)) + spare
         yield from _too_many_out(story, group, of_group - story.lost.keys(), writes, limit)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,10 +25,12 @@ def broken_by_rivals(story: Story) -> list[str]:
         story.runs.sort(key=writers.__contains__)  # the last is the one whose app it is
         return found + broken_laws(story)
     first, second = sorted(writers, key=lambda run: _changes(story, run)[0].sent_s)
-    turn_s = _changes(story, second)[0].sent_s
-    late = [c for c in _changes(story, first) if c.machine in story.before and c.sent_s > turn_s]
-    if late:
-        found.append(f"rivals: {first.name} still writes in another's turn: {late[-1].line()}")
+    turn_s, ends_s = _changes(story, second)[0].sent_s, _turn_ends_s(story, second)
+    found += [
+        f"rivals: {first.name} writes in another's turn: {call.line()}"
+        for call in _changes(story, first)
+        if call.machine in story.before and turn_s < call.sent_s < ends_s
+    ]
     if first.ended_s > turn_s:
         return found  # while it gave its last lease back: nobody saw the app between the turns
     turns = ((first, story.before, first.after), (second, first.after, story.after))
@@ -36,6 +39,12 @@ def broken_by_rivals(story: Story) -> list[str]:
         turn = replace(story, runs=[run], calls=calls, before=before, after=after)
         found += [f"{run.name}: {each}" for each in broken_laws(turn)]
     return found
+
+
+def _turn_ends_s(story: Story, run: Run) -> float:
+    """With its last change; what it has deployed is never undone by one that began before it."""
+    has_deployed = run.finished is not None and run.finished.exit_code == 0
+    return math.inf if has_deployed else _changes(story, run)[-1].sent_s
 
 
 def _unfair(story: Story) -> Iterator[str]:
@@ -60,7 +69,8 @@ def _was_overtaken(story: Story, run: Run) -> bool:
 def _spoils_the_order(call: Call) -> bool:
     """Leases are asked for in one order, so that two can never hold what the other lacks, unless
     one could not be had for another reason, or a third has it."""
-    has_failed = call.operation == "acquire" and not call.is_good and call.heard != "409"
+    takes = call.operation in ("acquire", "refresh")
+    has_failed = takes and not call.is_good and call.heard != "409"
     return has_failed or (call.fault is not None and call.fault.name in _BY_OTHERS)
 
 

@@ -452,7 +452,7 @@ def test_an_orchestrator_that_breaks_a_law_is_caught(
     ("seed", "breaks", "law"),
     [
         (4034, leases_only_what_it_saw_first, "run2: leases are held"),
-        (20636, goes_on_when_overtaken, "rivals: run1 still writes in another's turn"),
+        (20636, goes_on_when_overtaken, "rivals: run1 writes in another's turn"),
         (22715, fails_where_a_machine_has_gone, "run1: an app failure is not retried"),
     ],
 )

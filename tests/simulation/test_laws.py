@@ -176,7 +176,7 @@ def _as_once(weather: Weather) -> Weather:
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
 
 
-@pytest.mark.parametrize("seed", [1127, 2900, 4034, 5513, 6576, 20636, 22715])
+@pytest.mark.parametrize("seed", [1127, 2900, 4034, 5513, 6576, 20636, 22715, 35198, 41471])
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
     weather = draw(seed)
     assert faults_of(weather, live_through(weather)) == [], weather
