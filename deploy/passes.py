@@ -6,7 +6,7 @@ came of it and raises only what no path could go on after.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -125,8 +125,7 @@ class Work:
             await anyio.sleep(_ODD_PAUSE_S)
             fleet = Fleet.of(await self.patience.ask(self.client.machines))
         listed = dict(fleet.by_id)
-        for machine_id in self.ledger.contradicted_by(listed):
-            again = await self._find_again(machine_id, is_listed=machine_id in listed)
+        for machine_id, again in (await self._read_the_odd(listed)).items():
             listed.pop(machine_id, None)
             if again is not None:
                 listed[machine_id] = again
@@ -139,13 +138,21 @@ class Work:
         self._has_looked = True
         return fleet
 
-    async def _find_again(self, machine_id: str, *, is_listed: bool) -> Machine | None:
-        """Of a list and a read that contradict each other neither is believed at once."""
-        again = await self.patience.ask(partial(self.client.find_machine, machine_id))
-        if again is None and is_listed and machine_id not in self.ledger.destroyed:
+    async def _read_the_odd(self, listed: Mapping[str, Machine]) -> dict[str, Machine | None]:
+        """Machines that do not fit what we know, each by itself; None is gone.
+
+        Where the list has a machine that a read does not find, neither is
+        believed before the read is repeated.
+        """
+
+        async def read(machine_id: str) -> Machine | None:
+            return await self.patience.ask(partial(self.client.find_machine, machine_id))
+
+        found = {each: await read(each) for each in self.ledger.contradicted_by(listed)}
+        unclear = [each for each, machine in found.items() if machine is None and each in listed]
+        if unclear:
             await anyio.sleep(_ODD_PAUSE_S)
-            again = await self.patience.ask(partial(self.client.find_machine, machine_id))
-        return again
+        return found | {each: await read(each) for each in unclear}
 
     async def _look_unless_halted(self) -> Fleet:
         """Looking is reading, and may be cut short."""

@@ -151,7 +151,9 @@ def _plan(
     before = base.machines.by_id
     for group in release.groups:
         machines = [m for m in fleet.group(group.name) if m.state != "destroying"]
-        surplus = _surplus(machines, release.deploy_id)
+        # What was surplus at first stays so, even when the one that counted has been replaced.
+        at_first = _surplus(base.machines.group(group.name), release.deploy_id)
+        surplus = at_first | _surplus(machines, release.deploy_id)
         for machine in machines:
             if machine.id in surplus:
                 yield Destroy(**where(machine))

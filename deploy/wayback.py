@@ -98,7 +98,7 @@ def restored_config(
     metadata = {
         key: value
         for key, value in (kept.get("metadata") or {}).items()
-        if key not in (INTENT, ROLE) and not (key == DEPLOY and value == deploy_id)
+        if key != INTENT and not (key in (DEPLOY, ROLE) and str(value).endswith(deploy_id))
     }
     kept["metadata"] = metadata | ({INTENT: intent} if intent else {})
     return kept

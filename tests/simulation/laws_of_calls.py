@@ -228,12 +228,14 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
 
 def _is_failure(call: Call) -> bool:
     """The refresh has its own second chances; "not yet" is none, of a wait or of a dead run's
-    lease, and nor is that nobody holds one, or that the machine to be leased is truly gone."""
+    lease, and nor is that nobody holds one, that there is no such machine, or that the one to be
+    leased is truly gone."""
     if call.heard_s is None or call.is_good or call.operation in ("refresh", "read app"):
         return False
     if (call.operation, call.heard, call.fault) == ("acquire", "404", None):
         return False
     return (call.operation, call.heard) not in (
+        ("read", "404"),
         ("wait", "408"),
         ("acquire", "409"),
         ("read lease", "404"),

@@ -25,7 +25,7 @@ def broken_by_rivals(story: Story) -> list[str]:
         story.runs.sort(key=writers.__contains__)  # the last is the one whose app it is
         return found + broken_laws(story)
     first, second = sorted(writers, key=lambda run: _changes(story, run)[0].sent_s)
-    turn_s, ends_s = _changes(story, second)[0].sent_s, _turn_ends_s(story, second)
+    turn_s, ends_s = _turn_begins_s(story, second), _turn_ends_s(story, second)
     found += [
         f"rivals: {first.name} writes in another's turn: {call.line()}"
         for call in _changes(story, first)
@@ -39,6 +39,11 @@ def broken_by_rivals(story: Story) -> list[str]:
         turn = replace(story, runs=[run], calls=calls, before=before, after=after)
         found += [f"{run.name}: {each}" for each in broken_laws(turn)]
     return found
+
+
+def _turn_begins_s(story: Story, run: Run) -> float:
+    """With its mark, or its first change where there is nothing to mark."""
+    return next(c.sent_s for c in of_run(story, run) if c.operation in CHANGES | {"mark"})
 
 
 def _turn_ends_s(story: Story, run: Run) -> float:

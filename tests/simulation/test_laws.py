@@ -57,6 +57,21 @@ ONCE_BROKEN = (
     80824,
     82087,
 )
+RIVALS_ONCE_BROKEN = (
+    1127,
+    2900,
+    4034,
+    5513,
+    6576,
+    20636,
+    22715,
+    35198,
+    41471,
+    52338,
+    59572,
+    66410,
+    94346,
+)
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
     Rule(Spot("release", "web first", "over"), 0, BY_NAME["HTML"]),
@@ -176,7 +191,7 @@ def _as_once(weather: Weather) -> Weather:
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
 
 
-@pytest.mark.parametrize("seed", [1127, 2900, 4034, 5513, 6576, 20636, 22715, 35198, 41471])
+@pytest.mark.parametrize("seed", RIVALS_ONCE_BROKEN)
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
     weather = draw(seed)
     assert faults_of(weather, live_through(weather)) == [], weather
