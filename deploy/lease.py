@@ -349,8 +349,12 @@ class Leases:
 
 
 def _is_gone(failure: DeployError) -> bool:
-    """The platform says plainly that this nonce holds nothing any more."""
-    return verdict(failure) in (Verdict.LEASED, Verdict.MISSING, Verdict.REJECTED)
+    """The platform says that this nonce holds nothing any more.
+
+    A conflict whose words cannot be read is taken for that, too: not to write is safe.
+    """
+    lost = (Verdict.LEASED, Verdict.BUSY, Verdict.MISSING, Verdict.REJECTED)
+    return verdict(failure) in lost
 
 
 def _held_by_another(machine_id: str, held: Lease) -> LeaseHeld:

@@ -71,6 +71,7 @@ RIVALS_ONCE_BROKEN = (
     59572,
     66410,
     94346,
+    161921,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
