@@ -7,12 +7,22 @@ computer it is put together from what the deploy wrote on the platform.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploy.machine import Fleet, Machine
-from deploy.release import CANARY, FROM, WAS, is_made_by, is_stamped, read_was, replaced_by, role_of
+from deploy.release import (
+    CANARY,
+    FROM,
+    WAS,
+    is_made_by,
+    is_stamped,
+    read_was,
+    replaced_by,
+    replacement_name,
+    role_of,
+)
 
 Versions = Mapping[str, Mapping[str, Mapping[str, Any]]]  # machine id -> version -> configuration
 
@@ -44,12 +54,14 @@ class Base:
         """
         managed = fleet.managed
         ids = managed.by_id.keys()
+        names = {machine.name for machine in managed}
         replaced = {replaced_by(machine, deploy_id) for machine in managed}
         machines: list[Machine] = []
         serving: set[str] = set()
         lost: set[str] = set()
         for machine in managed:
-            if is_made_by(machine, deploy_id) and not _has_taken_a_place(machine, deploy_id, ids):
+            is_ours = is_made_by(machine, deploy_id)
+            if is_ours and not _has_taken_a_place(machine, deploy_id, ids, names):
                 continue
             old = machine
             if is_stamped(machine, deploy_id):
@@ -65,9 +77,12 @@ class Base:
         return cls(Fleet.of(machines), frozenset(serving), frozenset(lost))
 
 
-def _has_taken_a_place(machine: Machine, deploy_id: str, ids: object) -> bool:
+def _has_taken_a_place(
+    machine: Machine, deploy_id: str, ids: Collection[str], names: Collection[str]
+) -> bool:
     replaced = replaced_by(machine, deploy_id)
-    return bool(replaced) and replaced not in ids  # type: ignore[operator]  # a view of ids
+    is_replaced = replacement_name(machine, deploy_id) in names
+    return bool(replaced) and replaced not in ids and not is_replaced
 
 
 def _as_it_was(machine: Machine, config: Mapping[str, Any]) -> Machine:

@@ -7,7 +7,7 @@ nothing. The order in which actions are carried out is the strategy's affair.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
@@ -27,6 +27,7 @@ from deploy.release import (
     is_current,
     mounts_fit,
     replaced_by,
+    replacement_name,
     role_of,
     updated_config,
 )
@@ -152,7 +153,7 @@ def _plan(
     for group in release.groups:
         machines = [m for m in fleet.group(group.name) if m.state != "destroying"]
         # What was surplus at first stays so, even when the one that counted has been replaced.
-        at_first = _surplus(base.machines.group(group.name), release.deploy_id)
+        at_first = _surplus(base.machines.group(group.name).machines, release.deploy_id)
         surplus = at_first | _surplus(machines, release.deploy_id)
         for machine in machines:
             if machine.id in surplus:
@@ -185,13 +186,15 @@ def _is_new(group: Group, base: Base) -> bool:
     )
 
 
-def _surplus(machines: Iterable[Machine], deploy_id: str) -> set[str]:
+def _surplus(machines: Collection[Machine], deploy_id: str) -> set[str]:
     """Machines that are there beside the one that counts.
 
-    That is every canary; every machine that another has replaced; and a green
-    that a dead deploy made and never switched on, whose blue still serves.
+    That is every canary; every machine that another has replaced, a replacement
+    itself included; and a green that a dead deploy made and never switched on,
+    whose blue still serves.
     """
     ids = {machine.id for machine in machines}
+    names = {machine.name for machine in machines}
     surplus = set()
     for machine in machines:
         kind, replaced, maker = role_of(machine)
@@ -200,6 +203,8 @@ def _surplus(machines: Iterable[Machine], deploy_id: str) -> set[str]:
         elif kind == REPLACES and replaced in ids:
             abandoned = machine.cordoned and maker != deploy_id
             surplus.add(machine.id if abandoned else replaced)
+        if maker and replacement_name(machine, maker) in names:
+            surplus.add(machine.id)
     return surplus
 
 
@@ -269,8 +274,9 @@ def replacement(release: Release, group: Group, machine: Machine, *, launch: boo
     versions hold the way back when the old machine is gone. Under bluegreen it
     comes up cordoned, since all greens are switched together.
     """
-    name = f"{group.name}-{machine.id[-8:]}-{release.deploy_id[-6:]}"
-    role = f"{REPLACES} {machine.id} {release.deploy_id}"
+    name = replacement_name(machine, release.deploy_id)
+    place = replaced_by(machine, release.deploy_id) or machine.id  # of a replacement the first one
+    role = f"{REPLACES} {place} {release.deploy_id}"
     first = {key: value for key, value in machine.config.items() if value is not None}
     first["metadata"] = {**machine.metadata, ROLE: role}
     first["mounts"] = [dict(mount) for mount in group.config["mounts"]]

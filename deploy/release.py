@@ -117,6 +117,11 @@ def replaced_by(machine: Machine, deploy_id: str) -> str:
     return subject if kind == REPLACES and maker == deploy_id else ""
 
 
+def replacement_name(machine: Machine, deploy_id: str) -> str:
+    """The name that the deploy gives to a machine made in this one's stead."""
+    return f"{machine.group}-{machine.id[-8:]}-{deploy_id[-6:]}"
+
+
 def role_of(machine: Machine) -> tuple[str, str, str]:
     """(kind, machine id or empty, deploy id) of a machine made beside others; else three blanks."""
     kind, _, rest = machine.metadata.get(ROLE, "").partition(" ")

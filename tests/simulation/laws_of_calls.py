@@ -232,7 +232,7 @@ def _is_failure(call: Call) -> bool:
     leased is truly gone."""
     if call.heard_s is None or call.is_good or call.operation in ("refresh", "read app"):
         return False
-    if (call.operation, call.heard, call.fault) == ("acquire", "404", None):
+    if call.operation == "acquire" and call.answered == 404 and call.heard == "404":
         return False
     return (call.operation, call.heard) not in (
         ("read", "404"),

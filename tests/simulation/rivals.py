@@ -57,7 +57,9 @@ def _unfair(story: Story) -> Iterator[str]:
     lost = [run for run in story.runs if run.finished and run.finished.exit_code == _LEASED]
     for run in lost:
         is_undone = run.finished is not None and run.finished.result is Result.ROLLED_BACK
-        if has_written(story, run) and not is_undone and not _was_overtaken(story, run):
+        touched = [c for c in _changes(story, run) if c.machine in story.before]
+        has_touched = any(call.was_carried_out for call in touched)
+        if has_touched and not is_undone and not _was_overtaken(story, run):
             yield f"rivals: {run.name} lost, and has written"
     had_no_turn = [run for run in lost if not has_written(story, run)]
     if len(had_no_turn) == len(story.runs) and not any(map(_spoils_the_order, story.calls)):

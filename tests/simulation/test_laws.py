@@ -72,6 +72,8 @@ RIVALS_ONCE_BROKEN = (
     66410,
     94346,
     161921,
+    202888,
+    204013,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
@@ -179,7 +181,7 @@ def test_a_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
-@pytest.mark.parametrize("seed", [90475, 90570, 91014, 91840, 102095])
+@pytest.mark.parametrize("seed", [90475, 90570, 91014, 91840, 102095, 209854])
 def test_a_slow_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
     weather = _as_once(draw(seed))
     assert faults_of(weather, live_through(weather)) == [], weather
