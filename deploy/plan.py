@@ -225,14 +225,14 @@ def _bring(
         if moves or swaps or machine.is_out_of_reach or not mounts_fit(group, machine):
             yield replacement(release, group, machine, launch=launch)
             yield Destroy(**where(machine))
-        else:
-            yield Update(
-                **where(machine),
-                config=updated_config(release, group, machine, launch=launch),
-                current_version=machine.version,
-                launch=launch,
-                serves=launch,
-            )
+            return
+        yield Update(
+            **where(machine),
+            config=updated_config(release, group, machine, launch=launch),
+            current_version=machine.version,
+            launch=launch,
+            serves=launch,
+        )
     elif launch:
         yield from _seen_to_serve(machine, machine.id in doubtful)
     if before is None and machine.cordoned and launch:

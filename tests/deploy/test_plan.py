@@ -558,6 +558,37 @@ def test_a_green_that_serves_is_kept_by_the_next_deploy_and_its_blue_goes() -> N
     assert ("destroy", "m1") in {(a.verb, a.machine_id) for a in actions}
 
 
+def test_a_blue_stays_surplus_when_the_green_that_stood_for_it_has_been_replaced() -> None:
+    fleet, _, _ = _with_green()
+    switched = Fleet.of(replace(one, cordoned=False) for one in fleet)
+    base = Base.of(switched)
+    newer = release(strategy="bluegreen", deploy_id="0eeeeeeeeenewer")
+    platform = PureFleet(switched)
+    for action in plan_of(newer, switched, base):
+        if action.machine_id != "m1":  # the platform will not destroy the blue yet
+            platform.apply(action)
+    left = plan_of(newer, platform.fleet, base)
+    assert {(a.verb, a.machine_id) for a in left if not isinstance(a, Uncordon)} == {
+        ("destroy", "m1")
+    }
+
+
+def test_a_replacement_that_is_replaced_leaves_its_place_to_the_last() -> None:
+    fleet, base, wanted = _with_green()
+    green = next(one for one in fleet if one.id != "m1")
+    stale = replace(green, config={**green.config, "image": "old"})
+    fleet = Fleet.of([fleet.by_id["m1"], stale])
+    actions = plan(wanted, fleet, base, refused=frozenset({green.id}))
+    assert sorted(kinds(actions)) == ["create", "destroy", "destroy"]
+    platform = PureFleet(fleet, _number=1)
+    platform.apply(next(a for a in actions if isinstance(a, Create)))
+    left = plan_of(wanted, platform.fleet, base)
+    assert {a.machine_id for a in left if isinstance(a, Destroy)} == {"m1", green.id}
+    platform.fleet = Fleet.of(one for one in platform.fleet if one.id != green.id)
+    left = plan_of(wanted, platform.fleet, base)  # the green has gone first
+    assert sorted(kinds(left)) == ["destroy", "uncordon"]
+
+
 def test_a_clone_of_a_green_is_no_green() -> None:
     fleet, base, wanted = _with_green()
     green = next(one for one in fleet if one.id != "m1")
