@@ -33,6 +33,7 @@ from tests.deploy.fleets import (
     MOUNTS,
     NEW,
     NEW_ID,
+    OLD,
     OWNED,
     PureFleet,
     as_running,
@@ -562,15 +563,18 @@ def test_a_blue_stays_surplus_when_the_green_that_stood_for_it_has_been_replaced
     fleet, _, _ = _with_green()
     switched = Fleet.of(replace(one, cordoned=False) for one in fleet)
     base = Base.of(switched)
-    newer = release(strategy="bluegreen", deploy_id="0eeeeeeeeenewer")
-    platform = PureFleet(switched)
+    image = "registry.test/hello:3"
+    newer = release(strategy="bluegreen", deploy_id="0eeeeeeeeenewer", image=image)
+    platform = PureFleet(switched, _number=1)
     for action in plan_of(newer, switched, base):
         if action.machine_id != "m1":  # the platform will not destroy the blue yet
             platform.apply(action)
+    assert sorted(one.image for one in platform.fleet) == [OLD, image]
     left = plan_of(newer, platform.fleet, base)
-    assert {(a.verb, a.machine_id) for a in left if not isinstance(a, Uncordon)} == {
-        ("destroy", "m1")
-    }
+    assert sorted((a.verb, a.machine_id) for a in left) == [
+        ("destroy", "m1"),
+        ("uncordon", "n0002"),
+    ]
 
 
 def test_a_replacement_that_is_replaced_leaves_its_place_to_the_last() -> None:
