@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from bench.definitions import KEY
 from bench.ours import FLAGS_TEXT, flags
-from rollout import cohort
-from rollout.units import Units
+from rollout.review import cohort
+from rollout.review.units import Units
 
 _BATCH = 8192
 _PEAK = """\

@@ -18,6 +18,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click_default_group import DefaultGroup
 
+from deploy.commands.options import (
+    FLAG,
+    OUTPUT,
+    RELEASE,
+    RUN,
+    SELECTION,
+    TARGET,
+    MaxUnavailable,
+    take,
+)
 from deploy.errors import (
     EXIT_FAILED,
     EXIT_IN_BETWEEN,
@@ -26,13 +36,12 @@ from deploy.errors import (
     DeployError,
     UsageProblem,
 )
-from deploy.options import FLAG, OUTPUT, RELEASE, RUN, SELECTION, TARGET, MaxUnavailable, take
 from deploy.retries import parse_setting
 
 if TYPE_CHECKING:
-    from deploy.commands import Order
+    from deploy.commands.order import Order
     from deploy.events import Emit, RunFinished
-    from deploy.selection import Selection
+    from deploy.plan.selection import Selection
 
 _EPILOG = """\b
 Exit codes:
@@ -124,8 +133,8 @@ def cli() -> None:
 @take(*RUN)
 def run_command(directory: Path, app: str | None, config_path: Path | None, **options: Any) -> None:
     """Deploy the app in DIR."""
-    from deploy.commands import deploy_app
-    from deploy.target import find_target
+    from deploy.commands.order import deploy_app
+    from deploy.commands.target import find_target
 
     order = _order(options)
     target = find_target(
@@ -144,9 +153,9 @@ def plan_command(
     """Show what a deploy would do, and change nothing."""
     import anyio
 
-    from deploy.commands import plan_app
-    from deploy.show import show_plan
-    from deploy.target import find_target
+    from deploy.commands.order import plan_app
+    from deploy.commands.show import show_plan
+    from deploy.commands.target import find_target
 
     order = _order(options)
     target = find_target(
@@ -162,9 +171,9 @@ def status_command(directory: Path, app: str | None, config_path: Path | None, o
     """Show each machine: its version, state and checks."""
     import anyio
 
-    from deploy.commands import look_at
-    from deploy.show import show_status
-    from deploy.target import find_target
+    from deploy.commands.order import look_at
+    from deploy.commands.show import show_status
+    from deploy.commands.target import find_target
 
     target = find_target(
         directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
@@ -186,8 +195,8 @@ def scale_command(
     **options: Any,
 ) -> None:
     """Create or destroy machines until process group GROUP has N."""
-    from deploy.commands import scale_app
-    from deploy.target import find_target
+    from deploy.commands.order import scale_app
+    from deploy.commands.target import find_target
 
     group, _, number = group_counts.partition("=")
     if not group or not number.isdecimal() or len(number) > 4:
@@ -206,8 +215,8 @@ def resume_command(
     directory: Path, app: str | None, config_path: Path | None, **options: Any
 ) -> None:
     """Finish a deploy that was left unfinished, from any computer."""
-    from deploy.recovery import resume_app
-    from deploy.target import find_target
+    from deploy.commands.recovery import resume_app
+    from deploy.commands.target import find_target
 
     order = _order(options)
     target = find_target(
@@ -224,8 +233,8 @@ def rollback_command(
     directory: Path, app: str | None, config_path: Path | None, to: str | None, **options: Any
 ) -> None:
     """Bring back what ran before the newest deploy, finished or not."""
-    from deploy.recovery import rollback_app
-    from deploy.target import find_target
+    from deploy.commands.recovery import rollback_app
+    from deploy.commands.target import find_target
 
     order = _order(options)
     target = find_target(
@@ -243,9 +252,9 @@ def history_command(
     """Show the releases that the platform still knows, newest first."""
     import anyio
 
-    from deploy.recovery import history_of
-    from deploy.show import show_history
-    from deploy.target import find_target
+    from deploy.commands.recovery import history_of
+    from deploy.commands.show import show_history
+    from deploy.commands.target import find_target
 
     target = find_target(
         directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
@@ -267,7 +276,7 @@ for _command in (
 
 
 def _order(options: dict[str, Any]) -> Order:
-    from deploy.commands import Order
+    from deploy.commands.order import Order
     from deploy.run import Settings
 
     lease_s = float(options.get("lease_timeout") or 13)
@@ -307,7 +316,7 @@ def _order(options: dict[str, Any]) -> Order:
 
 def _selection(options: dict[str, Any]) -> Selection:
     """Every option may be given more than once, and take several names with commas."""
-    from deploy.selection import Selection
+    from deploy.plan.selection import Selection
 
     def names(option: str) -> frozenset[str]:
         texts = options.get(option) or ()
@@ -326,9 +335,8 @@ def _deploy(options: dict[str, Any], start: Callable[[Emit], Any]) -> None:
     """Run with the three readers attached, write the record, leave with the run's code."""
     import anyio
 
-    from deploy import atomic
     from deploy.events import Event, emitter
-    from deploy.readers import journal
+    from deploy.readers import atomic, journal
     from deploy.readers.progress import open_progress
     from deploy.readers.report import Report
 
@@ -398,7 +406,7 @@ def _render(error: DeployError) -> int:
         click.echo(f"  hint: {error.hint}", err=True)
     if not isinstance(error, CallFailed):
         return error.exit_code
-    from deploy.verdict import verdict
+    from deploy.api.verdict import verdict
 
     return EXIT_FAILED if verdict(error).is_hiccup else error.exit_code
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploy.api.machine import Fleet, Machine
+from deploy.api.verdict import Verdict, verdict
 from deploy.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -22,14 +24,12 @@ from deploy.errors import (
     Overtaken,
 )
 from deploy.events import MachineStands, Result, RunFinished
-from deploy.execute import Outcome
-from deploy.intent import BACK, FORWARD
-from deploy.machine import Fleet, Machine
-from deploy.passes import Work
-from deploy.plan import Action, Destroy, Wait
-from deploy.release import Release, is_current, is_stamped
+from deploy.orchestrator.execute import Outcome
+from deploy.orchestrator.passes import Work
+from deploy.plan.forward import Action, Destroy, Wait
+from deploy.plan.intent import BACK, FORWARD
+from deploy.plan.release import Release, is_current, is_stamped
 from deploy.retrying import Ending
-from deploy.verdict import Verdict, verdict
 
 _RESULTS = {
     EXIT_FAILED: Result.FAILED,

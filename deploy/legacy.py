@@ -7,8 +7,8 @@ report says it plainly. Once every app retries, this file and the branch in
 
 from __future__ import annotations
 
-from deploy.execute import Outcome
-from deploy.passes import Work
+from deploy.orchestrator.execute import Outcome
+from deploy.orchestrator.passes import Work
 
 
 async def deploy_legacy(work: Work) -> Outcome:

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from deploy.backoff import between_passes
+from deploy.api.patience import between_passes
+from deploy.api.verdict import verdict
 from deploy.errors import AppFailed, CallFailed, DeployError, Overtaken
 from deploy.events import BackingOff, GoingBack
-from deploy.execute import Failure, IsDecisive, Outcome
-from deploy.halt import Cut
-from deploy.passes import Work
-from deploy.plan import Action, Wait
-from deploy.verdict import verdict
+from deploy.orchestrator.execute import Failure, IsDecisive, Outcome
+from deploy.orchestrator.halt import Cut
+from deploy.orchestrator.passes import Work
+from deploy.plan.forward import Action, Wait
 
 Pass = Callable[[int, int, IsDecisive], Awaitable[Outcome]]
 

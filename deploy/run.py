@@ -15,25 +15,25 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from deploy.actions import Actions
-from deploy.backoff import Patience
-from deploy.client import MachinesClient
+from deploy.api.client import MachinesClient
+from deploy.api.machine import Fleet
+from deploy.api.patience import Patience
 from deploy.ending import judge
 from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted, Overtaken
 from deploy.events import Emit, Noticed, RunFinished
-from deploy.halt import Halt
-from deploy.health import Health, Observer
-from deploy.intent import BACK
-from deploy.lease import Leases, holding
-from deploy.ledger import Ledger
 from deploy.legacy import deploy_legacy, return_legacy
-from deploy.machine import Fleet
-from deploy.passes import Planner, TakenUp, TakeUp, Work
-from deploy.release import Release
-from deploy.release_command import ReleaseCommand, ReleaseCommandRun
+from deploy.orchestrator.actions import Actions
+from deploy.orchestrator.halt import Halt
+from deploy.orchestrator.health import Health, Observer
+from deploy.orchestrator.lease import Leases, holding
+from deploy.orchestrator.ledger import Ledger
+from deploy.orchestrator.passes import Planner, TakenUp, TakeUp, Work
+from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
+from deploy.plan.intent import BACK
+from deploy.plan.release import Release
+from deploy.plan.selection import Selection
 from deploy.retries import Retries
 from deploy.retrying import Ending, deploy_retrying, return_retrying
-from deploy.selection import Selection
 
 _GRACE_S = 10.0  # after the first signal
 _LAST_LOOK_S = 75.0  # more than one read may take to time out

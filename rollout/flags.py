@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, Never, final
 
-from rollout import flagfile, source
 from rollout.errors import UnknownFlag
 from rollout.evaluate import NOTHING_ELSE, Decide, compile_flag, evaluate
+from rollout.file import flagfile
 from rollout.flag import Context, Decision, Flag, Ramp
+from rollout.sources import source
 
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import click
 
-from deploy import atomic
 from deploy.errors import UsageProblem
 from deploy.events import Event
-from deploy.readers import journal
+from deploy.readers import atomic, journal
 from deploy.readers.chart import plain, render_timeline
 from deploy.readers.page import render_html
 from deploy.readers.report import Report, machine_table, next_step

@@ -12,10 +12,10 @@ import click
 from rollout.errors import InvalidValue, RolloutError
 
 if TYPE_CHECKING:
-    from rollout.cohort import Tally
-    from rollout.edit import Edit
+    from rollout.file.edit import Edit
+    from rollout.file.flagfile import FlagFile
     from rollout.flag import Flag
-    from rollout.flagfile import FlagFile
+    from rollout.review.cohort import Tally
 
 _SLOW = timedelta(hours=1)
 _LONG = timedelta(days=400)
@@ -28,10 +28,11 @@ def apply(
     units: str | None = None,
 ) -> Edit | None:
     """Change the file, and print the lines changed and whom that moves; None if it stands so."""
-    from rollout import flagfile, source
     from rollout.commands.diff import count_units, summary
-    from rollout.diff import diff
-    from rollout.rewrite import rewrite
+    from rollout.file import flagfile
+    from rollout.file.rewrite import rewrite
+    from rollout.review.diff import diff
+    from rollout.sources import source
 
     source.read(source.changeable(file))  # a wrong path is named before anything is locked
     made: Edit | None = None
@@ -73,7 +74,7 @@ def newest_commit(file: str, now: datetime) -> datetime | None:
     None if nothing tells, or where a time was given with --at, which needs no clock. A
     clock that is far ahead of it is only wondered about, on standard error.
     """
-    from rollout import git
+    from rollout.sources import git
 
     given = click.get_current_context().get_parameter_source("now")
     if given is not click.core.ParameterSource.DEFAULT:

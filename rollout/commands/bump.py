@@ -10,8 +10,8 @@ import click
 from rollout.commands import options
 
 if TYPE_CHECKING:
-    from rollout.edit import Edit
-    from rollout.flagfile import FlagFile
+    from rollout.file.edit import Edit
+    from rollout.file.flagfile import FlagFile
 
 
 @click.command("set")
@@ -26,8 +26,8 @@ def set_(flag: str, percent: str, units: str | None, now: datetime, file: str) -
     Changes that one number in the file and nothing else, or nothing at all; then says
     what that changes, with --units for how many.
     """
-    from rollout import edit
     from rollout.commands.applying import apply, say_if_off
+    from rollout.file import edit
     from rollout.flag import percent_text
 
     threshold = options.parse_percent(percent, "--percent")

@@ -15,9 +15,9 @@ from rollout.commands import options
 from rollout.errors import BadFlagFile, NoSuchSource
 
 if TYPE_CHECKING:
+    from rollout.file.flagfile import FlagFile
     from rollout.flag import Flag
-    from rollout.flagfile import FlagFile
-    from rollout.hygiene import Finding
+    from rollout.review.hygiene import Finding
 
 _MOST_FINDINGS = 50
 
@@ -74,7 +74,7 @@ def _file(
     try:
         found = options.load(path)
     except BadFlagFile as error:
-        from rollout.hygiene import Finding
+        from rollout.review.hygiene import Finding
 
         return 0, [
             Finding(rule="file", level="error", line=p.line, column=p.column,
@@ -87,8 +87,8 @@ def _file(
 def _strict(
     path: str, found: FlagFile, base: str | None, most: int | None, now: datetime
 ) -> list[Finding]:
-    from rollout import history
-    from rollout.hygiene import Facts, inspect
+    from rollout.review import history
+    from rollout.review.hygiene import Facts, inspect
 
     finished = history.finished(path, found.flags, now)
     facts = Facts(
@@ -103,7 +103,7 @@ def _strict(
 
 def _base(base: str, path: str) -> dict[str, Flag] | None:
     """The flags to compare with: none if the file is new; None if they cannot be read."""
-    from rollout.gitsource import PREFIX, beside
+    from rollout.sources.gitsource import PREFIX, beside
 
     try:
         return dict(options.load(beside(base, path)).flags)

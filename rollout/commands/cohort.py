@@ -21,9 +21,9 @@ def cohort(flag: str, units: str, now: datetime, file: str) -> None:
     What always_inside and always_outside say of other attributes than the unit is not
     known here, and does not count. How many there are is told on standard error.
     """
-    from rollout.cohort import members
     from rollout.commands.reading import opened, write_lines
     from rollout.errors import UnknownFlag
+    from rollout.review.cohort import members
 
     found = options.load(file)
     asked = found.flags.get(flag)

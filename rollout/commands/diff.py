@@ -13,10 +13,10 @@ from rollout.commands import options
 from rollout.errors import Eviction, InvalidValue, NoSuchSource
 
 if TYPE_CHECKING:
-    from rollout.cohort import Names, Tally
-    from rollout.diff import FlagDiff
     from rollout.flag import Flag
-    from rollout.units import Units
+    from rollout.review.cohort import Names, Tally
+    from rollout.review.diff import FlagDiff
+    from rollout.review.units import Units
 
 
 @click.command()
@@ -49,7 +49,7 @@ def diff(
     Exit code 1 when somebody who is inside would be thrown out: of the units given, or
     without --units of any there may be.
     """
-    from rollout.diff import diff as compare
+    from rollout.review.diff import diff as compare
 
     asked = old
     old, new = _paths(old, new)
@@ -107,7 +107,7 @@ def _old_flags(asked: str, old: str) -> Mapping[str, Flag]:
 
 def _paths(old: str, new: str) -> tuple[str, str]:
     """Both with the path of the other one, where a git:REV names none."""
-    from rollout.gitsource import PREFIX, beside, split
+    from rollout.sources.gitsource import PREFIX, beside, split
 
     def path(spec: str) -> str:
         return split(spec)[1] if spec.startswith(PREFIX) else spec
@@ -137,7 +137,7 @@ def _count(
     diffs: list[FlagDiff], path: str, now: datetime, on_names: Any
 ) -> tuple[dict[str, Tally], Units]:
     from rollout.commands.reading import opened
-    from rollout.diff import count
+    from rollout.review.diff import count
 
     with opened(path, bar=on_names is None) as units:
         return count(diffs, units, now, on_names), units

@@ -19,8 +19,8 @@ def export(flags: tuple[str, ...], to: str, file: str) -> None:  # noqa: ARG001 
     The definition gives every unit the same answer; a flag for which there is none such
     is refused with the reason. In flagd the unit is the targeting key.
     """
-    from rollout.export import to_flagd
     from rollout.flags import Flags
+    from rollout.serving.export import to_flagd
 
     found = Flags(options.load(file))
     chosen = [found[key] for key in flags or found]

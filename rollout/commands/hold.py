@@ -11,9 +11,9 @@ import click
 from rollout.commands import options
 
 if TYPE_CHECKING:
-    from rollout.edit import Edit
+    from rollout.file.edit import Edit
+    from rollout.file.flagfile import FlagFile
     from rollout.flag import Step
-    from rollout.flagfile import FlagFile
 
 
 @click.command()
@@ -26,8 +26,8 @@ def pause(flag: str, now: datetime, file: str) -> None:
     Writes `paused:` with the time into the file; the steps to come wait until
     rollout resume, which moves them by the time that the pause took.
     """
-    from rollout import edit
     from rollout.commands.applying import apply, trust_clock
+    from rollout.file import edit
 
     trust_clock(file, now)
     if apply(file, lambda before: edit.pause(before, flag, now), now) is None:
@@ -44,8 +44,8 @@ def kill(flag: str, now: datetime, file: str) -> None:
     Writes `enabled: false` into the file, and lets a ramp that runs stand still, so
     that rollout resume finds the flag where it was.
     """
-    from rollout import edit
     from rollout.commands.applying import apply, newest_commit, too_early
+    from rollout.file import edit
 
     newest = newest_commit(file, now)
     if newest is not None and (doubt := too_early(now, newest)):
@@ -70,9 +70,9 @@ def resume(
     moved by the time that the pause took: by whole days, rounded up, when they are a
     day or more apart.
     """
-    from rollout import edit
     from rollout.commands.applying import apply, trust_clock
-    from rollout.ramp import after_pause
+    from rollout.file import edit
+    from rollout.ramps.ramp import after_pause
 
     hours = options.hours(weekdays, between, tz)
     trust_clock(file, now)

@@ -12,15 +12,16 @@ from click.shell_completion import CompletionItem
 from rollout.errors import InvalidValue, RolloutError
 
 if TYPE_CHECKING:
-    from rollout.flagfile import FlagFile
-    from rollout.hours import Hours
+    from rollout.file.flagfile import FlagFile
+    from rollout.ramps.hours import Hours
 
 DEFAULT_FILE = "flags.yaml"
 
 
 def load(spec: str) -> FlagFile:
     """The flags file at `spec`, whatever kind of source that is."""
-    from rollout import flagfile, source
+    from rollout.file import flagfile
+    from rollout.sources import source
 
     text = source.read(spec)
     return flagfile.parse_bytes(text.data, text.source)
@@ -48,8 +49,8 @@ def _now(context: click.Context, param: click.Parameter, text: str | None) -> da
 
 def parse_time(text: str, option: str) -> datetime:
     """The value of an option that is a time with an offset; raises InvalidValue."""
-    from rollout.fields import Wrong
-    from rollout.fields import parse_time as parse
+    from rollout.file.fields import Wrong
+    from rollout.file.fields import parse_time as parse
 
     try:
         return parse(text)
@@ -59,8 +60,8 @@ def parse_time(text: str, option: str) -> datetime:
 
 def parse_percent(text: str, option: str) -> int:
     """The value of an option that is a percentage, as a threshold; raises InvalidValue."""
-    from rollout.fields import Wrong
-    from rollout.fields import parse_percent as parse
+    from rollout.file.fields import Wrong
+    from rollout.file.fields import parse_percent as parse
 
     try:
         return parse(text)
@@ -115,7 +116,7 @@ def hours_options(command: Any) -> Any:
 
 def hours(weekdays: bool, between: str | None, tz: str | None) -> Hours | None:
     """What those options say, None if nothing; raises InvalidValue."""
-    from rollout.hours import Hours, parse_between, parse_zone
+    from rollout.ramps.hours import Hours, parse_between, parse_zone
 
     if tz is None:
         if weekdays or between is not None:

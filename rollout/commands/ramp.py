@@ -12,9 +12,9 @@ from rollout.commands import options
 from rollout.errors import EditRefused, InvalidValue
 
 if TYPE_CHECKING:
-    from rollout.edit import Edit
+    from rollout.file.edit import Edit
+    from rollout.file.flagfile import FlagFile
     from rollout.flag import Flag
-    from rollout.flagfile import FlagFile
 
 
 @click.command()
@@ -47,10 +47,10 @@ def ramp(
     Over whole days every step is on a day of its own, at the time of day of the first.
     What the flag is at now it stays until the ramp begins.
     """
-    from rollout import edit
     from rollout.commands.applying import apply, say_if_off, trust_clock
-    from rollout.hours import Hours, parse_duration
-    from rollout.ramp import plan
+    from rollout.file import edit
+    from rollout.ramps.hours import Hours, parse_duration
+    from rollout.ramps.ramp import plan
 
     begin = options.parse_time(start, "--start") if start else now
     span = parse_duration(over, "--over")
@@ -88,9 +88,9 @@ def ramp(
 @options.file_option
 def schedule(flags: tuple[str, ...], tz: str | None, now: datetime, file: str) -> None:
     """Show what each flag will be when, with a small chart."""
-    from rollout.edit import flag_in
-    from rollout.hours import parse_zone
-    from rollout.schedule import lines
+    from rollout.file.edit import flag_in
+    from rollout.ramps.hours import parse_zone
+    from rollout.ramps.schedule import lines
 
     zone = parse_zone(tz, "--tz") if tz else None
     found = options.load(file)
@@ -102,7 +102,7 @@ def schedule(flags: tuple[str, ...], tz: str | None, now: datetime, file: str) -
 
 
 def _thresholds(current: int, first: str | None, last: str | None, steps: str | None) -> list[int]:
-    from rollout.ramp import one_way, usual_steps
+    from rollout.ramps.ramp import one_way, usual_steps
 
     if steps is None:
         begin = current if first is None else options.parse_percent(first, "--from")

@@ -14,6 +14,6 @@ def schema() -> None:
     An editor with a YAML language server reads it when the first line of the flags file
     names it: # yaml-language-server: $schema=flags.schema.json
     """
-    from rollout.schema import schema as made
+    from rollout.file.schema import schema as made
 
     click.echo(json.dumps(made(), indent=2))

@@ -1,6 +1,6 @@
 """Runs one world on asyncio or on trio, where time passes only when nobody is busy.
 
-trio has such a clock of its own (`tests.simulation.clockwork`); asyncio gets a
+trio has such a clock of its own (`tests.worlds.simulated.clockwork`); asyncio gets a
 loop whose clock jumps to the next timer instead of waiting for it. Nothing in
 such a world may touch a socket, a thread or a process.
 """
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from tests.simulation.clockwork import LONGEST_S, run_in_time
+from tests.worlds.simulated.clockwork import LONGEST_S, run_in_time
 
 T = TypeVar("T")
 

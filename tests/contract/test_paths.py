@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from deploy.appconfig import STRATEGIES
 from deploy.events import Result
+from deploy.flytoml.appconfig import STRATEGIES
 from tests.contract.clocks import BACKENDS, run_on
-from tests.simulation.faults import WRITES
 from tests.simulation.laws import broken_laws, managed
-from tests.simulation.world import Run, Scenario, Snapshot, Story, World
+from tests.worlds.simulated.faults import WRITES
+from tests.worlds.simulated.world import Run, Scenario, Snapshot, Story, World
 
 PATHS = {"legacy": 0, "retrying": 3}
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from deploy import cli
+from deploy.commands.options import Duration, MaxUnavailable
 from deploy.errors import (
     AppFailed,
     CallFailed,
@@ -17,8 +18,7 @@ from deploy.errors import (
     Outage,
     UsageProblem,
 )
-from deploy.options import Duration, MaxUnavailable
-from tests.scenarios.stage import WEB
+from tests.worlds.stage import WEB
 
 COMMANDS = ("plan", "status", "scale", "resume", "rollback", "history", "report", "local")
 
@@ -190,7 +190,7 @@ def test_interrupted_at_a_prompt_is_130(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_platform_that_nobody_answers_for_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("deploy.commands.patience", _no_patience)
+    monkeypatch.setattr("deploy.commands.order.patience", _no_patience)
     assert run(monkeypatch, "status", "--app", "hello") == 1
     said = capsys.readouterr().err
     assert "cannot reach 127.0.0.1:9" in said
@@ -200,6 +200,6 @@ def test_a_platform_that_nobody_answers_for_is_told_in_one_line(
 def _no_patience() -> object:
     import random
 
-    from deploy.backoff import Patience
+    from deploy.api.patience import Patience
 
     return Patience(0.0, random.Random(1))

@@ -16,7 +16,7 @@ import pytest
 from deploy.cli import cli as deploy_cli
 from rollout.cli import cli as rollout_cli
 from tests.docs.test_rollout_guide import Shown, shown
-from tests.e2e.outside import ROOT, clean_environ, platform
+from tests.worlds.outside import ROOT, clean_environ, platform
 
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "deploy.md"

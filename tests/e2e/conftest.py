@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.outside import Project, platform, write_project
+from tests.worlds.outside import Project, platform, write_project
 
 _numbers = itertools.count(1)
 

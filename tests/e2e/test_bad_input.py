@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from deploy.cli import main
-from tests.e2e.outside import FLY_TOML, V1, V2, Done, Project, clean_environ, write_project
+from tests.worlds.outside import FLY_TOML, V1, V2, Done, Project, clean_environ, write_project
 
 Deploy = Callable[..., Done]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.outside import HELD, V1, V2, Project, finish
+from tests.worlds.outside import HELD, V1, V2, Project, finish
 
 
 def test_after_kill_9_a_deploy_waits_the_leases_out_and_ends_wholly_new(project: Project) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.outside import HELD, SICK, V1, V2, Project, finish, platform
-from tests.simulation.world import Scenario, World, tell
+from tests.worlds.outside import HELD, SICK, V1, V2, Project, finish, platform
+from tests.worlds.simulated.world import Scenario, World, tell
 
 TAKEN = {"ttl": 300, "description": "somebody's deploy"}
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.e2e.outside import ROOT, clean_environ
+from tests.worlds.outside import ROOT, clean_environ
 
 HEAVY = ("httpx", "starlette", "uvicorn", "rich")
 _RUN = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.outside import BIN, SICK, V1, V2, Project, clean_environ, platform
+from tests.worlds.outside import BIN, SICK, V1, V2, Project, clean_environ, platform
 
 TOKEN = "fm2_planted-b4c5d6e7f8a9"  # noqa: S105 - planted to be searched for
 _COLOR = re.compile(r"\x1b\[(?:[0-9]+;)*(?:[34][0-8]|9[0-7]|10[0-7])(?:;[0-9]+)*m")

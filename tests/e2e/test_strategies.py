@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from examples.demo import traffic
-from tests.e2e.outside import V1, V2, Project, finish
+from tests.worlds.outside import V1, V2, Project, finish
 
 
 @pytest.mark.parametrize(

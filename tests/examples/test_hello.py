@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.appconfig import parse
+from deploy.flytoml.appconfig import parse
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.outside import Project, platform, write_project
+from tests.worlds.outside import Project, platform, write_project
 
 SEED = 20  # of the hiccups: any will do
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.outside import LIMIT_S, V1, V2, Done, Project, finish, until, write_project
 from tests.faults import load
+from tests.worlds.outside import LIMIT_S, V1, V2, Done, Project, finish, until, write_project
 
 STRATEGIES = ("rolling", "canary", "bluegreen")
 PATIENT = ("--deploy-retries", "10")  # at 10 % hiccups, enough for all that a deploy writes

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.outside import Project
 from tests.faults.death import MOMENTS, STRATEGIES, Death, Moment
+from tests.worlds.outside import Project
 
 # Of each strategy one moment to finish from and one to undo; the soak has them all.
 CHOSEN = {

@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.outside import V1, V2, Project, platform, until
 from tests.faults import load
 from tests.faults.death import LEASE, PATIENT, assert_nothing_is_left
+from tests.worlds.outside import V1, V2, Project, platform, until
 
 MACHINES = 3  # one out for the deploy, one killed, one that serves
 LOOK_EVERY_S = 0.05

@@ -17,8 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.outside import Project
 from tests.faults.death import Death, random_death, remove
+from tests.worlds.outside import Project
 
 FOR_S = float(os.environ.get("TIDEGATE_SOAK_S", "0"))
 AT_ONCE = 3

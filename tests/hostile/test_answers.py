@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tests.hostile.liar import COMMANDS, Answer, Lie, live_through
-from tests.hostile.lies import ALWAYS, LIES
+from tests.worlds.liar import COMMANDS, Answer, Lie, live_through
+from tests.worlds.lies import ALWAYS, LIES
 
 STEERING = b'{"error":"bad \\u001b[2J\\r\\nthing \\u202e \\u009b2J"}'
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from deploy.commands.target import read_config
 from deploy.errors import DeployError, UsageProblem
-from deploy.target import read_config
 from rollout import Flags, RolloutError
-from tests.e2e.outside import FLY_TOML, clean_environ
 from tests.hostile.test_size import LIMIT_MB
+from tests.worlds.outside import FLY_TOML, clean_environ
 
 FLAGS = """version: 1
 flags:

@@ -23,7 +23,7 @@ from deploy.local.description import SHAPES, describe
 from deploy.local.engine import Platform
 from deploy.local.serving import HttpServer, address, listen
 from tests.deploy.local.world import QUICKLY, config
-from tests.simulation.runtime import SimulatedRuntime, simulated_clock
+from tests.worlds.simulated.runtime import SimulatedRuntime, simulated_clock
 
 schema = schemathesis.openapi.from_dict(describe(api.OPERATIONS))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.outside import clean_environ, write_project
+from tests.worlds.outside import clean_environ, write_project
 
 LIMIT_MB = 200
 PATIENCE_S = 60.0

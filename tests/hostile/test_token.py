@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.e2e import outside
-from tests.e2e.outside import LIMIT_S, V1, Project, clean_environ, platform, write_project
-from tests.hostile.liar import COMMANDS, TOKEN, Answer, Lie, live_through
-from tests.hostile.lies import LIES
+from tests.worlds import outside
+from tests.worlds.liar import COMMANDS, TOKEN, Answer, Lie, live_through
+from tests.worlds.lies import LIES
+from tests.worlds.outside import LIMIT_S, V1, Project, clean_environ, platform, write_project
 
 SECRET = "planted0in0plain0sight0but0never0to0be0told"  # noqa: S105 - it opens nothing
 

@@ -12,9 +12,10 @@ import anyio
 import httpx
 import pytest
 
-from rollout import Flags, ofrep
-from rollout.export import to_flagd
-from rollout.live import Live
+from rollout import Flags
+from rollout.serving import ofrep
+from rollout.serving.export import to_flagd
+from rollout.sources.live import Live
 
 GUIDE = Path(__file__).parents[2] / "docs" / "openfeature.md"
 

@@ -6,7 +6,8 @@ import anyio
 import pytest
 
 from deploy.events import HiccupMet, Noticed, Result
-from tests.scenarios.stage import (
+from tests.worlds.simulated.faults import BY_NAME, READS, Kind
+from tests.worlds.stage import (
     BROKEN,
     NEW,
     OLD,
@@ -18,7 +19,6 @@ from tests.scenarios.stage import (
     on_stage,
     to,
 )
-from tests.simulation.faults import BY_NAME, READS, Kind
 
 FULL = BY_NAME["409 host full"]
 BUSY = BY_NAME["409 replacing"]

@@ -8,8 +8,9 @@ import pytest
 from deploy.errors import UsageProblem
 from deploy.events import Result
 from deploy.local.lifecycle import Stop as Stopping
-from deploy.selection import Selection
-from tests.scenarios.stage import (
+from deploy.plan.selection import Selection
+from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.stage import (
     BROKEN,
     NEW,
     OLD,
@@ -22,7 +23,6 @@ from tests.scenarios.stage import (
     on_stage,
     to,
 )
-from tests.simulation.faults import BY_NAME
 
 NO_WEB = WORKER.replace('  web = "serve"\n', "").partition("[http_service]")[0]
 SLEEPY = WEB.replace("internal_port", 'auto_stop_machines = "stop"\n  internal_port')

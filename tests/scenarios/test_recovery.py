@@ -5,10 +5,11 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from deploy.commands import deploy_app
+from deploy.commands.order import deploy_app
 from deploy.errors import UsageProblem
 from deploy.events import Noticed, Result
-from tests.scenarios.stage import (
+from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.stage import (
     BROKEN,
     NEW,
     OLD,
@@ -20,7 +21,6 @@ from tests.scenarios.stage import (
     on_stage,
     to,
 )
-from tests.simulation.faults import BY_NAME
 
 UNAVAILABLE = BY_NAME["503 before"]
 NEWER = "registry.test/hello:3"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from deploy.release_command import GROUP
-from tests.scenarios.stage import NEW, OLD, WEB, Death, Hit, Stage, Told, on_stage
-from tests.simulation.faults import BY_NAME
+from deploy.orchestrator.release_command import GROUP
+from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.stage import NEW, OLD, WEB, Death, Hit, Stage, Told, on_stage
 
 
 def _toml(command: str, timeout: str = "2m") -> str:

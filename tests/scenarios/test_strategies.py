@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from deploy.events import Result
-from tests.scenarios.stage import (
+from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.stage import (
     BROKEN,
     NEW,
     OLD,
@@ -21,7 +22,6 @@ from tests.scenarios.stage import (
     on_stage,
     to,
 )
-from tests.simulation.faults import BY_NAME
 
 UNAVAILABLE = BY_NAME["503 before"]
 REFUSED = BY_NAME["refused"]

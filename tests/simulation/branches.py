@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, NoReturn, TypeVar
 
-from tests.simulation.faults import Kind, Rule, Spot
-from tests.simulation.transport import Call, Rules
-from tests.simulation.world import Scenario, Story, World, tell
+from tests.worlds.simulated.faults import Kind, Rule, Spot
+from tests.worlds.simulated.transport import Call, Rules
+from tests.worlds.simulated.world import Scenario, Story, World, tell
 
 Place = tuple[Spot, int]
 

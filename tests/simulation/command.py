@@ -21,9 +21,9 @@ from typing import TypeVar
 from tests.simulation.deaths import LEASE_S, Death, deaths, judge_death
 from tests.simulation.enumeration import boughs, broken_fleets, describe, fleets, judge_bough
 from tests.simulation.laws import not_new, not_old
-from tests.simulation.transport import Chaos
 from tests.simulation.weather import HICCUPS, draw, faults_of, live_through
-from tests.simulation.world import Run, Scenario, simulate
+from tests.worlds.simulated.transport import Chaos
+from tests.worlds.simulated.world import Run, Scenario, simulate
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import anyio
 
-from deploy.commands import Order
+from deploy.commands.order import Order
+from deploy.commands.recovery import resume_app, rollback_app
+from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
-from deploy.recovery import resume_app, rollback_app
-from deploy.target import Target
 from tests.simulation.laws import broken_laws, not_new, not_old
-from tests.simulation.world import Command, Scenario, Story, World, simulate, tell
+from tests.worlds.simulated.world import Command, Scenario, Story, World, simulate, tell
 
 LEASE_S = 13
 WAYS = ("resume", "rollback", "deploy")

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tests.simulation.branches import branches
-from tests.simulation.faults import KINDS, READS, Kind, Nature, Rule, Spot
 from tests.simulation.laws import broken_laws, not_new, not_old
-from tests.simulation.world import BROKEN, Scenario, Story, simulate
+from tests.worlds.simulated.faults import KINDS, READS, Kind, Nature, Rule, Spot
+from tests.worlds.simulated.world import BROKEN, Scenario, Story, simulate
 
 STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
 POLLS = READS | {"refresh"}

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from deploy.events import PassStarted, Planned, Result
-from deploy.release import CANARY, DIGEST, INTENT, ROLE, Release, group_digest
+from deploy.plan.release import CANARY, DIGEST, INTENT, ROLE, Release, group_digest
 from tests.simulation import laws_of_calls as wire
-from tests.simulation.faults import CHANGES, GUARDED, Answer
-from tests.simulation.runtime import BEHAVIOURS
-from tests.simulation.transport import Call
-from tests.simulation.world import Run, Snapshot, Story
+from tests.worlds.simulated.faults import CHANGES, GUARDED, Answer
+from tests.worlds.simulated.runtime import BEHAVIOURS
+from tests.worlds.simulated.transport import Call
+from tests.worlds.simulated.world import Run, Snapshot, Story
 
 Law = Callable[[Story], Iterable[str]]
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from deploy.events import Noticed, PassStarted
-from tests.simulation.faults import CHANGES, GUARDED, LEASES
-from tests.simulation.transport import Call
-from tests.simulation.world import Run, Story
+from tests.worlds.simulated.faults import CHANGES, GUARDED, LEASES
+from tests.worlds.simulated.transport import Call
+from tests.worlds.simulated.world import Run, Story
 
 _SAFETY_S = 3.0
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from jsonschema import Draft4Validator
 
-from tests.simulation.transport import NONCE, Call
+from tests.worlds.simulated.transport import NONCE, Call
 
 DOCUMENT = Path(__file__).parent.parent / "vectors" / "openapi.json"
 PREFIX = "/v1"

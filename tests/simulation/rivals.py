@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deploy.events import Result
-from tests.simulation.faults import CHANGES
 from tests.simulation.laws import broken_laws
 from tests.simulation.laws_of_calls import has_written, of_run
-from tests.simulation.transport import Call
-from tests.simulation.world import Run, Story
+from tests.worlds.simulated.faults import CHANGES
+from tests.worlds.simulated.transport import Call
+from tests.worlds.simulated.world import Run, Story
 
 _LEASED = 5  # the exit code of whoever finds the app leased
 _BY_OTHERS = ("409 leased", "lease stolen")  # faults that make it look leased by a third

@@ -8,8 +8,8 @@ import pytest
 
 from tests.simulation.branches import branches
 from tests.simulation.enumeration import boughs, cells, judge, judge_bough
-from tests.simulation.faults import BY_NAME, Rule, Spot
-from tests.simulation.world import Scenario, Story, simulate
+from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
+from tests.worlds.simulated.world import Scenario, Story, simulate
 
 # Threads that another test has left behind hold no lock that these children need.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

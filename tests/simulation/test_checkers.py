@@ -8,29 +8,21 @@ from typing import Any
 
 import pytest
 
-from deploy import (
-    actions,
-    backoff,
-    ending,
-    execute,
-    health,
-    lease,
-    legacy,
-    passes,
-    plan,
-    release,
-    retrying,
-)
-from deploy.client import MachinesClient
+from deploy import ending, legacy, retrying
+from deploy.api import patience as backoff
+from deploy.api.client import MachinesClient
+from deploy.api.machine import Fleet, Machine
+from deploy.api.verdict import Verdict, verdict
 from deploy.errors import CallFailed
 from deploy.events import RunFinished
-from deploy.machine import Fleet, Machine
-from deploy.verdict import Verdict, verdict
+from deploy.orchestrator import actions, execute, health, lease, passes
+from deploy.plan import forward as plan
+from deploy.plan import release
 from tests.simulation.enumeration import unexpected
-from tests.simulation.faults import BY_NAME, Rule, Spot
 from tests.simulation.laws import broken_laws
 from tests.simulation.weather import draw, faults_of, live_through
-from tests.simulation.world import BROKEN, Scenario, simulate
+from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
+from tests.worlds.simulated.world import BROKEN, Scenario, simulate
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -225,7 +217,7 @@ def goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.backoff._Growing.__call__", lambda *_: 5 * 3600.0)
+    monkeypatch.setattr("deploy.api.patience._Growing.__call__", lambda *_: 5 * 3600.0)
 
 
 def stumbles(monkeypatch: pytest.MonkeyPatch) -> None:

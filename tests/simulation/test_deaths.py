@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.deaths import WAYS, Death, deaths, judge_death
 from tests.simulation.enumeration import STRATEGIES
-from tests.simulation.world import Scenario, World, tell
+from tests.worlds.simulated.world import Scenario, World, tell
 
 
 @pytest.mark.parametrize("way", WAYS)

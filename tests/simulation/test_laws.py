@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.enumeration import STRATEGIES, cells, describe, fleets, judge, unexpected
-from tests.simulation.faults import BY_NAME, KINDS, Rule, Spot
 from tests.simulation.laws import broken_laws, managed
-from tests.simulation.story import USUAL_LATENCY_S
-from tests.simulation.transport import Chaos
 from tests.simulation.weather import HICCUPS, Weather, draw, faults_of, live_through
-from tests.simulation.world import BROKEN, Scenario, simulate
+from tests.worlds.simulated.faults import BY_NAME, KINDS, Rule, Spot
+from tests.worlds.simulated.story import USUAL_LATENCY_S
+from tests.worlds.simulated.transport import Chaos
+from tests.worlds.simulated.world import BROKEN, Scenario, simulate
 
 LOST = BY_NAME["500 after"]
 JUST_TOO_LATE = replace(BY_NAME["carried out late"], late_s=31.0)

@@ -16,21 +16,21 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.backoff import Patience
-from deploy.client import MachinesClient, connect
+from deploy.api.client import MachinesClient, connect
+from deploy.api.machine import Fleet
+from deploy.api.patience import Patience
+from deploy.commands.recovery import resume_app
 from deploy.errors import CallFailed
-from deploy.halt import Halt
 from deploy.local import api
 from deploy.local.endpoints import WAIT_STATES
-from deploy.machine import Fleet
-from deploy.recovery import resume_app
-from deploy.release_command import ReleaseCommand, ReleaseCommandRun
-from tests.simulation.clockwork import run_in_time
-from tests.simulation.faults import EVERYTHING, Spot
+from deploy.orchestrator.halt import Halt
+from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from tests.simulation.protocol import METHODS, PREFIX, deviations, document
-from tests.simulation.transport import NONCE, Call, Chaos
 from tests.simulation.weather import HICCUPS
-from tests.simulation.world import ADDRESS, APP, Scenario, World, simulate, tell
+from tests.worlds.simulated.clockwork import run_in_time
+from tests.worlds.simulated.faults import EVERYTHING, Spot
+from tests.worlds.simulated.transport import NONCE, Call, Chaos
+from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World, simulate, tell
 
 # What the client asks beyond the document (2026-05-07), and why. FACTS on the protocol
 # were read off Fly.io's own client library and its documentation in prose.

@@ -14,15 +14,15 @@ from decimal import Decimal
 
 import anyio
 
-from deploy.recovery import resume_app
+from deploy.commands.recovery import resume_app
 from tests.simulation.deaths import roll_back
 from tests.simulation.enumeration import STRATEGIES
-from tests.simulation.faults import KINDS, Kind, Nature
 from tests.simulation.laws import broken_laws
 from tests.simulation.rivals import broken_by_rivals
-from tests.simulation.story import USUAL_LATENCY_S
-from tests.simulation.transport import Call
-from tests.simulation.world import BROKEN, OLD, Scenario, Story, World, tell
+from tests.worlds.simulated.faults import KINDS, Kind, Nature
+from tests.worlds.simulated.story import USUAL_LATENCY_S
+from tests.worlds.simulated.transport import Call
+from tests.worlds.simulated.world import BROKEN, OLD, Scenario, Story, World, tell
 
 HICCUPS = tuple(kind for kind in KINDS if kind.nature is Nature.HICCUP)
 _LATENCIES = (USUAL_LATENCY_S, USUAL_LATENCY_S, (0.01, 0.3), (0.05, 1.0), (0.3, 2.0))

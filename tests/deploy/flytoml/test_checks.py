@@ -1,6 +1,6 @@
 import pytest
 
-from deploy.appconfig import parse
+from deploy.flytoml.appconfig import parse
 from tests.deploy.flytoml.texts import config_of, problems_of
 
 

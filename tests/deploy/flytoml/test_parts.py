@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from deploy.appconfig import parse
+from deploy.flytoml.appconfig import parse
 from deploy.flytoml.guest import SIZES
 from tests.deploy.flytoml.texts import config_of, problems_of
 

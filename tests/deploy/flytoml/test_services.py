@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from deploy.appconfig import parse
+from deploy.flytoml.appconfig import parse
 from tests.deploy.flytoml.texts import problems_of
 
 PORTS = '[[services.ports]]\nport = 443\nhandlers = ["tls", "http"]\n'

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deploy.appconfig import AppConfigProblem, parse
+from deploy.flytoml.appconfig import AppConfigProblem, parse
 
 
 def config_of(text: str, group: str = "app", **options: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from deploy.local.ports import FOR_SERVICES, moved_ports
-from tests.deploy.local.served import Served, eventually, served, web
+from tests.worlds.served import Served, eventually, served, web
 
 
 @pytest.fixture(scope="module")

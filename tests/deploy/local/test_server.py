@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from deploy.local.hiccups import Hiccups
-from tests.deploy.local.served import eventually, served, web
+from tests.worlds.served import eventually, served, web
 
 LINGERING: dict[str, Any] = {
     "init": {"cmd": ["sh", "-c", "sleep 1000 & sleep 1001 & echo $$; wait"]}

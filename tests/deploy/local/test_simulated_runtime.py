@@ -15,7 +15,7 @@ import trio.testing
 from deploy.local import api
 from deploy.local.engine import Platform
 from tests.deploy.local.world import config
-from tests.simulation.runtime import EPOCH_S, Behaviour, SimulatedRuntime, simulated_clock
+from tests.worlds.simulated.runtime import EPOCH_S, Behaviour, SimulatedRuntime, simulated_clock
 
 T = TypeVar("T")
 Ask = Callable[..., Awaitable[httpx.Response]]

@@ -13,7 +13,7 @@ import httpx
 from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
-from tests.simulation.runtime import Behaviour, SimulatedRuntime, simulated_clock
+from tests.worlds.simulated.runtime import Behaviour, SimulatedRuntime, simulated_clock
 
 QUICK = (0.0, 0.01)
 QUICKLY: Mapping[str, Behaviour] = {

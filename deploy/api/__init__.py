@@ -1,0 +1,1 @@
+"""The Machines API as a client sees it."""

@@ -1,0 +1,248 @@
+"""One request to the platform and its answer: where httpx's errors become `CallFailed`.
+
+Nothing is asked twice here. Three connection pools: long waits and lease
+refreshes must not queue behind each other or behind ordinary calls.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Literal, TypeVar, cast
+
+import anyio
+import httpx
+
+from deploy.api import wire
+from deploy.errors import CallFailed, Outage
+
+T = TypeVar("T")
+Pool = Literal["calls", "waits", "leases"]
+
+ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
+OUTAGE_S = 60.0  # no call answered for so long is an outage
+
+READ_TIMEOUT_S = 30.0
+_REST_S = 60.0  # to be connected, to send, and for the rest of an answer that has begun
+_POOL_SIZES: dict[Pool, int] = {"calls": 32, "waits": 256, "leases": 64}
+
+_SECRET_FROM = 8  # a shorter token is one of a platform for trying, and may be a common word
+_HIDDEN = "[token]"
+
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+@asynccontextmanager
+async def open_connection(
+    address: str, token: str, transport: httpx.AsyncBaseTransport | None
+) -> AsyncIterator[Connection]:
+    """Pools of connections to the API at `address`, closed at the end."""
+    headers = {
+        "user-agent": f"tidegate (python {platform.python_version()})",
+        "accept-encoding": "identity",  # what is packed may unpack to any size
+    }
+    if token:
+        headers["authorization"] = token if token.startswith("FlyV1 ") else f"Bearer {token}"
+    # One context for all pools: reading the certificates is most of what connecting costs.
+    verify = httpx.create_ssl_context() if address.startswith("https://") else False
+    async with AsyncExitStack() as stack:
+        pools: dict[Pool, httpx.AsyncClient] = {}
+        for name, size in _POOL_SIZES.items():
+            client = httpx.AsyncClient(
+                base_url=f"{address.rstrip('/')}/v1",
+                headers=headers,
+                verify=verify,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none
+                limits=httpx.Limits(max_connections=size, max_keepalive_connections=size),
+                transport=transport,
+            )
+            pools[name] = await stack.enter_async_context(client)
+        yield Connection(pools, address.rstrip("/"), token)
+
+
+class Connection:
+    """Sends requests and keeps watch over the platform's silence.
+
+    `address` is the root of the platform, without `/v1`.
+    """
+
+    def __init__(self, pools: Mapping[Pool, httpx.AsyncClient], address: str, token: str) -> None:
+        self.address = address
+        self._pools = pools
+        self._secret = token.removeprefix("FlyV1 ") if len(token) >= _SECRET_FROM else ""
+        self._silent_since: float | None = None
+
+    async def send(
+        self,
+        operation: str,
+        machine_id: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        pool: Pool = "calls",
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> Answer:
+        """The complete answer of one request, if it is a good one.
+
+        Raises CallFailed for anything else, and Outage once nothing has been
+        answered for 60 s.
+        """
+        client = self._pools[pool]
+        request = client.build_request(
+            method, path, params=query, headers=headers, json=json, timeout=_timeout(read_timeout_s)
+        )
+        try:
+            with anyio.fail_after(read_timeout_s + _REST_S):  # httpx's bounds are for each piece
+                response = await client.send(request, stream=True)
+                try:
+                    content = await _body(response)
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, TimeoutError, _Unread) as error:
+            failure = _unanswered(operation, machine_id, error, client.base_url)
+            self._note_silence(failure)
+            raise failure from None
+        answer = self._without_secret(Answer(response.status_code, response.headers, content))
+        if answer.status >= 500:
+            refused = _refused(operation, machine_id, answer)
+            self._note_silence(refused)
+            raise refused
+        if "html" in answer.headers.get("content-type", ""):
+            page = CallFailed(
+                "the answer is a web page, not the API's",
+                operation=operation,
+                machine_id=machine_id,
+                status=answer.status if answer.status < 300 else None,
+            )
+            self._note_silence(page)
+            raise page
+        self._silent_since = None
+        if not 200 <= answer.status < 300:
+            raise _refused(operation, machine_id, answer)
+        return answer
+
+    def _without_secret(self, answer: Answer) -> Answer:
+        """What a server says back of our token must not get into a message or a name."""
+        secret = self._secret.encode()
+        if not secret:
+            return answer
+        headers = answer.headers
+        if any(self._secret in value for value in headers.values()):
+            headers = httpx.Headers(
+                [(key, value.replace(self._secret, _HIDDEN)) for key, value in headers.items()]
+            )
+        return replace(
+            answer, headers=headers, content=answer.content.replace(secret, _HIDDEN.encode())
+        )
+
+    def _note_silence(self, failure: CallFailed) -> None:
+        """Raise Outage once nothing has been answered for OUTAGE_S."""
+        now = anyio.current_time()
+        if self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since >= OUTAGE_S:
+            raise Outage(
+                f"the platform has answered nothing for {now - self._silent_since:.0f} s; "
+                f"last: {failure.message}",
+                hint="see https://status.flyio.net, then run the same command again",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer; `content` is as it was sent: it was not packed."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+
+class _Unread(Exception):
+    """An answer that is not read to its end; its text says why."""
+
+
+async def _body(response: httpx.Response) -> bytes:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _Unread("the answer is packed, which was not asked for")
+    body = bytearray()
+    stream = cast(AsyncGenerator[bytes, None], response.aiter_bytes())  # httpx hides its type
+    async with aclosing(stream) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > ANSWER_LIMIT_BYTES:
+                raise _Unread(f"the answer is over {ANSWER_LIMIT_BYTES // 2**20} MiB")
+    return bytes(body)
+
+
+def _timeout(read_s: float) -> httpx.Timeout:
+    return httpx.Timeout(connect=5.0, read=read_s, write=15.0, pool=30.0)
+
+
+def _unanswered(
+    operation: str, machine_id: str, error: Exception, address: httpx.URL
+) -> CallFailed:
+    """No complete answer: refused before anything was sent, or lost after."""
+    never_sent = isinstance(error, _NEVER_SENT)
+    hint = "check FLY_FLAPS_BASE_URL and the network" if never_sent else ""
+    if isinstance(error, _Unread):
+        said = str(error)
+    elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        said = f"cannot reach {address.host}:{address.port or 443}: {str(error) or 'timed out'}"
+    elif isinstance(error, httpx.TimeoutException | TimeoutError):
+        said = "no answer in time"
+    else:
+        said = f"the connection broke: {str(error) or type(error).__name__}"
+    return CallFailed(
+        said, operation=operation, machine_id=machine_id, sent=not never_sent, hint=hint
+    )
+
+
+def _refused(operation: str, machine_id: str, answer: Answer) -> CallFailed:
+    said, code = wire.fault(answer.content)
+    return CallFailed(
+        said or f"HTTP {answer.status} {httpx.codes.get_reason_phrase(answer.status)}".rstrip(),
+        operation=operation,
+        machine_id=machine_id,
+        status=answer.status,
+        code=code,
+        request_id=answer.headers.get("fly-request-id", ""),
+        retry_after_s=_retry_after_s(answer.headers),
+    )
+
+
+def _retry_after_s(headers: httpx.Headers) -> float | None:
+    """`Retry-After` in seconds; a date counts from the answer's own `Date`."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+        return max(0.0, (until - parsedate_to_datetime(headers["date"])).total_seconds())
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+
+
+def read(operation: str, machine_id: str, body: bytes, decode: Callable[[bytes], T]) -> T:
+    """The body as a value; CallFailed for one that cannot be read."""
+    try:
+        return decode(body)
+    except wire.Unreadable as error:
+        raise CallFailed(
+            f"the answer cannot be read: {error}",
+            operation=operation,
+            machine_id=machine_id,
+            status=200,
+        ) from None

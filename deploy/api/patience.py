@@ -1,0 +1,129 @@
+"""How long to wait before asking again: every tenacity policy comes from here.
+
+tenacity's own stops and waits read the wall clock and the global random
+generator; these take anyio's clock and a seeded generator instead, so that a
+simulated hour of retries is exact and takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result
+from tenacity.retry import retry_base
+from tenacity.wait import wait_base
+
+from deploy.api.verdict import Verdict, verdict
+from deploy.errors import CallFailed
+
+T = TypeVar("T")
+
+READ_FIRST_S = 0.25
+READ_LIMIT_S = 5.0
+PASS_FIRST_S = 1.0
+PASS_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how many seconds a failed read is asked again: 0 is the legacy path's."""
+
+    within_s: float
+    chance: random.Random
+
+    async def ask(self, read: Callable[[], Awaitable[T]], *, within_s: float | None = None) -> T:
+        """The answer of `read`, asked again while its failure is a hiccup and time remains.
+
+        The last real failure passes through. `within_s` shortens the patience, it
+        never lengthens it; nor does a `Retry-After` for which there is no time.
+        """
+        limit_s = self.within_s if within_s is None else min(self.within_s, within_s)
+        deadline = anyio.current_time() + limit_s
+        growing = _Growing(READ_FIRST_S, READ_LIMIT_S, self.chance)
+
+        def wait_s(state: RetryCallState) -> float:
+            return min(growing(state), max(0.0, deadline - anyio.current_time()))
+
+        policy = AsyncRetrying(
+            retry=retry_if_exception(_is_worth_asking_again),
+            stop=lambda _: anyio.current_time() >= deadline,
+            wait=wait_s,
+            sleep=anyio.sleep,
+            reraise=True,
+        )
+
+        async def attempt() -> T:  # tenacity awaits only what is declared async
+            return await read()
+
+        return await policy(attempt)
+
+
+def between_passes(
+    retries: int,
+    chance: random.Random,
+    *,
+    is_worth_another: Callable[[Any], bool],
+    retry_after_s: Callable[[Any], float],
+    before_sleep: Callable[[float], None],
+    sleep: Callable[[float], Awaitable[None]],
+) -> AsyncRetrying:
+    """At most `retries` + 1 passes; between them exponential backoff with jitter up to 30 s.
+
+    A pass returns its result instead of raising, so the policy looks at results.
+    The wait is never shorter than the platform's own `Retry-After`.
+    """
+    growing = _Growing(PASS_FIRST_S, PASS_LIMIT_S, chance)
+
+    def wait_s(state: RetryCallState) -> float:
+        asked = retry_after_s(state.outcome.result()) if state.outcome else 0.0
+        return max(growing(state), min(asked, 10 * PASS_LIMIT_S))
+
+    def tell(state: RetryCallState) -> None:
+        before_sleep(state.next_action.sleep if state.next_action else 0.0)
+
+    return AsyncRetrying(
+        retry=_if_result(is_worth_another),
+        stop=lambda state: state.attempt_number > retries,
+        wait=wait_s,
+        sleep=sleep,
+        before_sleep=tell,
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        reraise=True,
+    )
+
+
+def _if_result(predicate: Callable[[Any], bool]) -> retry_base:
+    return retry_if_result(predicate)
+
+
+def _is_worth_asking_again(error: BaseException) -> bool:
+    return isinstance(error, CallFailed) and verdict(error) is Verdict.REPEAT
+
+
+class _Growing(wait_base):
+    """Exponential backoff with equal jitter: between half of the step and the whole of it.
+
+    After Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog).
+    """
+
+    def __init__(self, first_s: float, limit_s: float, chance: random.Random) -> None:
+        self._first_s = first_s
+        self._limit_s = limit_s
+        self._chance = chance
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        exponent = min(retry_state.attempt_number - 1, 16)
+        step_s = min(self._limit_s, self._first_s * float(2**exponent))
+        asked_s = _asked_s(retry_state)
+        return max(step_s / 2 + self._chance.random() * step_s / 2, asked_s)
+
+
+def _asked_s(state: RetryCallState) -> float:
+    """The `Retry-After` of the failure that is being waited for, in seconds, at most 60."""
+    error = state.outcome.exception() if state.outcome and state.outcome.failed else None
+    asked = error.retry_after_s if isinstance(error, CallFailed) else None
+    return min(asked or 0.0, 60.0)

@@ -1,0 +1,258 @@
+"""Answers of the Machines API, decoded into the values of `deploy.machine`.
+
+Null and absent are alike, unknown fields are skipped, and an answer of another
+shape raises `Unreadable`: nothing half-decoded leaves this file.
+Shapes: Fly.io's published OpenAPI document and FACTS in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from deploy.api.machine import Check, Exit, Lease, Machine
+
+VALUES_LIMIT = 400_000  # a list of a thousand machines has a quarter of that
+
+
+class Unreadable(ValueError):
+    """The body is not what the endpoint promises: truncated, HTML, another type."""
+
+
+# An id becomes part of a path, where "..", of all names, would be the app itself.
+_Id = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z_-]{1,100}\Z")]
+_Nonce = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]*\Z")]  # it becomes a header
+
+
+class _Check(msgspec.Struct):
+    name: str | None = None
+    status: str | None = None
+    output: str | None = None
+
+
+class _ExitEvent(msgspec.Struct):
+    exit_code: int | None = None
+    oom_killed: bool | None = None
+    requested_stop: bool | None = None
+
+
+class _EventRequest(msgspec.Struct):
+    exit_event: _ExitEvent | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str | None = None
+    timestamp: int | None = None
+    request: _EventRequest | None = None
+
+
+class _Service(msgspec.Struct):
+    checks: list[dict[str, Any]] | None = None
+
+
+class _Mount(msgspec.Struct):
+    name: str | None = None
+    path: str | None = None
+
+
+class _Config(msgspec.Struct):
+    """What a deploy reads of a configuration; all the rest is sent back as it came."""
+
+    image: str | None = None
+    env: dict[str, Any] | None = None
+    metadata: dict[str, str | None] | None = None
+    services: list[_Service] | None = None
+    checks: dict[str, Any] | None = None
+    mounts: list[_Mount] | None = None
+    standbys: list[str] | None = None
+
+
+class _Machine(msgspec.Struct):
+    id: _Id
+    state: str
+    name: str | None = None
+    region: str | None = None
+    instance_id: str | None = None
+    version: str | None = None
+    private_ip: str | None = None
+    host_status: str | None = None
+    cordoned: bool | None = None
+    config: dict[str, Any] | None = None
+    incomplete_config: dict[str, Any] | None = None
+    nonce: _Nonce | None = None
+    updated_at: str | None = None
+    checks: list[_Check] | None = None
+    events: list[_Event] | None = None
+
+
+class _Lease(msgspec.Struct):
+    nonce: _Nonce | None = None
+    expires_at: int | None = None
+    owner: str | None = None
+    description: str | None = None
+
+
+class _LeaseEnvelope(msgspec.Struct):
+    data: _Lease | None = None
+
+
+class _Version(msgspec.Struct):
+    version: str
+    user_config: dict[str, Any] | None = None
+
+
+class _Organization(msgspec.Struct):
+    slug: str | None = None
+
+
+class _App(msgspec.Struct):
+    organization: _Organization | None = None
+
+
+class _Volume(msgspec.Struct):
+    id: _Id
+    name: str | None = None
+    region: str | None = None
+    attached_machine_id: str | None = None
+
+
+class _Fault(msgspec.Struct):
+    """Of any types: an odd `status` must not hide what the server says beside it."""
+
+    error: Any = None
+    message: Any = None
+    status: Any = None
+
+
+def machine(body: bytes) -> Machine:
+    return _machine(_decode(body, _Machine))
+
+
+def machines(body: bytes) -> list[Machine]:
+    return [_machine(raw) for raw in _decode(body, list[_Machine])]
+
+
+def lease(body: bytes) -> Lease:
+    """A lease out of its envelope. A lease without a nonce is of no use and unreadable."""
+    data = _decode(body, _LeaseEnvelope).data
+    if data is None or not data.nonce:
+        raise Unreadable("the answer holds no lease")
+    return Lease(data.nonce, data.expires_at or 0, data.owner or "", data.description or "")
+
+
+def versions(body: bytes) -> list[tuple[str, Mapping[str, Any]]]:
+    """(version, configuration as it was sent then), newest first."""
+    return [(entry.version, entry.user_config or {}) for entry in _decode(body, list[_Version])]
+
+
+def organization(body: bytes) -> str:
+    """The slug of the organisation that owns an app, empty where the server does not say."""
+    owner = _decode(body, _App).organization
+    return (owner.slug if owner else None) or ""
+
+
+def free_volumes(body: bytes) -> list[tuple[str, str, str]]:
+    """(id, name, region) of the volumes that are attached to no machine."""
+    return [
+        (volume.id, volume.name or "", volume.region or "")
+        for volume in _decode(body, list[_Volume])
+        if not volume.attached_machine_id
+    ]
+
+
+def volume_id(body: bytes) -> str:
+    return _decode(body, _Volume).id
+
+
+def objects(body: bytes) -> list[dict[str, Any]]:
+    """A list of JSON objects, as it is."""
+    return _decode(body, list[dict[str, Any]])
+
+
+def texts(body: bytes) -> list[str]:
+    return _decode(body, list[str])
+
+
+def fault(body: bytes) -> tuple[str, str]:
+    """(what the server says, its `status` code) of an error answer; never raises."""
+    try:
+        said = _decode(body, _Fault)
+    except Unreadable:
+        return "", ""
+    message, error, code = (
+        value if isinstance(value, str) else "" for value in (said.message, said.error, said.status)
+    )
+    return message or error, code
+
+
+def values(body: bytes) -> int:
+    """About how many JSON values there are: `{},` is three bytes, and seventy in memory."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _machine(raw: _Machine) -> Machine:
+    config = dict(raw.config if raw.config is not None else raw.incomplete_config or {})
+    _require_types(config)
+    if config.get("metadata"):
+        said = config["metadata"].items()
+        config["metadata"] = {key: value for key, value in said if value is not None}
+    return Machine(
+        id=raw.id,
+        state=raw.state,
+        name=raw.name or "",
+        region=raw.region or "",
+        version=raw.version or raw.instance_id or "",
+        config=config,
+        checks=tuple(
+            Check(check.name or "", check.status or "", check.output or "")
+            for check in raw.checks or ()
+        ),
+        exits=tuple(_exits(raw.events or ())),
+        cordoned=bool(raw.cordoned),
+        host_status=raw.host_status or "ok",
+        incomplete=raw.config is None and raw.incomplete_config is not None,
+        private_ip=raw.private_ip or "",
+        updated_at=raw.updated_at or "",
+        nonce=raw.nonce or "",
+    )
+
+
+def _exits(events: list[_Event] | tuple[()]) -> list[Exit]:
+    """Those of the present version: newest first, and none from before its update."""
+    exits = []
+    for event in events:
+        if event.type == "update":
+            break
+        ended = event.request.exit_event if event.request else None
+        if ended is not None and ended.exit_code is not None:
+            exits.append(
+                Exit(
+                    code=ended.exit_code,
+                    at_ms=event.timestamp or 0,
+                    oom_killed=bool(ended.oom_killed),
+                    requested=bool(ended.requested_stop),
+                )
+            )
+    return exits
+
+
+def _require_types(config: Mapping[str, Any]) -> None:
+    """The parts of a configuration that a deploy reads have the documented types."""
+    try:
+        msgspec.convert(config, _Config)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"the configuration of a machine: {error}") from None
+
+
+T = TypeVar("T")
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    if values(body) > VALUES_LIMIT:
+        raise Unreadable(f"it holds more than {VALUES_LIMIT} values")
+    try:
+        return msgspec.json.decode(body, type=kind, strict=False)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from None

@@ -1,0 +1,185 @@
+"""The options of the `deploy` command, in groups, and the types of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from deploy.flytoml.appconfig import STRATEGIES
+from deploy.flytoml.durations import parse_duration_s
+from deploy.retries import AUTO
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def take(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """All of these options on one command, shown in this order."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, from `90`, `90s`, `5m` or `1m30s`."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value)
+        try:
+            seconds = parse_duration_s(f"{text}s" if text.isdecimal() else text)
+        except ValueError:
+            self.fail(f"{text!r} is no duration: write 90s, 5m or 1m30s", param, ctx)
+        if seconds <= 0:
+            self.fail(f"{text!r} is not longer than nothing", param, ctx)
+        return seconds
+
+
+class MaxUnavailable(click.ParamType[Decimal]):
+    """A count such as 2, or a fraction such as 0.33 or 33%."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        text = str(value)
+        try:
+            number = Decimal(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except InvalidOperation:
+            self.fail(f"{text!r} is neither a count (2) nor a fraction (0.33)", param, ctx)
+        if not number.is_finite() or number <= 0 or (number > 1 and number != int(number)):
+            self.fail(
+                f"{text!r}: give a fraction above 0 and below 1, or a count from 1", param, ctx
+            )
+        return number
+
+
+TARGET = (
+    click.argument(
+        "directory",
+        metavar="[DIR]",
+        default=".",
+        type=click.Path(path_type=Path),
+    ),
+    click.option("--app", "-a", metavar="NAME", help="The app, if not fly.toml's."),
+    click.option(
+        "--config",
+        "-c",
+        "config_path",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="The fly.toml, if not DIR's.",
+    ),
+)
+
+FLAG = (
+    click.option(
+        "--deploy-retries",
+        metavar="auto|N",
+        default=AUTO,
+        show_default=True,
+        help="Passes after the first; 0 is the legacy path, auto asks the flag.",
+    ),
+    click.option(
+        "--flags",
+        metavar="FILE|URL",
+        help="The flags to ask, also ROLLOUT_FLAGS. [default: those that come along]",
+    ),
+)
+
+RELEASE = (
+    click.option(
+        "--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="The image to deploy."
+    ),
+    click.option(
+        "--env", "-e", metavar="KEY=VALUE", multiple=True, help="Set in every group's env."
+    ),
+    click.option("--strategy", type=click.Choice(STRATEGIES), help="The order of things."),
+    click.option(
+        "--max-unavailable",
+        type=MaxUnavailable(),
+        help="Count, or fraction of a group, that may be out at once. [default: 0.33]",
+    ),
+    click.option("--force", is_flag=True, help="Update machines that are there already."),
+)
+
+SELECTION = (
+    click.option("--only-machines", metavar="ID,...", multiple=True, help="Deploy to these only."),
+    click.option("--exclude-machines", metavar="ID,...", multiple=True, help="Leave these out."),
+    click.option("--regions", metavar="R,...", multiple=True, help="Only machines in these."),
+    click.option("--exclude-regions", metavar="R,...", multiple=True, help="None in these."),
+    click.option("--process-groups", metavar="G,...", multiple=True, help="Only these groups."),
+    click.option("--update-only", is_flag=True, help="Neither create nor destroy for groups."),
+    click.option(
+        "--ha/--no-ha", default=True, help="A new group gets a spare machine. [default: ha]"
+    ),
+    click.option("--detach", is_flag=True, help="Do not wait for health."),
+    click.option("--no-smoke-checks", is_flag=True, help="Do not watch machines without checks."),
+    click.option("--skip-release-command", is_flag=True, help="Do not run release_command."),
+)
+
+RUN = (
+    click.option(
+        "--wait-timeout",
+        type=Duration(),
+        help="For one machine to get healthy. [default: 5m]",
+    ),
+    click.option(
+        "--lease-timeout",
+        type=Duration(),
+        default="13s",
+        show_default=True,
+        help="Time to live of leases; they are refreshed.",
+    ),
+    click.option(
+        "--wait-for-lease",
+        type=Duration(),
+        help="Wait so long for another deploy to end.",
+    ),
+    click.option(
+        "--on-failure",
+        type=click.Choice(["rollback", "hold"]),
+        default="rollback",
+        show_default=True,
+        help="What a retrying run does when it cannot finish.",
+    ),
+    click.option(
+        "--max-concurrent",
+        type=click.IntRange(1, 1000),
+        default=64,
+        show_default=True,
+        help="Machines in motion at once, whatever the strategy.",
+    ),
+    click.option("--deadline", type=Duration(), help="For the whole way forward."),
+    click.option(
+        "--report",
+        "report_path",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write the record of the run as JSON.",
+    ),
+    click.option(
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="json is one event a line, the report the last.",
+    ),
+)
+
+OUTPUT = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)

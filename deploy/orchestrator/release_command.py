@@ -1,0 +1,190 @@
+"""The release command: once per deploy, on a machine of its own, before anything changes.
+
+A non-zero exit is the app's failure. The machine is kept until the deploy is
+over, so that a deploy that is taken up again never runs the command twice.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from deploy.api.client import MachinesClient
+from deploy.api.machine import TERMINAL, Fleet, Machine
+from deploy.api.patience import Patience
+from deploy.api.verdict import Verdict, name_holder, verdict
+from deploy.errors import AppFailed, CallFailed
+from deploy.events import Emit, MachineMoved, Phase
+from deploy.orchestrator.halt import Halt
+from deploy.plan.release import DEPLOY, Release
+
+GROUP = "fly_app_release_command"
+_LOOK_S = 0.5
+_SLICE_S = 10.0
+_TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseCommand:
+    """`guest` is the size of its machine as in a machine configuration, None for the default."""
+
+    command: str
+    timeout_s: float = 300.0
+    guest: Mapping[str, Any] | None = None
+
+    def name(self, release: Release) -> str:
+        return f"release-command-{release.deploy_id[-6:]}"
+
+    def config(self, release: Release) -> dict[str, Any]:
+        """No services, checks or volumes; the environment of the first group."""
+        env = dict(release.groups[0].config["env"]) if release.groups else {}
+        config: dict[str, Any] = {
+            "image": release.image,
+            "env": {**env, "RELEASE_COMMAND": "1"},
+            "init": {"cmd": shlex.split(self.command)},
+            "restart": {"policy": "no"},
+            "auto_destroy": False,
+            "metadata": {
+                "fly_platform_version": "v2",
+                "fly_process_group": GROUP,
+                "fly_release_id": release.deploy_id,
+                DEPLOY: release.deploy_id,
+            },
+        }
+        if self.guest:
+            config["guest"] = dict(self.guest)
+        return config
+
+
+def machine_of(fleet: Fleet, deploy_id: str) -> Machine | None:
+    """The machine that ran, or runs, the release command of this deploy."""
+    for machine in fleet:
+        if machine.group == GROUP and machine.metadata.get(DEPLOY) == deploy_id:
+            return machine
+    return None
+
+
+class ReleaseCommandRun:
+    """One release command of one deploy; `run` may be called again after a hiccup."""
+
+    def __init__(
+        self,
+        spec: ReleaseCommand,
+        release: Release,
+        client: MachinesClient,
+        *,
+        patience: Patience,
+        halt: Halt,
+        emit: Emit,
+    ) -> None:
+        self._spec = spec
+        self._release = release
+        self._client = client
+        self._patience = patience
+        self._halt = halt
+        self._emit = emit
+        self._is_done = False
+        self.machine_id = ""
+
+    async def run(self, fleet: Fleet) -> None:
+        """Return when the command has ended well.
+
+        Raises AppFailed for a bad exit or a command that does not end, and
+        CallFailed for a hiccup: the next call finds the machine and waits on.
+        """
+        if self._is_done:
+            return
+        machine = machine_of(fleet, self._release.deploy_id)
+        if machine is None:
+            self._tell(Phase.CREATING)
+            machine = await self._create()
+        self.machine_id = machine.id
+        self._tell(Phase.STARTING)
+        with self._halt.cuts():
+            await self._ended(machine.id)
+        self._is_done = True
+        self._tell(Phase.DONE)
+
+    async def _create(self) -> Machine:
+        try:
+            await self._client.turn_to_create()
+            machine = await self._client.create(
+                name=self._spec.name(self._release),
+                region=self._release.region,
+                config=self._spec.config(self._release),
+                launch=True,
+                cordoned=False,
+                lease_ttl_s=0,
+            )
+        except CallFailed as failure:
+            named = name_holder(failure)
+            if not named:
+                raise
+            machine = await self._patience.ask(lambda: self._client.machine(named))
+            if machine_of(Fleet.of([machine]), self._release.deploy_id) is None:
+                raise
+        return machine
+
+    async def _ended(self, machine_id: str) -> None:
+        deadline = anyio.current_time() + self._spec.timeout_s
+        while True:
+            machine = await self._read(machine_id)
+            if machine is not None and self._has_ended_well(machine):
+                return
+            if machine is not None and machine.exits and machine.exits[0].is_bad:
+                raise await self._failed(machine_id, machine.exits[0].reason)
+            left_s = deadline - anyio.current_time()
+            if left_s <= 0:
+                raise await self._failed(machine_id, f"no end after {self._spec.timeout_s:g} s")
+            try:
+                await self._client.wait(
+                    machine_id, state="stopped", version="", timeout_s=min(_SLICE_S, left_s)
+                )
+            except CallFailed as failure:
+                if verdict(failure) is not Verdict.NOT_YET and self._patience.within_s == 0:
+                    raise
+                await anyio.sleep(_LOOK_S)
+
+    async def _read(self, machine_id: str) -> Machine | None:
+        try:
+            return await self._patience.ask(lambda: self._client.machine(machine_id))
+        except CallFailed as failure:
+            if verdict(failure) is Verdict.MISSING and self._patience.within_s > 0:
+                return None
+            raise
+
+    def _has_ended_well(self, machine: Machine) -> bool:
+        ended = machine.state in ("stopped", "failed") or machine.state in TERMINAL
+        return ended and bool(machine.exits) and not machine.exits[0].is_bad
+
+    async def _failed(self, machine_id: str, reason: str) -> AppFailed:
+        tail = await self._log_tail(machine_id)
+        said = f"; its last lines:\n{tail}" if tail else ""
+        return AppFailed(
+            f"the release command `{self._spec.command}` failed: {reason}{said}",
+            machine_id=machine_id,
+            hint="nothing was changed; mend the command, or give --skip-release-command",
+        )
+
+    async def _log_tail(self, machine_id: str) -> str:
+        """What the platform offers of its log; a real one offers none over this API."""
+        try:
+            lines = await self._client.local_log(machine_id)
+        except CallFailed:
+            return ""
+        return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+
+    def _tell(self, phase: Phase) -> None:
+        self._emit(
+            MachineMoved(
+                machine_id=self.machine_id,
+                name=self._spec.name(self._release),
+                group=GROUP,
+                phase=phase,
+                detail=self._spec.command,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Deciding what to do: values in, values out."""

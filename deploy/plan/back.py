@@ -1,0 +1,104 @@
+"""The way back: (fleet, base) -> the actions that undo a deploy. Pure.
+
+Asked again before every pass: undoing what is undone yields nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deploy.api.machine import Fleet, Machine
+from deploy.plan.base import Base
+from deploy.plan.forward import (
+    Action,
+    Destroy,
+    Start,
+    Stop,
+    Uncordon,
+    Update,
+    Wait,
+    has_ended_well,
+    is_asleep,
+    should_launch,
+    where,
+)
+from deploy.plan.release import DEPLOY, INTENT, ROLE, is_made_by, is_stamped
+
+
+def plan_back(
+    fleet: Fleet,
+    base: Base,
+    *,
+    deploy_id: str,
+    written: frozenset[str],
+    doubtful: frozenset[str] = frozenset(),
+) -> tuple[Action, ...]:
+    """The actions that return every machine this deploy touched to what it was before.
+
+    `written` holds the ids of machines that this run may have written to. A
+    machine that was made by this deploy goes; nobody else's is touched.
+    """
+    return tuple(_plan_back(fleet, base, deploy_id, written, doubtful))
+
+
+def _plan_back(
+    fleet: Fleet, base: Base, deploy_id: str, written: frozenset[str], doubtful: frozenset[str]
+) -> Iterator[Action]:
+    before = base.machines.by_id
+    for machine in fleet.managed:
+        if machine.state == "destroying" or machine.id not in written or machine.id in base.lost:
+            continue
+        old = before.get(machine.id)
+        if old is None:
+            if is_made_by(machine, deploy_id):
+                yield Destroy(**where(machine))
+        elif is_stamped(machine, deploy_id):
+            intent = machine.metadata.get(INTENT)
+            yield Update(
+                **where(machine),
+                config=restored_config(old.config, intent, deploy_id),
+                current_version=machine.version,
+                launch=_launches(old),
+                serves=machine.id in base.serving,
+                restores=True,
+            )
+        else:
+            yield from _back_to_state(machine, old, machine.id in doubtful)
+
+
+def _back_to_state(machine: Machine, old: Machine, is_doubtful: bool) -> Iterator[Action]:
+    launch = _launches(old)
+    if machine.cordoned and not old.cordoned:
+        yield Uncordon(**where(machine), version=machine.version)
+    if not launch:
+        if machine.state == "started":
+            yield Stop(**where(machine))
+    elif machine.state in ("stopped", "suspended", "created", "failed"):
+        if not is_asleep(machine) and not has_ended_well(machine):
+            yield Start(**where(machine), version=machine.version)
+    elif is_doubtful or machine.state != "started":
+        yield Wait(**where(machine), version=machine.version)
+
+
+def _launches(old: Machine) -> bool:
+    return should_launch(old.state, standby=bool(old.config.get("standbys")))
+
+
+def restored_config(
+    config: Mapping[str, Any], intent: str | None, deploy_id: str
+) -> dict[str, Any]:
+    """A configuration from before, to be sent back.
+
+    The intent that the machine carries now stays until the run is over, so that
+    another computer can finish going back. What says that this deploy made the
+    machine does not come back.
+    """
+    kept = {key: value for key, value in config.items() if value is not None}
+    metadata = {
+        key: value
+        for key, value in (kept.get("metadata") or {}).items()
+        if key != INTENT and not (key in (DEPLOY, ROLE) and str(value).endswith(deploy_id))
+    }
+    kept["metadata"] = metadata | ({INTENT: intent} if intent else {})
+    return kept

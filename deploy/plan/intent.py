@@ -1,0 +1,71 @@
+"""What a deploy leaves on the platform, so that another computer can finish or undo it.
+
+One machine of each group carries it as metadata from before the first write
+until the end. Pure: how it is written and read is told here, when is not.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+
+from deploy.api.machine import Fleet, Machine
+from deploy.plan.release import INTENT, Release
+
+FORWARD = "forward"
+BACK = "back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """The deploy that is under way: `digest` is its release's, `direction` forward or back."""
+
+    deploy: str
+    digest: str
+    image: str
+    strategy: str
+    direction: str = FORWARD
+
+    @classmethod
+    def of(cls, release: Release) -> Intent:
+        return cls(
+            deploy=release.deploy_id,
+            digest=release.digest,
+            image=release.image,
+            strategy=release.strategy,
+        )
+
+    def turned_back(self) -> Intent:
+        return replace(self, direction=BACK)
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+
+def read_intent(machine: Machine) -> Intent | None:
+    """The intent that a machine carries, None where there is none or it is not ours to read."""
+    try:
+        fields = json.loads(machine.metadata.get(INTENT, "null"))
+        return Intent(**{key: str(value) for key, value in fields.items()})
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def carriers(fleet: Fleet) -> list[str]:
+    """The machine of each group that carries the intent: the one with the lowest id."""
+    lowest: dict[str, str] = {}
+    for machine in fleet.managed:
+        lowest.setdefault(machine.group, machine.id)
+    return sorted(lowest.values())
+
+
+def carrying(fleet: Fleet, text: str, machine_ids: set[str]) -> Fleet:
+    """The fleet as it is after the intent was written, for plans made from an earlier look."""
+    return Fleet(
+        tuple(
+            replace(m, config={**m.config, "metadata": {**m.metadata, INTENT: text}})
+            if m.id in machine_ids
+            else m
+            for m in fleet
+        )
+    )

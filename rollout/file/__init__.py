@@ -1,0 +1,1 @@
+"""flags.yaml: reading it, checking it, changing one number in it."""

@@ -1,0 +1,247 @@
+"""The text of a flags file -> its flags, or every error at once with line, column and fix.
+
+Knows the shape of flags.yaml. Knows nothing of where the text comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar
+
+import msgspec
+from yaml import Node
+
+from rollout.errors import BadFlagFile, Problem, nearest, show
+from rollout.file import fields, yamlnodes
+from rollout.file.fields import AlreadyReported, Wrong
+from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key
+from rollout.flag import NOBODY, Flag, Ramp, Step, Value
+
+LARGEST_BYTES = 1 << 20
+"""A flags file may have a size of up to 1 MiB."""
+
+T = TypeVar("T")
+_Found: TypeAlias = dict[str, tuple[Node, Node]]
+
+
+class FlagFile(msgspec.Struct, frozen=True):
+    """A flags file that is in order; `source` is what to call it in messages."""
+
+    source: str
+    text: str
+    flags: Mapping[str, Flag]
+
+
+def parse_bytes(data: bytes, source: str) -> FlagFile:
+    """Bytes of UTF-8, with or without BOM, to flags; raises BadFlagFile."""
+    if len(data) > LARGEST_BYTES:
+        problem = Problem(
+            1, 1, f"the file has more than {LARGEST_BYTES:,} bytes", "split or shorten it"
+        )
+        raise BadFlagFile(source, [problem])
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode()
+        line = before.count("\n")
+        column = len(before) - (before.rfind("\n") + 1)
+        fix = "save the file as UTF-8"
+        raise BadFlagFile(
+            source, [Problem(line + 1, column + 1, "the file is not UTF-8", fix)]
+        ) from None
+    return parse(text, source)
+
+
+def parse(text: str, source: str = "flags.yaml") -> FlagFile:
+    """Text to flags; raises BadFlagFile with all that is wrong."""
+    root, problems = yamlnodes.compose(text)
+    flags: dict[str, Flag] = {}
+    if root is not None:
+        flags = _Reader(problems).file(root)
+    elif not problems:
+        fix = "begin with version: 1 and, below it, flags:"
+        problems.append(Problem(1, 1, "the file is empty", fix))
+    if problems:
+        raise BadFlagFile(source, problems)
+    return FlagFile(source, text, MappingProxyType(flags))
+
+
+def paused_ramp(steps: Sequence[Step], paused: datetime) -> Ramp:
+    """The ramp of these steps, standing still since `paused`."""
+    begun = tuple(step for step in steps if step.at <= paused)
+    waiting = tuple(step for step in steps if step.at > paused)
+    return Ramp(begun or (Step(paused, 0),), paused, waiting)
+
+
+class _Reader:
+    """Reads nodes and goes on after an error, so that one run shows them all."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        self.path: list[str] = []
+
+    def file(self, root: Node) -> dict[str, Flag]:
+        top = self.mapping(root, FILE_KEYS)
+        if top is None:
+            return {}
+        self.complete(root, top, FILE_KEYS)
+        self.optional(top, "version", fields.version, 1)
+        flags: dict[str, Flag] = {}
+        for key, (key_node, node) in (self.under("flags", top) or {}).items():
+            if not fields.FLAG_KEY.fullmatch(key):
+                fix = "use up to 100 letters, digits, and . _ - between them"
+                self.wrong(key_node, Wrong(f"{show(key)} is not a name for a flag", fix))
+            with self.inside(show(key)):
+                flag = self.flag(key, key_node, node)
+            if flag is not None:
+                flags[key] = flag
+        return flags
+
+    def flag(self, key: str, key_node: Node, node: Node) -> Flag | None:
+        found = self.mapping(node, FLAG_KEYS)
+        if found is None:
+            return None
+        seen = len(self.problems)
+        self.complete(key_node, found, FLAG_KEYS)
+        nothing: Value = 0
+        flag = Flag(
+            key=key,
+            bucket_by=self.optional(found, "bucket_by", fields.name, ""),
+            inside=self.optional(found, "inside", fields.value, nothing),
+            outside=self.optional(found, "outside", fields.value, nothing),
+            rollout=self.rollout(key_node, found),
+            salt=self.optional(found, "salt", fields.name, key),
+            enabled=self.optional(found, "enabled", fields.boolean, True),
+            always_inside=self.lists(found, "always_inside"),
+            always_outside=self.lists(found, "always_outside"),
+            description=self.optional(found, "description", fields.text, ""),
+            owner=self.optional(found, "owner", fields.text, ""),
+            expires=self.optional(found, "expires", fields.iso_date, ""),
+        )
+        if len(self.problems) == seen and type(flag.inside) is not type(flag.outside):
+            message = f"is {_type(flag.outside)}, but inside is {_type(flag.inside)}"
+            self.wrong(found["outside"][1], Wrong(message, "make both one type"), "outside")
+        return flag
+
+    def rollout(self, key_node: Node, found: _Found) -> int | Ramp:
+        paused = self.optional(found, "paused", fields.time, None)
+        if "ramp" not in found:
+            self.required(
+                key_node, found, "percent", "add percent: 0, the number to bump, or a ramp"
+            )
+            if "paused" in found:
+                fix = "remove it, or write enabled: false to switch the flag off"
+                self.wrong(found["paused"][0], Wrong("only a ramp can be paused", fix), "paused")
+            return self.optional(found, "percent", fields.percent, 0)
+        if "percent" in found:
+            fix = "remove one of the two"
+            later = max(found["percent"][0], found["ramp"][0], key=lambda n: n.start_mark.index)
+            self.wrong(later, Wrong("a flag has either percent or ramp, not both", fix))
+            self.optional(found, "percent", fields.percent, 0)
+        steps: list[Step] = []
+        nodes: list[Node] = self.optional(found, "ramp", fields.items, [])
+        for number, node in enumerate(nodes, 1):
+            with self.inside(f"ramp step {number}"):
+                step = self.step(node)
+            if step is None:
+                continue
+            if steps and step.at <= steps[-1].at:
+                message = "this step is not after the one before it"
+                self.wrong(node, Wrong(message, "put the steps in order of time"), "ramp")
+            steps.append(step)
+        if not nodes and "ramp" in found and yamlnodes.kind(found["ramp"][1]) == "a list":
+            fix = "add steps with at and percent, or write percent instead"
+            self.wrong(found["ramp"][1], Wrong("it has no steps", fix), "ramp")
+        return paused_ramp(steps, paused) if paused else Ramp(tuple(steps))
+
+    def step(self, node: Node) -> Step | None:
+        found = self.mapping(node, STEP_KEYS)
+        if found is None:
+            return None
+        self.complete(node, found, STEP_KEYS)
+        at = self.optional(found, "at", fields.time, None)
+        threshold = self.optional(found, "percent", fields.percent, None)
+        return None if at is None or threshold is None else Step(at, threshold)
+
+    def lists(self, found: _Found, key: str) -> Mapping[str, frozenset[str]]:
+        if key not in found:
+            return NOBODY
+        lists: dict[str, frozenset[str]] = {}
+        for attribute, (_, node) in (self.under(key, found) or {}).items():
+            with_path = f"{key}: {show(attribute)}"
+            nodes = self.read(node, fields.items, with_path) or []
+            values = [self.read(item, fields.text, with_path) for item in nodes]
+            lists[attribute] = frozenset(value for value in values if value is not None)
+        return MappingProxyType(lists)
+
+    def under(self, key: str, found: _Found) -> _Found | None:
+        """The mapping that is the value of `key`, if it is there."""
+        if key not in found:
+            return None
+        with self.inside(key):
+            return self.mapping(found[key][1], {})
+
+    def mapping(self, node: Node, known: Mapping[str, Key]) -> _Found | None:
+        """The keys of a mapping with their nodes; an empty `known` allows any."""
+        pairs = self.read(node, fields.pairs)
+        if pairs is None:
+            return None
+        found: _Found = {}
+        for key_node, value_node in pairs:
+            key = self.read(key_node, fields.name, "a key")
+            if key is None:
+                continue
+            if known and key not in known:
+                near = nearest(key, known)
+                fix = f"did you mean {near}?" if near else f"use one of {', '.join(known)}"
+                self.wrong(key_node, Wrong(f"unknown key {show(key)}", fix))
+            elif key in found:
+                first = found[key][0].start_mark.line + 1
+                self.wrong(
+                    key_node,
+                    Wrong(
+                        f"{show(key)} is here twice, first on line {first}", "remove one of them"
+                    ),
+                )
+            else:
+                found[key] = (key_node, value_node)
+        return found
+
+    def complete(self, node: Node, found: _Found, keys: Mapping[str, Key]) -> None:
+        for key, (_, _, if_missing) in keys.items():
+            if if_missing:
+                self.required(node, found, key, if_missing)
+
+    def required(self, node: Node, found: _Found, key: str, fix: str) -> None:
+        if key not in found:
+            self.wrong(node, Wrong(f"{key} is missing", fix))
+
+    def optional(self, found: _Found, key: str, read: Callable[[Node], T], default: T) -> T:
+        value = self.read(found[key][1], read, key) if key in found else None
+        return default if value is None else value
+
+    def read(self, node: Node, read: Callable[[Node], T], what: str = "") -> T | None:
+        try:
+            return read(node)
+        except Wrong as wrong:
+            self.wrong(node, wrong, what)
+            return None
+
+    @contextmanager
+    def inside(self, step: str) -> Iterator[None]:
+        self.path.append(step)
+        yield
+        self.path.pop()
+
+    def wrong(self, node: Node, wrong: Wrong, what: str = "") -> None:
+        if isinstance(wrong, AlreadyReported):
+            return
+        message = ": ".join([*self.path, *([what] if what else []), wrong.message])
+        self.problems.append(yamlnodes.problem(node, message, wrong.fix))
+
+
+def _type(value: object) -> str:
+    return {bool: "a boolean", int: "an integer"}.get(type(value), "text")

@@ -1,0 +1,81 @@
+"""The shape of a flags file as a JSON Schema (2020-12), for editors. Pure.
+
+Made from the table and the patterns that the reader uses. What JSON Schema cannot say
+is left to `rollout check`, which is stricter: how a number is written (010, 1e1, 5.00,
+more than three decimals, 5.0 for a value), which texts need quotes, keys that are there
+twice, anchors, aliases and tags, days that the calendar does not have, times that do
+not exist, the order of a ramp's steps, and the size of the file. No file that the
+reader takes is refused by the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from rollout.file.fields import DATE, FLAG_KEY, LARGEST_INT, TIME
+from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key, Kind
+
+Schema: TypeAlias = dict[str, Any]
+
+
+def schema() -> Schema:
+    """The schema of a flags file, as JSON would hold it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Flags of tidegate",
+        "description": "Gradual rollouts kept in git. Made by: rollout schema",
+        **_mapping(FILE_KEYS),
+        "$defs": {
+            "flag": {
+                **_mapping(FLAG_KEYS),
+                "oneOf": [{"required": ["percent"]}, {"required": ["ramp"]}],
+                "anyOf": [_both(kind) for kind in ("integer", "boolean", "string")],
+                "dependentRequired": {"paused": ["ramp"]},
+            },
+            "step": _mapping(STEP_KEYS),
+        },
+    }
+
+
+_KINDS: Mapping[Kind, Schema] = {
+    "version": {"const": 1},
+    "flags": {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{FLAG_KEY.pattern}$"},
+        "additionalProperties": {"$ref": "#/$defs/flag"},
+    },
+    "text": {"type": "string"},
+    "name": {"type": "string", "minLength": 1},
+    "date": {"type": "string", "pattern": f"^{DATE.pattern}$", "format": "date"},
+    "time": {"type": "string", "pattern": f"^{TIME.pattern}$"},
+    "boolean": {"type": "boolean"},
+    "percent": {"type": "number", "minimum": 0, "maximum": 100},
+    "value": {
+        "type": ["integer", "boolean", "string"],
+        "minimum": -LARGEST_INT,
+        "maximum": LARGEST_INT,
+    },
+    "lists": {
+        "type": "object",
+        "propertyNames": {"minLength": 1},
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    },
+    "ramp": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}},
+}
+
+
+def _mapping(keys: Mapping[str, Key]) -> Schema:
+    return {
+        "type": "object",
+        "required": [name for name, key in keys.items() if key.if_missing],
+        "properties": {
+            name: {"description": key.about, **_KINDS[key.kind]} for name, key in keys.items()
+        },
+        "additionalProperties": False,
+    }
+
+
+def _both(kind: str) -> Schema:
+    """Inside and outside are of this one type."""
+    return {"properties": {"inside": {"type": kind}, "outside": {"type": kind}}}

@@ -1,0 +1,1 @@
+"""A percentage that follows a schedule."""

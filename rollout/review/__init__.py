@@ -1,0 +1,1 @@
+"""What a change of flags.yaml does to units."""

@@ -1,0 +1,1 @@
+"""Flags over OFREP, and exported to other tools."""

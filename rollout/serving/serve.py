@@ -1,0 +1,127 @@
+"""Runs the OFREP service: listens, says where, looks for newer flags, and stops gracefully.
+
+Knows sockets, signals and uvicorn; what is served is rollout.ofrep's.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from signal import SIGINT, SIGTERM
+
+import anyio
+import uvicorn
+
+from rollout.errors import InvalidValue, SourceProblem
+from rollout.serving import ofrep
+from rollout.sources import fetch
+from rollout.sources.live import Live
+
+_FAREWELL_S = 10
+"""For requests that are being answered when the service is told to stop."""
+
+Say = Callable[[str], None]
+
+
+def serve(
+    live: Live,
+    *,
+    host: str,
+    port: int,
+    token: str,
+    rate_per_s: float,
+    origins: Iterable[str],
+    poll_s: float | None,
+    say: Say,
+) -> None:
+    """Serve until SIGINT or SIGTERM; a second one cuts off the requests that are left.
+
+    Raises InvalidValue for an address that others can reach without a `token`,
+    SourceProblem if it cannot listen.
+    """
+    if not token and not fetch.is_loopback(host):
+        raise InvalidValue(
+            f"{host} can be reached by others",
+            hint="add --token, or listen on 127.0.0.1",
+        )
+    listener = _listener(host, port)
+    application = ofrep.app(live, token=token, rate_per_s=rate_per_s, origins=origins)
+    config = uvicorn.Config(
+        application,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whoever wanted to could choose the address that is limited
+        timeout_graceful_shutdown=_FAREWELL_S,
+    )
+    server = _Server(config)
+
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_end_on_signal, server, say)
+            tasks.start_soon(_follow, live, poll_s or live.poll_s, say)
+            say(_greeting(live, listener))
+            await server.serve(sockets=[listener])
+            tasks.cancel_scope.cancel()
+
+    anyio.run(run)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Left to `_end_on_signal`: uvicorn's own way ends the process by the signal."""
+        yield
+
+
+async def _end_on_signal(server: uvicorn.Server, say: Say) -> None:
+    with anyio.open_signal_receiver(SIGINT, SIGTERM) as received:
+        async for _ in received:
+            if server.should_exit:
+                server.force_exit = True
+                for connection in tuple(server.server_state.connections):
+                    connection.transport.abort()  # asyncio waits for them, from Python 3.12 on
+            else:
+                say("stopping: answering what has been asked")
+                server.should_exit = True
+
+
+async def _follow(live: Live, poll_s: float, say: Say) -> None:
+    while True:
+        await anyio.sleep(poll_s)
+        before = live.state
+        changed = await anyio.to_thread.run_sync(live.refresh, abandon_on_cancel=True)
+        state = live.state
+        if changed:
+            say(f"{_clock()} {state.source} has changed: {', '.join(changed)}")
+        if state.problem and state.problem != before.problem:
+            say(f"{_clock()} the flags from before still serve: {state.problem}")
+        elif before.problem and not state.problem:
+            say(f"{_clock()} {state.source} is in order again")
+
+
+def _clock() -> str:
+    return time.strftime("%H:%M:%S")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except (OSError, OverflowError) as error:
+        raise SourceProblem(
+            f"cannot listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}",
+            hint="choose another address with --host, or another port with --port",
+        ) from None
+
+
+def _greeting(live: Live, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    count = len(live.state.flags)
+    what = f"{live.state.source} ({count} {'flag' if count == 1 else 'flags'})"
+    return f"serving {what} at http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,67 @@
+"""The flags of a source, looked at again and again: always the newest that are in order.
+
+What is read is swapped in as a whole, so whoever evaluates sees one file or the
+next and never a mixture. Knows nothing of who asks, and starts no thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import msgspec
+
+from rollout.errors import RolloutError
+from rollout.file import flagfile
+from rollout.flags import Flags
+from rollout.sources import source
+
+FILE_POLL_S = 1.0
+ADDRESS_POLL_S = 30.0
+
+
+class State(msgspec.Struct, frozen=True):
+    """The flags that count, where they are from, and what is wrong with their source now."""
+
+    flags: Flags
+    source: str
+    problem: str = ""
+
+
+class Live:
+    """Holds the newest `state`; any number of threads may read it."""
+
+    def __init__(self, spec: str | os.PathLike[str] | None = None) -> None:
+        """Reads `spec`, a path or URL or nothing, as Flags.load does, and raises what it does."""
+        self.spec = spec
+        text = source.read(spec)
+        self._data = text.data
+        self._lock = threading.Lock()
+        flags = Flags(flagfile.parse_bytes(text.data, text.source))
+        self.state = State(flags, text.source, text.problem)
+
+    @property
+    def poll_s(self) -> float:
+        """How long to wait between two looks: an address is asked less often than a file."""
+        return ADDRESS_POLL_S if "://" in os.fspath(self.spec or "") else FILE_POLL_S
+
+    def refresh(self) -> list[str]:
+        """Look again; the keys of the flags that were added, removed or changed.
+
+        A source that cannot be read or is broken changes nothing but `state.problem`; of
+        an address whose last good copy serves, it says why.
+        """
+        with self._lock:
+            before = self.state
+            try:
+                text = source.read(self.spec)
+                flags = before.flags
+                if text.data != self._data:
+                    flags = Flags(flagfile.parse_bytes(text.data, text.source))
+            except RolloutError as error:
+                self.state = State(before.flags, before.source, error.message)
+                return []
+            self._data = text.data
+            self.state = State(flags, text.source, text.problem)
+            keys = dict.fromkeys([*before.flags, *flags])
+            return [key for key in keys if before.flags.get(key) != flags.get(key)]

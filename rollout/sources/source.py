@@ -1,0 +1,85 @@
+"""Where the text of the flags comes from: the file in the package, a path, an address, or git.
+
+`read` is the only door, so that a new kind of source is one more branch here.
+Gives bytes and a name for them, and does not look inside.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from rollout.errors import NoSuchSource, SourceProblem, show
+from rollout.file.flagfile import LARGEST_BYTES
+
+_PACKAGE = Path(__file__).parent
+
+
+class Text(msgspec.Struct, frozen=True):
+    """What a source holds; `source` says for people where it is from, at the time of reading.
+
+    `problem` is why it is an earlier copy, if it is one. Of a file over the limit only
+    so much is read that the limit is seen to be passed.
+    """
+
+    data: bytes
+    source: str
+    problem: str = ""
+
+
+def read(spec: str | os.PathLike[str] | None = None) -> Text:
+    """The text at `spec`, a path, URL or git:REV; of the bundled flags file without `spec`.
+
+    Raises NoSuchSource when there is none, SourceProblem when it cannot be had otherwise,
+    and BadFlagFile when there is only a text at the URL that does not parse.
+    """
+    if spec is None:
+        return Text(_bytes(bundled_path()), "the bundled flags.yaml")
+    where = os.fspath(spec)
+    if "://" in where:
+        from rollout.sources import http_source
+
+        return http_source.read(where)
+    if where.startswith("git:"):
+        from rollout.sources import gitsource
+
+        return gitsource.read(where)
+    return Text(_bytes(Path(where)), where)
+
+
+def changeable(spec: str) -> Path:
+    """The path that `spec` is; raises SourceProblem for what can only be read."""
+    if "://" in spec or spec.startswith("git:"):
+        raise SourceProblem(
+            f"{show(spec)} can be read, but not changed",
+            hint="change the file in a checkout, and commit it",
+        )
+    return Path(spec)
+
+
+def bundled_path() -> Path:
+    """The flags file that ships with the package; in an editable install the live one itself."""
+    shipped = _PACKAGE / "flags.yaml"
+    return shipped if shipped.exists() else _PACKAGE.parent / "flags.yaml"
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise NoSuchSource(
+            f"{show(str(path))} does not exist",
+            hint="name the flags file, or go to the directory that has it",
+        ) from None
+    except IsADirectoryError:
+        raise SourceProblem(
+            f"{show(str(path))} is a directory", hint="name the flags file in it"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SourceProblem(
+            f"{show(str(path))} cannot be read: {reason}", hint="check the path and its permissions"
+        ) from None

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.api.machine import Fleet
+from deploy.commands.recovery import PastRelease
+from deploy.commands.show import show_history, show_plan, show_status
+from deploy.flytoml.appconfig import STRATEGIES
+from deploy.plan.base import Base
+from deploy.plan.forward import plan
+from deploy.plan.intent import Intent
+from deploy.plan.release import INTENT
+from deploy.plan.strategy import schedule
+from deploy.retries import asked_for
+from tests.worlds.fleets import machine, release, with_metadata
+
+THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
+
+
+def shown(fleet: Fleet, *, as_json: bool = False, **fields: Any) -> str:
+    wanted = release(**fields)
+    base = Base.of(fleet)
+    order = schedule(wanted, fleet, base, plan(wanted, fleet, base))
+    return show_plan(wanted, fleet, order, asked_for(3), as_json=as_json)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_plan_names_every_machine_that_it_would_touch(strategy: str) -> None:
+    text = shown(THREE, strategy=strategy)
+    assert "retrying path" in text
+    for one in THREE:
+        assert one.id in text
+    assert "left stopped" in text
+
+
+def test_a_plan_with_nothing_to_do_says_so() -> None:
+    assert "nothing to do" in show_plan(release(), THREE, (), asked_for(0), as_json=False)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_plan_as_json_is_versioned_and_says_the_same(strategy: str) -> None:
+    told = json.loads(shown(THREE, as_json=True, strategy=strategy))
+    assert (told["v"], told["strategy"], told["retries"], told["machines"]) == (1, strategy, 3, 3)
+    actions = [
+        action
+        for stage in told["stages"]
+        for track in stage
+        for step in track["steps"]
+        for action in step["actions"]
+    ]
+    assert {action["machine"] for action in actions} >= {"m1", "m2", "m3"} - {""}
+
+
+def status(*machines: Any) -> str:
+    return show_status("hello", Fleet.of(machines), [], as_json=False)
+
+
+def test_a_status_shows_each_machine_with_its_version_state_and_checks() -> None:
+    lines = status(machine("m1", version="v7"), machine("m2", cordoned=True)).splitlines()
+    assert "v7" in lines[1]
+    assert "1/1" in lines[1]
+    assert "started, cordoned" in lines[2]
+    assert len(lines) == 3
+
+
+def test_a_status_warns_of_mixed_images_and_says_what_mends_it() -> None:
+    other = machine("m2", config={**machine().config, "image": "registry.test/hello:0"})
+    text = status(machine("m1"), other)
+    assert "runs 2 images" in text
+    assert "warning" in text
+    assert "deploy" in text
+
+
+def test_a_status_warns_of_an_unfinished_deploy_and_names_both_ways_out() -> None:
+    text = status(with_metadata(machine(), **{INTENT: Intent.of(release()).dump()}))
+    assert "unfinished" in text
+    assert "deploy resume" in text
+    assert "deploy rollback" in text
+
+
+def test_a_status_without_machines_says_so() -> None:
+    assert "no machines" in status()
+
+
+def test_a_status_as_json_leaves_out_nobody_and_no_check() -> None:
+    told = json.loads(show_status("hello", THREE, [{"port": 80}], as_json=True))
+    assert [one["id"] for one in told["machines"]] == ["m1", "m2", "m3"]
+    assert told["machines"][0]["checks"][0]["status"] == "passing"
+    assert told["routes"] == [{"port": 80}]
+
+
+def test_a_history_marks_what_runs_now() -> None:
+    past = [
+        PastRelease(number=2, deploy="d2", image="x:2", machines=3, is_current=True),
+        PastRelease(number=1, deploy="d1", image="x:1", machines=3, is_current=False),
+    ]
+    lines = show_history("hello", past, as_json=False).splitlines()
+    assert lines[1].endswith("runs now")
+    assert "x:1" in lines[2]
+    assert json.loads(show_history("hello", past, as_json=True))["releases"][0]["number"] == 2
+    assert "no history" in show_history("hello", [], as_json=False)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_no_name_from_the_platform_controls_the_terminal(name: str, image: str) -> None:
+    odd = machine("m1", name=f"\x1b]0;{name}\x07", config={**machine().config, "image": image})
+    shown_now = status(odd, machine("m2")) + shown(Fleet.of([odd]))
+    assert not [c for c in shown_now if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
+    shown_now.encode()

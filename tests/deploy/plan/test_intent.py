@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from deploy.api.machine import Fleet
+from deploy.plan.intent import BACK, FORWARD, Intent, carriers, carrying, read_intent
+from deploy.plan.release import INTENT
+from tests.worlds.fleets import group, machine, release, with_metadata
+
+texts = st.text(max_size=20)
+
+
+@given(st.builds(Intent, deploy=texts, digest=texts, image=texts, strategy=texts))
+def test_an_intent_is_read_back_as_it_was_written(intent: Intent) -> None:
+    assert read_intent(with_metadata(machine(), **{INTENT: intent.dump()})) == intent
+
+
+def test_an_intent_says_what_a_resume_needs() -> None:
+    intent = Intent.of(release(strategy="canary"))
+    assert intent.digest == release().digest
+    assert (intent.image, intent.strategy, intent.direction) == (
+        release().image,
+        "canary",
+        FORWARD,
+    )
+    assert intent.turned_back().direction == BACK
+
+
+@given(texts)
+@example("")
+@example("null")
+@example("[]")
+@example("{}")
+@example('"x"')
+@example('{"deploy": 1}')
+@example('{"x": 1}')
+@example("[" * 100_000)
+def test_what_is_no_intent_is_none_and_no_crash(text: str) -> None:
+    assert read_intent(with_metadata(machine(), **{INTENT: text})) is None
+
+
+def test_a_machine_without_one_has_none() -> None:
+    assert read_intent(machine()) is None
+
+
+def test_the_first_machine_of_each_group_carries_it() -> None:
+    worker = group("worker")
+    fleet = Fleet.of(
+        [machine("m3"), machine("m1"), machine("m2", worker), machine("m0", group(""))]
+    )
+    assert carriers(fleet) == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("ids", [set(), {"m1"}, {"m1", "m2"}])
+def test_a_fleet_carrying_it_is_as_the_next_look_will_show_it(ids: set[str]) -> None:
+    fleet = carrying(Fleet.of([machine("m1"), machine("m2")]), "text", ids)
+    assert {one.id for one in fleet if one.metadata.get(INTENT) == "text"} == ids
+    assert all(one.image for one in fleet)

@@ -1,0 +1,220 @@
+"""flags.yaml as a flagd definition, read by flagd's own provider from a file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from openfeature.contrib.provider.flagd import FlagdProvider
+from openfeature.contrib.provider.flagd.config import ResolverType
+from openfeature.contrib.tools.flagd.core import FlagdCore
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ErrorCode, GeneralError
+
+from rollout import Flags
+from rollout.errors import ExportRefused
+from rollout.serving.export import to_flagd
+from tests.rollout.strategies import flag, keys, thresholds, units
+
+TEXT = """\
+version: 1
+flags:
+  deploy-retries: {bucket_by: app, percent: 12.345, inside: 5, outside: 0}
+  nobody: {bucket_by: app, percent: 0, inside: true, outside: false}
+  everybody: {bucket_by: targetingKey, percent: 100, inside: new, outside: ""}
+  "off": {bucket_by: app, percent: 100, inside: 1, outside: 0, enabled: false, salt: other}
+  listed:
+    owner: me
+    bucket_by: app
+    percent: 50
+    inside: new
+    outside: old
+    always_inside: {app: [app-1, app-2], org: [acme]}
+    always_outside: {app: [app-2], org: [evil], team: []}
+  ramped:
+    bucket_by: app
+    inside: 1
+    outside: 0
+    ramp:
+      - {at: 2020-01-01T00:00Z, percent: 1}
+      - {at: 2021-01-01T00:00+01:00, percent: 40}
+      - {at: 2999-01-01T00:00Z, percent: 90}
+"""
+PLAIN = "{bucket_by: app, percent: 12"
+SALTED = "{salt: b, bucket_by: app, percent: 12"
+KINDS = {bool: "boolean", int: "integer", str: "string"}
+
+
+@pytest.fixture
+def flags() -> Flags:
+    return Flags.parse(TEXT)
+
+
+@pytest.fixture
+def flagd(flags: Flags, tmp_path: Path) -> Iterator[FlagdProvider]:
+    path = tmp_path / "flags.flagd.json"
+    path.write_text(json.dumps(to_flagd(flags.values())))
+    provider = FlagdProvider(
+        resolver_type=ResolverType.FILE, offline_flag_source_path=str(path), deadline_ms=50
+    )
+    provider.initialize(EvaluationContext())
+    yield provider
+    provider.shutdown()
+
+
+def ask(provider: Any, flags: Flags, key: str, context: EvaluationContext) -> tuple[Any, Any]:
+    """Value and variant, as flagd's provider gives them."""
+    value = flags[key].outside
+    found = getattr(provider, f"resolve_{KINDS[type(value)]}_details")(key, value, context)
+    assert type(found.value) is type(value)
+    return found.value, found.variant
+
+
+def test_a_hundred_thousand_units_get_the_same_answer(flags: Flags, flagd: FlagdProvider) -> None:
+    inside = 0
+    decide = flags.decider("deploy-retries")
+    for number in range(100_000):
+        unit = f"app-{number}"
+        decision = decide(unit)
+        found = ask(flagd, flags, "deploy-retries", EvaluationContext(unit))
+        assert found == (decision.value, decision.variant), unit
+        inside += decision.variant == "inside"
+    assert 12_000 < inside < 12_700
+
+
+@pytest.mark.parametrize("key", Flags.parse(TEXT))
+def test_every_kind_of_flag_gives_the_same_answer(
+    key: str, flags: Flags, flagd: FlagdProvider
+) -> None:
+    for number in range(1000):
+        unit = f"app-{number}" if number else ""
+        for org in ("acme", "evil", "other", None):
+            others = {"org": org} if org else {}
+            by = flags[key].bucket_by
+            decision = flags.evaluate(key, **{by: unit}, **others)
+            expected = (decision.value, decision.variant)
+            assert ask(flagd, flags, key, EvaluationContext(unit, others)) == expected, unit
+            with_unit = EvaluationContext(unit, {by: unit, **others})
+            assert ask(flagd, flags, key, with_unit) == expected, unit
+
+
+def test_who_has_no_unit_is_outside(flags: Flags, flagd: FlagdProvider) -> None:
+    for key in flags:
+        assert ask(flagd, flags, key, EvaluationContext()) == (flags[key].outside, "outside")
+    acme = EvaluationContext(None, {"org": "acme"})
+    assert ask(flagd, flags, "listed", acme) == ("new", "inside")
+
+
+def test_a_unit_that_is_not_the_targeting_key_is_an_error_and_no_other_cohort(
+    flags: Flags, flagd: FlagdProvider
+) -> None:
+    for context in (EvaluationContext("x", {"app": "y"}), EvaluationContext(None, {"app": "y"})):
+        with pytest.raises(GeneralError) as caught:
+            ask(flagd, flags, "deploy-retries", context)
+        assert caught.value.error_code is ErrorCode.GENERAL
+        assert "the unit must be given as the targeting key" in str(caught.value.error_message)
+
+
+@given(keys, thresholds, units)
+@example("a", 100_000, "")
+@example("a", 1, "")
+@example("deploy-retries", 5000, "x" * 300)
+def test_any_key_percentage_and_unit_get_the_same_answer(
+    key: str, threshold: int, unit: str
+) -> None:
+    exported = flag(threshold, key=key)
+    core = FlagdCore()
+    core.set_flags(json.dumps(to_flagd([exported])))
+    decision = Flags.parse(
+        f"{{version: 1, flags: {{{json.dumps(key)}: {{bucket_by: app, percent: "
+        f"{threshold / 1000:.3f}, inside: 5, outside: 0}}}}}}"
+    ).evaluate(key, app=unit)
+    found = core.resolve_integer_value(key, -1, EvaluationContext(unit))
+    assert (found.value, found.variant) == (decision.value, decision.variant)
+
+
+@given(offset_s=st.integers(-2, 2), fraction=st.sampled_from([0.0, 0.25, 0.999]))
+def test_a_ramp_steps_at_the_same_instant(offset_s: int, fraction: float) -> None:
+    at = datetime(2027, 3, 1, 9, tzinfo=UTC)
+    text = (
+        "version: 1\nflags:\n  a: {bucket_by: app, inside: 1, outside: 0, ramp: "
+        "[{at: '2027-03-01T10:00+01:00', percent: 100}]}\n"
+    )
+    flags = Flags.parse(text)
+    now = at + timedelta(seconds=offset_s + fraction)
+    core = FlagdCore()
+    core.set_flags(json.dumps(to_flagd(flags.values())))
+    clock = import_module("openfeature.contrib.tools.flagd.core.targeting.targeting")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "time", SimpleNamespace(time=now.timestamp))
+        found = core.resolve_integer_value("a", -1, EvaluationContext("x"))
+    assert found.value == flags.evaluate_at(now, "a", {"app": "x"}).value
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ("{bucket_by: app, percent: 12", "{salt: b, bucket_by: app, percent: 12"),
+            "its salt is b",
+        ),
+        (("bucket_by: app, percent: 12", "bucket_by: a.b, percent: 12"), "takes a.b for a path"),
+        (("always_inside: {app", "always_inside: {'0': [x], app"), "takes 0 for a path"),
+        (("2020-01-01T00:00Z", "2020-01-01T00:00:00.5Z"), "its ramp has a step within a second"),
+    ],
+)
+def test_what_cannot_be_expressed_is_refused_with_the_reason(
+    change: tuple[str, str], said: str
+) -> None:
+    assert change[0] in TEXT
+    with pytest.raises(ExportRefused) as caught:
+        to_flagd(Flags.parse(TEXT.replace(*change, 1)).values())
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
+def test_all_refusals_are_told_at_once() -> None:
+    text = TEXT.replace(PLAIN, SALTED).replace("2020-01-01T00:00Z", "2020-01-01T00:00:00.5Z")
+    with pytest.raises(ExportRefused) as caught:
+        to_flagd(Flags.parse(text).values())
+    assert "for deploy-retries (its salt is b" in caught.value.message
+    assert ", ramped (its ramp has" in caught.value.message
+
+
+def rollout(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rollout", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_as_a_command_it_writes_the_definition_or_says_why_not(tmp_path: Path) -> None:
+    file = tmp_path / "flags.yaml"
+    file.write_text(TEXT)
+    done = rollout("export", "--to", "flagd", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == to_flagd(Flags.parse(TEXT).values())
+    file.write_text(TEXT.replace(PLAIN, SALTED))
+    done = rollout("export", "--to", "flagd", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "Error: flagd cannot give every unit the same answer for deploy-retries (its salt is b, "
+    )
+    done = rollout("export", "--to", "flagd", "listed", "off", cwd=tmp_path)
+    assert list(json.loads(done.stdout)["flags"]) == ["listed", "off"]
+    assert rollout("export", "--to", "flagd", "missing", cwd=tmp_path).returncode == 1
+    assert rollout("export", "--to", "other", cwd=tmp_path).returncode == 2
+    assert rollout("export", cwd=tmp_path).returncode == 2

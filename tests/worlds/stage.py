@@ -1,0 +1,425 @@
+"""A stage for scenarios: an app that stands there, the real commands, and what goes wrong.
+
+The commands are those of `deploy.commands` and `deploy.recovery`, whole; only
+the network below httpx is the simulator's, and time is trio's autojump clock.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest import mock
+
+import anyio
+import httpx
+import msgspec
+
+from deploy.commands.order import Order, deploy_app, plan_app, scale_app
+from deploy.commands.recovery import PastRelease, history_of, resume_app, rollback_app
+from deploy.commands.target import Target
+from deploy.errors import DeployError
+from deploy.events import Event, PassStarted, RunFinished
+from deploy.flytoml.appconfig import AppConfig, Group, parse
+from deploy.local.runtime import Spec
+from deploy.local.state import Machine
+from deploy.orchestrator.release_command import GROUP as RELEASE_COMMAND_GROUP
+from deploy.plan.forward import slot_name
+from deploy.plan.release import INTENT, Release, created_config
+from deploy.plan.strategy import Schedule
+from deploy.run import Settings
+from tests.contract.clocks import run_on
+from tests.worlds.simulated import story, transport
+from tests.worlds.simulated.faults import BY_NAME, CHANGES, WRITES, Kind
+from tests.worlds.simulated.runtime import SimulatedProcess, SimulatedRuntime, simulated_clock
+from tests.worlds.simulated.transport import Call, SimulatedTransport
+from tests.worlds.simulated.world import ADDRESS, APP, UNKNOWN_KEYS, Scenario, Snapshot, World
+
+OLD, NEW, BROKEN, WEB = story.OLD, story.NEW, story.BROKEN, story.WEB
+OLD_ID = "0base0000000base"
+
+WORKER = WEB.replace('web = "serve"', 'web = "serve"\n  worker = "work"')
+VOLUME = '\n[[mounts]]\n  source = "data"\n  destination = "/data"\n  processes = ["web"]\n'
+UNWATCHED = 'app = "sim"\n[processes]\n  web = "serve"\n'
+
+_UNSENT = BY_NAME["timed out before"]
+_network: ContextVar[SimulatedTransport] = ContextVar("network")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Strike the calls of an operation, from the `nth` on, `times` in all, where `on` agrees."""
+
+    operation: str
+    kind: Kind
+    times: int = 1
+    nth: int = 0
+    on: Callable[[Call], bool] = lambda _: True
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Kill the process at the `nth` call of an operation: before it is sent, or `after` it."""
+
+    operation: str
+    nth: int = 0
+    after: bool = True
+
+
+class Hits:
+    """The faults of one run, as the transport asks for them."""
+
+    def __init__(self, hits: Sequence[Hit], death: Death | None = None) -> None:
+        self._hits = hits
+        self._death = death
+        self._seen: Counter[int] = Counter()
+        self._operations: Counter[str] = Counter()
+        self.network: SimulatedTransport
+
+    def strike(self, call: Call) -> Kind | None:
+        nth = self._operations[call.operation]
+        self._operations[call.operation] += 1
+        death = self._death
+        if death is not None and (death.operation, death.nth) == (call.operation, nth):
+            if death.after:
+                self.network.dies_at = (call.ordinal, True)
+                return None
+            self.network.is_dead = True
+            self.network.died.set()
+            return _UNSENT
+        for number, hit in enumerate(self._hits):
+            if hit.operation != call.operation or not hit.on(call):
+                continue
+            seen = self._seen[number]
+            self._seen[number] += 1
+            if hit.nth <= seen < hit.nth + hit.times:
+                return hit.kind
+        return None
+
+
+def to(name_or_id: str) -> Callable[[Call], bool]:
+    """Only calls about this machine."""
+    return lambda call: name_or_id in (call.machine, call.name)
+
+
+@dataclass(slots=True)
+class Told:
+    """One command from its start to its end: what it said and what it asked for."""
+
+    name: str
+    transport: SimulatedTransport
+    hits: Hits
+    events: list[tuple[float, Event]] = field(default_factory=list)
+    finished: RunFinished | None = None
+    error: DeployError | None = None
+    has_died: bool = False
+    is_over: anyio.Event = field(default_factory=anyio.Event)
+    calls: list[Call] = field(default_factory=list)
+    unreleased: list[str] = field(default_factory=list)  # machines, right at its end
+
+    @property
+    def end(self) -> RunFinished:
+        assert self.finished is not None, f"it did not end by itself: {self.error!r}"
+        return self.finished
+
+    @property
+    def exit_code(self) -> int:
+        return self.error.exit_code if self.error is not None else self.end.exit_code
+
+    @property
+    def writes(self) -> list[Call]:
+        return [call for call in self.calls if call.operation in WRITES]
+
+    @property
+    def changes(self) -> list[Call]:
+        """Writes that change a machine: no leases, no marks."""
+        return [call for call in self.calls if call.operation in CHANGES]
+
+    def of(self, operation: str, machine: str = "") -> list[Call]:
+        return [
+            call
+            for call in self.calls
+            if call.operation == operation and machine in ("", call.machine, call.name)
+        ]
+
+    def said(self, kind: type[Event]) -> list[Any]:
+        return [event for _, event in self.events if isinstance(event, kind)]
+
+    def passes(self, direction: str = "forward") -> int:
+        return sum(1 for event in self.said(PassStarted) if event.direction == direction)
+
+
+class Stage:
+    """An app on a simulated platform, as a scenario sees it."""
+
+    def __init__(self, *, seed: int = 0, toml: str = WEB) -> None:
+        self.toml = toml
+        self.world = World(Scenario(seed=seed, machines=0))
+        runtime = _CommandRuntime(seed)
+        self.runtime = self.world.runtime = runtime
+        self.world.platform._runtime = runtime
+        self.runs: list[Told] = []
+
+    # -- what stands there at first --------------------------------------------------
+
+    async def settle(
+        self,
+        counts: int | Mapping[str, int],
+        *,
+        image: str = OLD,
+        cold: int = 0,
+        toml: str | None = None,
+        keys: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Machines of an earlier deploy; the last `cold` of each group do not run."""
+        for group in parse(toml or self.toml).groups:
+            count = counts if isinstance(counts, int) else counts.get(group.name, 0)
+            for slot in range(1, count + 1):
+                launch = slot <= count - cold
+                self.add(slot_name(group.name, slot), group, image=image, launch=launch, keys=keys)
+        await anyio.sleep(60)
+
+    def add(
+        self,
+        name: str,
+        group: Group,
+        *,
+        image: str = OLD,
+        launch: bool = True,
+        keys: Mapping[str, Any] | None = None,
+    ) -> str:
+        """One machine that stands there already; its id."""
+        old = Release(app=APP, deploy_id=OLD_ID, image=image, groups=(group,))
+        config = {**created_config(old, group), **UNKNOWN_KEYS, **(keys or {})}
+        return self.world.create(name, config, launch=launch).id
+
+    # -- commands --------------------------------------------------------------------
+
+    async def deploy(self, image: str | None = NEW, **options: Any) -> Told:
+        return await self._command(deploy_app, {"image": image, **options})
+
+    async def resume(self, **options: Any) -> Told:
+        return await self._command(resume_app, options)
+
+    async def rollback(self, to_release: str | None = None, **options: Any) -> Told:
+        return await self._command(
+            lambda target, order, emit: rollback_app(target, order, to_release, emit), options
+        )
+
+    async def scale(self, group: str, count: int, **options: Any) -> Told:
+        return await self._command(
+            lambda target, order, emit: scale_app(target, order, group, count, emit), options
+        )
+
+    async def history(self) -> list[PastRelease]:
+        found: list[PastRelease] = []
+
+        async def read(target: Target, _order: Order, _emit: Any) -> None:
+            found.extend(await history_of(target))
+
+        await self._command(read, {})
+        return found
+
+    async def plan(self, image: str = NEW, **options: Any) -> tuple[Told, Schedule]:
+        found: list[Schedule] = []
+
+        async def read(target: Target, order: Order, _emit: Any) -> None:
+            found.append((await plan_app(target, order))[2])
+
+        told = await self._command(read, {"image": image, **options})
+        return told, found[0]
+
+    async def start(self, command: Any, options: Mapping[str, Any]) -> Told:
+        """Begin a command; it goes on beside the scenario until `is_over`."""
+        said = dict(options)
+        name = f"run{len(self.runs) + 1}"
+        hits = Hits(said.pop("hits", ()), said.pop("dies", None))
+        network = hits.network = self.world.transport(name, hits)
+        told = Told(name, network, hits)
+        self.runs.append(told)
+        target = Target(
+            app=APP,
+            config=parse(said.pop("toml", self.toml)) if said.pop("reads_toml", True) else None,
+            address=ADDRESS,
+            token="local",  # noqa: S106 - not a secret: the platform asks for none
+        )
+        order = _order(said)
+        self.world._tasks.start_soon(self._live, told, command, target, order)
+        self.world._tasks.start_soon(self._death, told)
+        return told
+
+    async def _command(self, command: Any, options: Mapping[str, Any]) -> Told:
+        told = await self.start(command, options)
+        await told.is_over.wait()
+        return told
+
+    async def _live(self, told: Told, command: Any, target: Target, order: Order) -> None:
+        _network.set(told.transport)
+
+        def emit(event: Event) -> None:
+            if not told.transport.is_dead:
+                told.events.append((anyio.current_time(), event))
+
+        try:
+            with anyio.fail_after(24 * 3600):
+                told.finished = await command(target, order, emit)
+        except* DeployError as errors:
+            told.error = _first(errors)
+        told.calls = [call for call in self.world.story.calls if call.run == told.name]
+        told.unreleased = self._unreleased(told)
+        told.is_over.set()
+
+    def _unreleased(self, told: Told) -> list[str]:
+        """Machines on which a lease of this run is still in force."""
+        answers = [call.answer for call in told.calls if call.answer]
+        nonces = {answer.get("nonce") or answer.get("data", {}).get("nonce") for answer in answers}
+        now = unix_s()
+        return [
+            machine.name
+            for machine in self.world.machines()
+            if machine.lease and machine.lease.expires_at > now and machine.lease.nonce in nonces
+        ]
+
+    async def _death(self, told: Told) -> None:
+        await told.transport.died.wait()
+        told.has_died = True
+        told.calls = [call for call in self.world.story.calls if call.run == told.name]
+        told.is_over.set()
+
+    # -- looking ---------------------------------------------------------------------
+
+    @property
+    def fleet(self) -> dict[str, Snapshot]:
+        """Managed machines by name."""
+        return {
+            machine.name: machine
+            for machine in self.world.snapshot().values()
+            if machine.group and not machine.group.startswith("fly_app_")
+        }
+
+    @property
+    def images(self) -> list[str]:
+        """What the machines run, in the order of their names."""
+        return [self.fleet[name].image for name in sorted(self.fleet)]
+
+    @property
+    def leases(self) -> list[str]:
+        return [machine.lease for machine in self.world.snapshot().values() if machine.lease]
+
+    @property
+    def marks(self) -> list[str]:
+        """The machines that carry an intent."""
+        return [name for name, m in self.fleet.items() if m.config["metadata"].get(INTENT)]
+
+    def id(self, name: str) -> str:
+        return self.fleet[name].id
+
+    def machine(self, name: str) -> Machine:
+        """The platform's own record, to do something to it."""
+        return self.world.platform.apps[APP].machines[self.id(name)]
+
+    @property
+    def serving(self) -> int:
+        return sum(1 for machine in self.fleet.values() if machine.serves)
+
+    def fewest_serving(self, since: float = 60.0) -> int:
+        """The smallest number that took traffic at any time."""
+        return min(
+            len([i for i in ids if i in self.world.story.groups])
+            for at, ids in self.world.story.serving
+            if at >= since
+        )
+
+    def check(self) -> None:
+        """What holds after every scenario, whatever happened in it."""
+        for told in self.runs:
+            if told.has_died:
+                continue
+            assert told.unreleased == []
+            taken = Counter(c.machine for c in told.of("acquire") if c.is_good)
+            assert not [machine for machine, times in taken.items() if times > 1]
+
+
+def on_stage(
+    play: Callable[[Stage], Awaitable[None]],
+    *,
+    toml: str = WEB,
+    seed: int = 0,
+    checks: bool = True,
+) -> Stage:
+    """Let a scenario play; it ends when all is at rest and the leases are over."""
+    stage = Stage(seed=seed, toml=toml)
+
+    async def main() -> None:
+        async with stage.world:
+            await play(stage)
+            await anyio.sleep(90)
+            if checks:
+                stage.check()
+
+    with _simulated_network():
+        run_on("trio", main, seed=seed, before_time_passes=stage.world.look)
+    return stage
+
+
+@contextmanager
+def _simulated_network() -> Iterator[None]:
+    """httpx opens the connections of the run that asks, and no others."""
+
+    def open_transport(*_args: object, **_options: object) -> SimulatedTransport:
+        return _network.get()
+
+    volumes = ("GET", re.compile(r"/v1/apps/[^/]+/volumes"), "list volumes")
+    with (
+        mock.patch.object(transport, "_ROUTES", (*transport._ROUTES, volumes)),
+        mock.patch.object(httpx.AsyncClient, "_init_transport", open_transport),
+        mock.patch.dict(os.environ, {"NO_PROXY": "*"}),
+    ):
+        yield
+
+
+class _CommandRuntime(SimulatedRuntime):
+    """The release command does what its first word says: `exit0`, `exit1`, or runs for ever."""
+
+    async def start(self, spec: Spec) -> SimulatedProcess:
+        if spec.config.group == RELEASE_COMMAND_GROUP:
+            config = msgspec.structs.replace(spec.config, image=spec.config.argv[0])
+            spec = replace(spec, config=config)
+        return await super().start(spec)
+
+
+_SETTINGS = frozenset(Settings.__dataclass_fields__)
+
+
+def _order(options: Mapping[str, Any]) -> Order:
+    """Options of `Order` and of its `Settings` side by side."""
+    settings = {key: value for key, value in options.items() if key in _SETTINGS}
+    rest = {key: value for key, value in options.items() if key not in settings}
+    wait_s = settings.pop("wait_timeout_s", 60.0)
+    return Order(
+        **{"retries": 3, "wait_timeout_s": wait_s, **rest},
+        settings=Settings(handles_signals=False, **settings),
+    )
+
+
+def _first(errors: BaseExceptionGroup[DeployError]) -> DeployError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, DeployError)
+    return error
+
+
+def group_of(toml: str, name: str = "web") -> Group:
+    config: AppConfig = parse(toml)
+    return next(group for group in config.groups if group.name == name)
+
+
+def unix_s() -> float:
+    """The platform's clock."""
+    return simulated_clock()
