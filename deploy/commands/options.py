@@ -183,3 +183,5 @@ RUN = (
 OUTPUT = click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
+
+DEPLOY = (*TARGET, *RELEASE, *FLAG, *SELECTION, *RUN)

@@ -1,52 +1,21 @@
-"""What each command does between its options and its output.
-
-Everything here is handed its target and its readers; `cli` parses and renders.
-"""
+"""A deploy as it was asked for: the options of a command line, and the release they describe."""
 
 from __future__ import annotations
 
-import random
-import secrets
-import time
+import os
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
-from deploy.api.client import MachinesClient, connect
-from deploy.api.connection import OUTAGE_S
-from deploy.api.machine import Fleet
-from deploy.api.patience import Patience
-from deploy.commands.target import Target, is_loopback, refuse_unsendable
-from deploy.errors import CallFailed, UsageProblem
-from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
+from deploy.commands.running import leave_at_once
+from deploy.commands.target import Target, refuse_unsendable
+from deploy.errors import UsageProblem
 from deploy.flytoml.appconfig import Group
-from deploy.orchestrator.ledger import Ledger
-from deploy.orchestrator.passes import Planner, TakenUp, TakeUp
-from deploy.orchestrator.release_command import ReleaseCommand
-from deploy.plan.base import Base
-from deploy.plan.forward import (
-    Action,
-    Create,
-    plan,
-    slot_name,
-)
-from deploy.plan.release import (
-    DEFAULT_MAX_UNAVAILABLE,
-    Release,
-    created_config,
-    next_number,
-)
-from deploy.plan.scale import clone_config, plan_scale
+from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release
 from deploy.plan.selection import Selection
-from deploy.plan.strategy import Schedule, refuse_unsuited, schedule
-from deploy.retries import Retries, asked_for, from_flag, refuse_missing
-from deploy.run import Settings, run
-
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no look-alikes
+from deploy.retries import parse_setting
+from deploy.run import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,26 +37,40 @@ class Order:
     settings: Settings = field(default_factory=Settings)
 
 
-def new_id(now: datetime) -> str:
-    """An id that sorts by time: 9 characters of it and 7 of chance."""
-    number = int(now.timestamp() * 1000)
-    stamp = "".join(_ALPHABET[number >> shift & 31] for shift in range(40, -1, -5))
-    return stamp + "".join(secrets.choice(_ALPHABET) for _ in range(7))
-
-
-def planner_of(selection: Selection) -> Planner:
-    """What is left to do for a release, asked before every pass."""
-
-    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-        return plan(
-            release,
-            selection.of(fleet),
-            base,
-            doubtful=frozenset(ledger.doubtful),
-            refused=frozenset(ledger.refused),
+def order_of(options: dict[str, Any]) -> Order:
+    lease_s = float(options.get("lease_timeout") or 13)
+    if not 5 <= lease_s <= 3600:
+        raise UsageProblem(
+            f"--lease-timeout is {lease_s:g} s",
+            hint="give 5s to 1h: a lease is refreshed every third of it",
         )
-
-    return planner
+    flags = options.get("flags")
+    defaults = Settings()
+    return Order(
+        image=options.get("image"),
+        env=dict(_pair(text) for text in options.get("env") or ()),
+        strategy=options.get("strategy"),
+        max_unavailable=options.get("max_unavailable"),
+        retries=parse_setting(options["deploy_retries"]),
+        flags=flags or os.environ.get("ROLLOUT_FLAGS") or None,
+        flags_by_option=bool(flags),
+        force=bool(options.get("force")),
+        high_availability=options.get("ha", True),
+        update_only=bool(options.get("update_only")),
+        wait_timeout_s=options.get("wait_timeout"),
+        runs_release_command=not options.get("skip_release_command"),
+        settings=Settings(
+            leave_at_once=leave_at_once,
+            selection=_selection(options),
+            waits_for_health=not options.get("detach"),
+            smoke_s=0.0 if options.get("no_smoke_checks") else defaults.smoke_s,
+            max_concurrent=options.get("max_concurrent") or defaults.max_concurrent,
+            lease_ttl_s=int(lease_s),
+            deadline_s=options.get("deadline"),
+            wait_for_lease_s=options.get("wait_for_lease") or 0.0,
+            rolls_back=options.get("on_failure") != "hold",
+        ),
+    )
 
 
 def release_of(target: Target, order: Order, deploy_id: str) -> Release:
@@ -139,186 +122,24 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
     )
 
 
-async def deploy_app(target: Target, order: Order, emit: Emit) -> RunFinished:
-    """Bring the app to the release."""
-    now = datetime.now(UTC)
-    release = release_of(target, order, new_id(now))
+def _selection(options: dict[str, Any]) -> Selection:
+    """Every option may be given more than once, and take several names with commas."""
 
-    planner = planner_of(order.settings.selection)
-    return await start_run("deploy", target, order, release, planner, emit, now)
+    def names(option: str) -> frozenset[str]:
+        texts = options.get(option) or ()
+        return frozenset(name.strip() for text in texts for name in text.split(",") if name.strip())
 
-
-async def scale_app(
-    target: Target, order: Order, group: str, count: int, emit: Emit
-) -> RunFinished:
-    """Bring a process group to `count` machines, new ones like those it has."""
-    now = datetime.now(UTC)
-    deploy_id = new_id(now)
-    async with connect(target.address, target.token, target.app) as client:
-        fleet = (await read_fleet(client)).managed
-    release, pattern = _pattern(target, order, fleet, group, deploy_id)
-
-    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-        del release, base, ledger
-        return plan_scale(fleet, group, count, pattern)
-
-    return await start_run("scale", target, order, release, planner, emit, now)
-
-
-async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedule, Retries]:
-    """What a deploy would do now; writes nothing."""
-    now = datetime.now(UTC)
-    async with connect(target.address, target.token, target.app) as client:
-        exists, organization = await _owner(client)
-        fleet = await read_fleet(client) if exists else Fleet()
-    release = release_of(target, order, new_id(now))
-    release = replace(release, number=next_number(fleet))
-    order.settings.selection.refuse_nothing(fleet)
-    refuse_unsuited(release, order.settings.selection.of(fleet))
-    base = Base.of(fleet)
-    actions = planner_of(order.settings.selection)(release, fleet, base, Ledger())
-    order_of_things = schedule(release, fleet, base, actions)
-    return release, fleet, order_of_things, _retries(order, target.app, organization, now)
-
-
-async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
-    """The app's machines and, on the embedded platform, where its services are routed."""
-    async with connect(target.address, target.token, target.app) as client:
-        fleet = await read_fleet(client)
-        routes: list[dict[str, Any]] = []
-        if is_loopback(urlsplit(target.address).hostname or ""):
-            with suppress(CallFailed):
-                routes = await client.local_services()
-        return fleet, routes
-
-
-async def start_run(
-    command: str,
-    target: Target,
-    order: Order,
-    release: Release,
-    planner: Planner,
-    emit: Emit,
-    now: datetime,
-    taken_up: TakenUp | None = None,
-    take_up_again: TakeUp | None = None,
-) -> RunFinished:
-    """One run from its first event to its last: the platform, the path, the passes."""
-    if order.flags_by_option and order.retries is None:
-        refuse_missing(order.flags)
-    run_id = new_id(datetime.now(UTC))
-    said = target.config.deploy.wait_timeout_s if target.config else None
-    wait_s = order.wait_timeout_s or said or order.settings.wait_timeout_s
-    settings = replace(
-        order.settings,
-        wait_timeout_s=wait_s,
-        release_command=_release_command(target, order, command),
-    )
-    emit(
-        RunStarted(
-            command=command,
-            app=target.app,
-            deploy_id=release.deploy_id,
-            run_id=run_id,
-            image=release.image,
-            strategy=release.strategy,
-        )
-    )
-    async with connect(target.address, target.token, target.app) as client:
-        exists, organization = await _owner(client)
-        retries = _retries(order, target.app, organization, now)
-        emit(
-            PathChosen(
-                path=retries.path,
-                retries=retries.count,
-                sentence=retries.sentence,
-                decision=retries.decision,
-            )
-        )
-        if retries.warning:
-            emit(Noticed(message=retries.warning, hint=retries.warning_hint))
-        return await run(
-            client,
-            release,
-            planner,
-            retries,
-            settings,
-            run_id=run_id,
-            chance=random.Random(),  # noqa: S311 - jitter, not secrets
-            emit=emit,
-            app_exists=exists,
-            organization=target.organization,
-            taken_up=taken_up,
-            take_up_again=take_up_again,
-        )
-
-
-def _release_command(target: Target, order: Order, command: str) -> ReleaseCommand | None:
-    said = target.config.deploy if target.config else None
-    asked = order.runs_release_command and command in ("deploy", "resume")
-    if said is None or not said.release_command or not asked:
-        return None
-    return ReleaseCommand(
-        command=said.release_command,
-        timeout_s=said.release_command_timeout_s or 300.0,
-        guest=said.release_command_guest,
+    return Selection(
+        only_machines=names("only_machines"),
+        exclude_machines=names("exclude_machines"),
+        regions=names("regions"),
+        exclude_regions=names("exclude_regions"),
+        process_groups=names("process_groups"),
     )
 
 
-async def _owner(client: MachinesClient) -> tuple[bool, str]:
-    """(whether the app exists, its organisation); what cannot be read now is left to the run."""
-    try:
-        return True, await client.organization()
-    except CallFailed as failure:
-        return failure.status != 404, ""
-
-
-def _retries(order: Order, app: str, organization: str, now: datetime) -> Retries:
-    if order.retries is not None:
-        return asked_for(order.retries)
-    context = {"app": app} | ({"org": organization} if organization else {})
-    return from_flag(order.flags, context=context, now=now)
-
-
-async def read_fleet(client: MachinesClient) -> Fleet:
-    """The app's machines, for commands that only read; says what to do about a missing app."""
-    try:
-        return Fleet.of(await patience().ask(client.machines))
-    except CallFailed as failure:
-        if failure.status == 404:
-            failure.hint = "check --app; a first `deploy` creates the app"
-        raise
-
-
-def patience() -> Patience:
-    """For commands that only read."""
-    return Patience(OUTAGE_S, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter
-
-
-def _pattern(
-    target: Target, order: Order, fleet: Fleet, group: str, deploy_id: str
-) -> tuple[Release, Create]:
-    """A release that stands for what runs, and what a further machine of the group looks like."""
-    siblings = fleet.group(group).machines
-    if siblings:
-        newest = max(siblings, key=lambda machine: machine.version)
-        config = clone_config(newest, deploy_id)
-        release = Release(app=target.app, deploy_id=deploy_id, image=newest.image, groups=())
-        return release, Create(
-            name=slot_name(group, 1), group=group, config=config, region=newest.region
-        )
-    running = next((machine.image for machine in fleet if machine.image), None)
-    release = release_of(target, replace(order, image=order.image or running), deploy_id)
-    spec = next((spec for spec in release.groups if spec.name == group), None)
-    if spec is None:
-        known = ", ".join(sorted({g.name for g in release.groups})) or "none"
-        raise UsageProblem(
-            f"app {target.app} has no process group {group}",
-            hint=f"groups in fly.toml: {known}",
-        )
-    return release, Create(
-        name=slot_name(group, 1),
-        group=group,
-        config=created_config(release, spec),
-        region=release.region,
-    )
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageProblem(f"--env {text!r} is not KEY=VALUE", hint="write --env KEY=value")
+    return key, value

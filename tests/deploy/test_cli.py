@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -9,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from deploy import cli
-from deploy.commands.options import Duration, MaxUnavailable
 from deploy.errors import (
     AppFailed,
     CallFailed,
@@ -42,36 +40,18 @@ def test_every_command_has_help(command: str) -> None:
     assert "Usage" in shown(command, "--help")
 
 
+@pytest.mark.parametrize("command", ["run", *COMMANDS])
+def test_the_line_in_the_list_of_commands_is_what_the_command_says_of_itself(command: str) -> None:
+    context = click.Context(cli.cli, info_name="deploy")
+    loaded = cli.cli.get_command(context, command)
+    assert loaded is not None
+    said = (loaded.help or "").split("\n\n")[0]
+    assert cli._COMMANDS[command][1].removesuffix(".") in " ".join(said.split())
+
+
 @pytest.mark.parametrize("command", ["run", *COMMANDS[:-1]])
 def test_no_option_takes_a_token(command: str) -> None:
     assert "--token" not in shown(command, "--help")
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1m30s", 90.0), ("500ms", 0.5)],
-)
-def test_a_duration_is_seconds_or_says_its_unit(text: str, seconds: float) -> None:
-    assert Duration().convert(text, None, None) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "-5", "0", "5 parsecs", "1m30"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter):
-        Duration().convert(text, None, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "number"), [("2", 2), ("0.33", Decimal("0.33")), ("33%", Decimal("0.33")), ("1", 1)]
-)
-def test_max_unavailable_is_a_count_or_a_fraction(text: str, number: Decimal | int) -> None:
-    assert MaxUnavailable().convert(text, None, None) == number
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "NaN", "inf", "0%", ""])
-def test_what_can_be_neither_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter):
-        MaxUnavailable().convert(text, None, None)
 
 
 # -- main --------------------------------------------------------------------------------
@@ -190,7 +170,7 @@ def test_interrupted_at_a_prompt_is_130(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_platform_that_nobody_answers_for_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("deploy.commands.order.patience", _no_patience)
+    monkeypatch.setattr("deploy.commands.reading.patience", _no_patience)
     assert run(monkeypatch, "status", "--app", "hello") == 1
     said = capsys.readouterr().err
     assert "cannot reach 127.0.0.1:9" in said

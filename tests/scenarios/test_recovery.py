@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from deploy.commands.order import deploy_app
+from deploy.commands.deploy import deploy_app
 from deploy.errors import UsageProblem
 from deploy.events import Noticed, Result
 from tests.worlds.simulated.faults import BY_NAME

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import anyio
 
 from deploy.commands.order import Order
-from deploy.commands.recovery import resume_app, rollback_app
+from deploy.commands.resume import resume_app
+from deploy.commands.rollback import rollback_app
 from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished

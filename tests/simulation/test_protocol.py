@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from deploy.api.client import MachinesClient, connect
 from deploy.api.machine import Fleet
 from deploy.api.patience import Patience
-from deploy.commands.recovery import resume_app
+from deploy.commands.resume import resume_app
 from deploy.errors import CallFailed
 from deploy.local import api
 from deploy.local.endpoints import WAIT_STATES

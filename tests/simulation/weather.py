@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import anyio
 
-from deploy.commands.recovery import resume_app
+from deploy.commands.resume import resume_app
 from tests.simulation.deaths import roll_back
 from tests.simulation.enumeration import STRATEGIES
 from tests.simulation.laws import broken_laws

@@ -19,8 +19,7 @@ import httpx
 import pytest
 
 from deploy import cli
-from deploy.commands import order as commands
-from deploy.commands import recovery, show
+from deploy.commands import deploy, history, plan, resume, rollback, scale, status
 from deploy.commands.order import Order
 from deploy.commands.target import Target
 from deploy.errors import DeployError
@@ -176,37 +175,37 @@ async def _ends(command: Callable[[Emit], Awaitable[Any]], directory: Path) -> O
 
 
 async def _deploy(target: Target, order: Order, emit: Emit) -> Any:
-    return await commands.deploy_app(target, order, emit)
+    return await deploy.deploy_app(target, order, emit)
 
 
 async def _plan(target: Target, order: Order, _emit: Emit) -> Any:
-    planned = await commands.plan_app(target, order)
-    return show.show_plan(*planned, as_json=False) + show.show_plan(*planned, as_json=True)
+    planned = await plan.plan_app(target, order)
+    return plan.show_plan(*planned, as_json=False) + plan.show_plan(*planned, as_json=True)
 
 
 async def _status(target: Target, _order: Order, _emit: Emit) -> Any:
-    machines, routes = await commands.look_at(target)
+    machines, routes = await status.look_at(target)
     shown = [
-        show.show_status("hello", machines, routes, as_json=as_json) for as_json in (False, True)
+        status.show_status("hello", machines, routes, as_json=as_json) for as_json in (False, True)
     ]
     return "".join(shown)
 
 
 async def _scale(target: Target, order: Order, emit: Emit) -> Any:
-    return await commands.scale_app(target, order, "app", 3, emit)
+    return await scale.scale_app(target, order, "app", 3, emit)
 
 
 async def _resume(target: Target, order: Order, emit: Emit) -> Any:
-    return await recovery.resume_app(target, order, emit)
+    return await resume.resume_app(target, order, emit)
 
 
 async def _rollback(target: Target, order: Order, emit: Emit) -> Any:
-    return await recovery.rollback_app(target, order, None, emit)
+    return await rollback.rollback_app(target, order, None, emit)
 
 
 async def _history(target: Target, _order: Order, _emit: Emit) -> Any:
-    releases = await recovery.history_of(target)
-    return show.show_history("hello", releases, as_json=False)
+    releases = await history.history_of(target)
+    return history.show_history("hello", releases, as_json=False)
 
 
 COMMANDS: Mapping[str, Callable[[Target, Order, Emit], Awaitable[Any]]] = {

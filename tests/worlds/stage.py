@@ -1,6 +1,6 @@
 """A stage for scenarios: an app that stands there, the real commands, and what goes wrong.
 
-The commands are those of `deploy.commands` and `deploy.recovery`, whole; only
+The commands are those of `deploy.commands`, whole; only
 the network below httpx is the simulator's, and time is trio's autojump clock.
 """
 
@@ -20,8 +20,13 @@ import anyio
 import httpx
 import msgspec
 
-from deploy.commands.order import Order, deploy_app, plan_app, scale_app
-from deploy.commands.recovery import PastRelease, history_of, resume_app, rollback_app
+from deploy.commands.deploy import deploy_app
+from deploy.commands.history import PastRelease, history_of
+from deploy.commands.order import Order
+from deploy.commands.plan import plan_app
+from deploy.commands.resume import resume_app
+from deploy.commands.rollback import rollback_app
+from deploy.commands.scale import scale_app
 from deploy.commands.target import Target
 from deploy.errors import DeployError
 from deploy.events import Event, PassStarted, RunFinished

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from types import SimpleNamespace
 from unittest.mock import patch
 
 from deploy.api import client
-from deploy.commands import order as commands
-from deploy.commands import recovery
+from deploy.commands import deploy, reading, rollback, scale, starting, taking_up
 from tests.worlds.simulated.transport import SimulatedTransport
 
 _transport: ContextVar[SimulatedTransport] = ContextVar("transport")
@@ -32,13 +31,13 @@ def commands_in(seed: int) -> Iterator[None]:
         return f"{ids.getrandbits(80):016x}"[:16]
 
     drawn = SimpleNamespace(Random=lambda *_: _chance.get())
-    with (
-        patch.object(commands, "connect", _connect),
-        patch.object(recovery, "connect", _connect),
-        patch.object(commands, "new_id", new_id),
-        patch.object(recovery, "new_id", new_id),
-        patch.object(commands, "random", drawn),
-    ):
+    with ExitStack() as patches:
+        for module in (starting, taking_up, rollback, scale):
+            patches.enter_context(patch.object(module, "connect", _connect))
+        for module in (starting, deploy, rollback, scale):
+            patches.enter_context(patch.object(module, "new_id", new_id))
+        for module in (starting, reading):
+            patches.enter_context(patch.object(module, "random", drawn))
         yield
 
 

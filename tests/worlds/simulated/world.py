@@ -20,7 +20,8 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from deploy.api.client import connect
-from deploy.commands.order import Order, planner_of
+from deploy.commands.order import Order
+from deploy.commands.starting import planner_of
 from deploy.commands.target import Target
 from deploy.errors import CallFailed, DeployError
 from deploy.events import Emit, Event, GoingBack, RunFinished

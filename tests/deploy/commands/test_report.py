@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from deploy.commands.report import report_command
 from deploy.errors import UsageProblem
 from deploy.readers import journal
 from deploy.readers.journal import Journal
-from deploy.readers.report_cli import report_command
 from tests.deploy.eventful import Story
 
 

@@ -1,0 +1,138 @@
+"""`deploy plan`: what a deploy would do now. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from deploy.api.client import connect
+from deploy.api.machine import Fleet
+from deploy.commands.options import FLAG, OUTPUT, RELEASE, SELECTION, TARGET, take
+from deploy.commands.order import Order, order_of, release_of
+from deploy.commands.reading import owner_of, read_fleet
+from deploy.commands.starting import new_id, planner_of, retries_of
+from deploy.commands.target import Target, find_target
+from deploy.orchestrator.ledger import Ledger
+from deploy.plan.base import Base
+from deploy.plan.forward import Action, Create, Destroy, Update
+from deploy.plan.release import Release, next_number
+from deploy.plan.strategy import Schedule, refuse_unsuited, schedule
+from deploy.retries import Retries
+from deploy.wording import printable
+
+
+@click.command("plan")
+@take(*TARGET)
+@take(*RELEASE, *FLAG, *SELECTION)
+@OUTPUT
+def plan_command(
+    directory: Path, app: str | None, config_path: Path | None, output: str, **options: Any
+) -> None:
+    """Show what a deploy would do, and change nothing."""
+    order = order_of(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=True
+    )
+    click.echo(show_plan(*anyio.run(plan_app, target, order), as_json=output == "json"))
+
+
+async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedule, Retries]:
+    """What a deploy would do now; writes nothing."""
+    now = datetime.now(UTC)
+    async with connect(target.address, target.token, target.app) as client:
+        exists, organization = await owner_of(client)
+        fleet = await read_fleet(client) if exists else Fleet()
+    release = release_of(target, order, new_id(now))
+    release = replace(release, number=next_number(fleet))
+    order.settings.selection.refuse_nothing(fleet)
+    refuse_unsuited(release, order.settings.selection.of(fleet))
+    base = Base.of(fleet)
+    actions = planner_of(order.settings.selection)(release, fleet, base, Ledger())
+    order_of_things = schedule(release, fleet, base, actions)
+    return release, fleet, order_of_things, retries_of(order, target.app, organization, now)
+
+
+def show_plan(
+    release: Release, fleet: Fleet, order: Schedule, retries: Retries, *, as_json: bool
+) -> str:
+    """The steps of a deploy in their order, and the path that it would take."""
+    if as_json:
+        return json.dumps(_plan_json(release, fleet, order, retries))
+    lines = [
+        printable(retries.sentence),
+        printable(
+            f"{release.app}: {release.image}, {release.strategy}, {len(fleet.managed)} machines"
+        ),
+    ]
+    number = 0
+    for stage in order:
+        for track in stage:
+            for step in track.steps:
+                number += 1
+                title = _step_title(track.group, step.counted, step.gate.value)
+                lines.append(f"{number}. {printable(title)}")
+                lines += [f"     {printable(_action(action))}" for action in step.actions]
+    if not number:
+        lines.append("nothing to do: every machine is on this release")
+    return "\n".join(lines)
+
+
+def _step_title(group: str, counted: bool, gate: str) -> str:
+    waits = "" if gate == "none" else f", each until {gate}"
+    return f"{group or 'clean up'}{', within max-unavailable' if counted else ''}{waits}:"
+
+
+def _action(action: Action) -> str:
+    name = action.name or action.machine_id
+    match action:
+        case Create():
+            extra = f" in place of {action.replaces}" if action.replaces else ""
+            launched = "" if action.launch else ", not started"
+            return f"create {name}{extra}{launched}"
+        case Update():
+            return f"update {action.machine_id} {name}{'' if action.launch else ', left stopped'}"
+        case Destroy():
+            return f"destroy {action.machine_id or name}"
+        case _:
+            return f"{action.verb} {action.machine_id or name}"
+
+
+def _plan_json(release: Release, fleet: Fleet, order: Schedule, retries: Retries) -> dict[str, Any]:
+    return {
+        "v": 1,
+        "app": release.app,
+        "image": release.image,
+        "strategy": release.strategy,
+        "digest": release.digest,
+        "path": retries.path,
+        "retries": retries.count,
+        "sentence": retries.sentence,
+        "machines": len(fleet.managed),
+        "stages": [
+            [
+                {
+                    "group": track.group,
+                    "steps": [
+                        {
+                            "gate": step.gate.value,
+                            "counted": step.counted,
+                            "actions": [
+                                {"do": a.verb, "machine": a.machine_id, "name": a.name}
+                                for a in step.actions
+                            ],
+                        }
+                        for step in track.steps
+                    ],
+                }
+                for track in stage
+            ]
+            for stage in order
+        ],
+    }

@@ -1,0 +1,53 @@
+"""Reading from the platform, for commands that look before or instead of a run."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from deploy.api.client import MachinesClient
+from deploy.api.connection import OUTAGE_S
+from deploy.api.machine import Fleet, Machine
+from deploy.api.patience import Patience
+from deploy.errors import CallFailed
+from deploy.plan.base import Versions
+
+
+async def read_fleet(client: MachinesClient) -> Fleet:
+    """The app's machines, for commands that only read; says what to do about a missing app."""
+    try:
+        return Fleet.of(await patience().ask(client.machines))
+    except CallFailed as failure:
+        if failure.status == 404:
+            failure.hint = "check --app; a first `deploy` creates the app"
+        raise
+
+
+async def owner_of(client: MachinesClient) -> tuple[bool, str]:
+    """(whether the app exists, its organisation); what cannot be read now is left to the run."""
+    try:
+        return True, await client.organization()
+    except CallFailed as failure:
+        return failure.status != 404, ""
+
+
+async def read_versions(
+    client: MachinesClient, machines: Iterable[Machine], patience: Patience
+) -> Versions:
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+    for machine in machines:
+        try:
+            read = partial(client.versions, machine.id)
+            found[machine.id] = dict(await patience.ask(read))
+        except CallFailed as failure:
+            if failure.status != 404:
+                raise
+    return found
+
+
+def patience() -> Patience:
+    """For commands that only read."""
+    return Patience(OUTAGE_S, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter

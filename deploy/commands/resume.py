@@ -1,0 +1,79 @@
+"""`deploy resume`: finish what another run began, from any computer.
+
+Everything is read from the platform: the stamps and intents that a deploy
+leaves, and the versions that the platform keeps. Nothing needs the journal.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.api.machine import Fleet
+from deploy.commands.options import FLAG, RUN, TARGET, take
+from deploy.commands.order import Order, order_of, release_of
+from deploy.commands.running import run_and_leave
+from deploy.commands.starting import planner_of, start_run
+from deploy.commands.taking_up import find_unfinished, take_up, taken_up
+from deploy.commands.target import Target, find_target
+from deploy.errors import UsageProblem
+from deploy.events import Emit, RunFinished
+from deploy.plan.intent import BACK
+from deploy.plan.release import fly_release, is_stamped, next_number
+
+
+@click.command("resume")
+@take(*TARGET, *FLAG, *RUN)
+@click.option("--env", "-e", metavar="KEY=VALUE", multiple=True, help="As the deploy was given.")
+def resume_command(
+    directory: Path, app: str | None, config_path: Path | None, **options: Any
+) -> None:
+    """Finish a deploy that was left unfinished, from any computer."""
+    order = order_of(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=True
+    )
+    run_and_leave(options, lambda emit: resume_app(target, order, emit))
+
+
+async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | None:
+    """Finish the deploy that was left unfinished, in its own direction; None if there is none.
+
+    Raises UsageProblem when fly.toml and the options no longer describe the
+    release that was begun.
+    """
+    fleet, versions, intent = await find_unfinished(target, None)
+    if intent is None:
+        return None
+    said = replace(order, image=intent.image, strategy=intent.strategy)
+    release = release_of(target, said, intent.deploy)
+    if release.digest != intent.digest and intent.direction != BACK:
+        raise UsageProblem(
+            f"the release that deploy {intent.deploy} began is not what fly.toml describes now",
+            hint="bring fly.toml and --env back to what they were, or `deploy` anew, "
+            "or `deploy rollback`",
+        )
+    release = replace(release, number=_number(fleet, intent.deploy))
+    return await start_run(
+        "resume",
+        target,
+        said,
+        release,
+        planner_of(order.settings.selection),
+        emit,
+        datetime.now(UTC),
+        taken_up=taken_up(fleet, versions, intent.deploy, intent.direction),
+        take_up_again=partial(take_up, intent.deploy, intent.direction),
+    )
+
+
+def _number(fleet: Fleet, deploy_id: str) -> int:
+    """The release number that the deploy gave already, else the next."""
+    given = [fly_release(m)[1] for m in fleet.managed if is_stamped(m, deploy_id)]
+    return max(given, default=next_number(fleet))

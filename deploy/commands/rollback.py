@@ -1,0 +1,216 @@
+"""`deploy rollback`: bring back what ran before the newest deploy, or an earlier release.
+
+Everything is read from the platform, as for `deploy resume`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.api.client import connect
+from deploy.api.machine import Fleet, Machine
+from deploy.commands.options import FLAG, RUN, TARGET, MaxUnavailable, take
+from deploy.commands.order import Order, order_of
+from deploy.commands.reading import patience, read_fleet, read_versions
+from deploy.commands.running import run_and_leave
+from deploy.commands.starting import new_id, start_run
+from deploy.commands.taking_up import find_unfinished, take_up, taken_up
+from deploy.commands.target import Target, find_target
+from deploy.errors import UsageProblem
+from deploy.events import Emit, RunFinished
+from deploy.orchestrator.ledger import Ledger
+from deploy.orchestrator.passes import TakenUp
+from deploy.plan.base import Base, Versions
+from deploy.plan.forward import Action, Update, Wait, should_launch, where
+from deploy.plan.intent import BACK, Intent
+from deploy.plan.release import (
+    DEFAULT_MAX_UNAVAILABLE,
+    DEPLOY,
+    FROM,
+    INTENT,
+    ROLE,
+    WAS,
+    Release,
+    fly_release,
+    is_stamped,
+    next_number,
+    was,
+)
+
+
+@click.command("rollback")
+@take(*TARGET, *FLAG, *RUN)
+@click.option("--to", metavar="RELEASE", help="A number or deploy id of `deploy history`.")
+@click.option("--max-unavailable", type=MaxUnavailable(), help="As for a deploy.")
+def rollback_command(
+    directory: Path, app: str | None, config_path: Path | None, to: str | None, **options: Any
+) -> None:
+    """Bring back what ran before the newest deploy, finished or not."""
+    order = order_of(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
+    )
+    run_and_leave(options, lambda emit: rollback_app(target, order, to, emit))
+
+
+async def rollback_app(
+    target: Target, order: Order, to: str | None, emit: Emit
+) -> RunFinished | None:
+    """Bring back what was before the newest deploy, or release `to`; None if there is none."""
+    if to is not None:
+        return await _rollback_to(target, order, to, emit)
+    fleet, versions, intent = await find_unfinished(target, _newest_deploy)
+    if intent is None:
+        return None
+    base = Base.before(intent.deploy, fleet, versions)
+    if base.lost:
+        raise UsageProblem(
+            f"the platform no longer has the configuration that {', '.join(sorted(base.lost))} "
+            "ran before",
+            hint="`deploy history` shows what there is for `deploy rollback --to RELEASE`",
+        )
+    if not base.machines:
+        raise UsageProblem(
+            f"there was nothing before deploy {intent.deploy}: it was the first",
+            hint="`deploy history` shows the releases",
+        )
+    release = Release(
+        app=target.app,
+        deploy_id=intent.deploy,
+        image=intent.image,
+        groups=(),
+        strategy="rolling",
+        max_unavailable=order.max_unavailable or DEFAULT_MAX_UNAVAILABLE,
+    )
+    return await start_run(
+        "rollback",
+        target,
+        order,
+        release,
+        _nothing,
+        emit,
+        datetime.now(UTC),
+        taken_up=_with_hidden(taken_up(fleet, versions, intent.deploy, BACK), intent),
+        take_up_again=partial(take_up, intent.deploy, BACK),
+    )
+
+
+def _newest_deploy(fleet: Fleet) -> Intent | None:
+    """The deploy that wrote the highest release, finished or not, as what is to be undone."""
+    stamped = [m for m in fleet.managed if is_stamped(m, m.metadata.get(DEPLOY, ""))]
+    if not stamped:
+        return None
+    newest = max(stamped, key=lambda m: (fly_release(m)[1], m.metadata[DEPLOY]))
+    return Intent(deploy=newest.metadata[DEPLOY], digest="", image=newest.image, strategy="rolling")
+
+
+def _with_hidden(taken_up: TakenUp, intent: Intent) -> TakenUp:
+    """The same, with whether the run before may have made machines that no list shows yet."""
+    before = taken_up.base.machines
+    firsts = {"canary": len({machine.group for machine in before}), "bluegreen": len(before)}
+    return replace(taken_up, may_hide=len(taken_up.made) < firsts.get(intent.strategy, 0))
+
+
+def _nothing(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+    """The planner of a run that only goes back."""
+    del release, fleet, base, ledger
+    return ()
+
+
+# -- rollback --to ---------------------------------------------------------------------
+
+
+async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> RunFinished:
+    """An earlier release as a new one: every machine gets the configuration that it had then."""
+    async with connect(target.address, target.token, target.app) as client:
+        fleet = (await read_fleet(client)).managed
+        known = await read_versions(client, fleet.machines, patience())
+    configs = {
+        machine.id: config
+        for machine in fleet
+        if (config := _config_of(machine, known, fleet, to)) is not None
+    }
+    missing = sorted(machine.id for machine in fleet if machine.id not in configs)
+    if missing or not configs:
+        raise UsageProblem(
+            f"release {to} cannot be brought back: no version of it is left for "
+            f"{', '.join(missing) or 'any machine'}",
+            hint="`deploy history` shows the releases that the platform still knows",
+        )
+    deploy_id = new_id(datetime.now(UTC))
+    images = sorted({str(config.get("image", "")) for config in configs.values()})
+    release = Release(
+        app=target.app,
+        deploy_id=deploy_id,
+        image=", ".join(images),
+        groups=(),
+        max_unavailable=order.max_unavailable or DEFAULT_MAX_UNAVAILABLE,
+        number=next_number(fleet),
+    )
+
+    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+        return tuple(
+            _bring_back(machine, configs[machine.id], base, release)
+            for machine in fleet.managed
+            if machine.id in configs and not is_stamped(machine, deploy_id)
+        ) + _unseen(fleet, ledger, deploy_id)
+
+    return await start_run("rollback", target, order, release, planner, emit, datetime.now(UTC))
+
+
+def _bring_back(
+    machine: Machine, config: Mapping[str, Any], base: Base, release: Release
+) -> Update:
+    old = base.machines.by_id.get(machine.id, machine)
+    launch = should_launch(old.state, standby=bool(config.get("standbys")))
+    kept = {key: value for key, value in config.items() if value is not None}
+    if machine.config.get("mounts"):
+        kept["mounts"] = machine.config["mounts"]
+    metadata = {k: v for k, v in (kept.get("metadata") or {}).items() if k not in (INTENT, ROLE)}
+    stamps = {
+        DEPLOY: release.deploy_id,
+        "fly_release_id": release.deploy_id,
+        "fly_release_version": str(release.number),
+        FROM: machine.version or "unknown",
+        WAS: was(old),
+    }
+    intent = machine.metadata.get(INTENT)
+    kept["metadata"] = {**metadata, **stamps} | ({INTENT: intent} if intent else {})
+    return Update(
+        **where(machine),
+        config=kept,
+        current_version=machine.version,
+        launch=launch,
+        serves=launch,
+    )
+
+
+def _unseen(fleet: Fleet, ledger: Ledger, deploy_id: str) -> tuple[Action, ...]:
+    return tuple(
+        Wait(**where(machine), version=machine.version)
+        for machine in fleet.managed
+        if is_stamped(machine, deploy_id)
+        and (machine.id in ledger.doubtful or not machine.is_serving)
+        and machine.state == "started"
+    )
+
+
+def _config_of(
+    machine: Machine, known: Versions, fleet: Fleet, to: str
+) -> Mapping[str, Any] | None:
+    """The machine's own version of release `to`, else a sibling's of the same group."""
+    siblings = [m for m in fleet.group(machine.group) if m.id != machine.id]
+    for one in (machine, *siblings):
+        for config in (one.config, *known.get(one.id, {}).values()):
+            metadata = config.get("metadata") or {}
+            if to in (metadata.get("fly_release_version"), metadata.get("fly_release_id")):
+                return config
+    return None

@@ -1,0 +1,58 @@
+"""A run with its readers attached: what it tells is shown and kept, and its code is the exit's."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from deploy.errors import EXIT_INTERRUPTED, UsageProblem
+from deploy.events import Emit, Event, RunFinished, emitter
+from deploy.readers import atomic, journal
+from deploy.readers.progress import open_progress
+from deploy.readers.report import Report
+
+
+def run_and_leave(options: dict[str, Any], start: Callable[[Emit], Any]) -> None:
+    """Run with the three readers attached, write the record, leave with the run's code."""
+    told: list[tuple[float, Event]] = []
+    report_path: Path | None = options["report_path"]
+    if report_path is not None and not report_path.absolute().parent.is_dir():
+        raise UsageProblem(
+            f"--report: {report_path.parent} is not a directory",
+            hint="make it first, or name a file in a directory that is there",
+        )
+    with ExitStack() as readers:
+        progress = readers.enter_context(
+            open_progress(options["output"], sys.stdout, sys.stderr, os.environ, time.time)
+        )
+        kept = readers.enter_context(journal.Journal(journal.default_directory(), warn))
+        emit = emitter(time.time, progress, kept, lambda at, event: told.append((at, event)))
+        finished: RunFinished | None = anyio.run(start, emit)
+        if finished is None:
+            click.echo("nothing to do: no deploy is unfinished", err=True)
+            return
+    if report_path is not None:
+        try:
+            atomic.write_text(report_path, f"{Report.of(told).to_line()}\n")
+        except OSError as error:
+            warn(f"--report {report_path} could not be written: {error.strerror}")
+    sys.exit(finished.exit_code)
+
+
+def leave_at_once() -> None:
+    """After a second signal: nothing is waited for; the terminal gets its cursor back."""
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")
+    os._exit(EXIT_INTERRUPTED)
+
+
+def warn(message: str) -> None:
+    click.echo(f"warning: {message}", err=True)

@@ -1,0 +1,96 @@
+"""`deploy scale GROUP=N`: create or destroy machines until a process group has N."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.api.client import connect
+from deploy.api.machine import Fleet
+from deploy.commands.options import FLAG, RUN, TARGET, take
+from deploy.commands.order import Order, order_of, release_of
+from deploy.commands.reading import read_fleet
+from deploy.commands.running import run_and_leave
+from deploy.commands.starting import new_id, start_run
+from deploy.commands.target import Target, find_target
+from deploy.errors import UsageProblem
+from deploy.events import Emit, RunFinished
+from deploy.orchestrator.ledger import Ledger
+from deploy.plan.base import Base
+from deploy.plan.forward import Action, Create, slot_name
+from deploy.plan.release import Release, created_config
+from deploy.plan.scale import clone_config, plan_scale
+
+
+@click.command("scale")
+@click.argument("group_counts", metavar="GROUP=N", nargs=1)
+@take(*TARGET)
+@take(*RUN, *FLAG)
+@click.option("--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="For a first machine.")
+def scale_command(
+    group_counts: str,
+    directory: Path,
+    app: str | None,
+    config_path: Path | None,
+    **options: Any,
+) -> None:
+    """Create or destroy machines until process group GROUP has N."""
+    group, _, number = group_counts.partition("=")
+    if not group or not number.isdecimal() or len(number) > 4:
+        raise UsageProblem(f"{group_counts!r} is not GROUP=N", hint="write app=3")
+    order = order_of(options)
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
+    )
+    run_and_leave(options, lambda emit: scale_app(target, order, group, int(number), emit))
+
+
+async def scale_app(
+    target: Target, order: Order, group: str, count: int, emit: Emit
+) -> RunFinished:
+    """Bring a process group to `count` machines, new ones like those it has."""
+    now = datetime.now(UTC)
+    deploy_id = new_id(now)
+    async with connect(target.address, target.token, target.app) as client:
+        fleet = (await read_fleet(client)).managed
+    release, pattern = _pattern(target, order, fleet, group, deploy_id)
+
+    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+        del release, base, ledger
+        return plan_scale(fleet, group, count, pattern)
+
+    return await start_run("scale", target, order, release, planner, emit, now)
+
+
+def _pattern(
+    target: Target, order: Order, fleet: Fleet, group: str, deploy_id: str
+) -> tuple[Release, Create]:
+    """A release that stands for what runs, and what a further machine of the group looks like."""
+    siblings = fleet.group(group).machines
+    if siblings:
+        newest = max(siblings, key=lambda machine: machine.version)
+        config = clone_config(newest, deploy_id)
+        release = Release(app=target.app, deploy_id=deploy_id, image=newest.image, groups=())
+        return release, Create(
+            name=slot_name(group, 1), group=group, config=config, region=newest.region
+        )
+    running = next((machine.image for machine in fleet if machine.image), None)
+    release = release_of(target, replace(order, image=order.image or running), deploy_id)
+    spec = next((spec for spec in release.groups if spec.name == group), None)
+    if spec is None:
+        known = ", ".join(sorted({g.name for g in release.groups})) or "none"
+        raise UsageProblem(
+            f"app {target.app} has no process group {group}",
+            hint=f"groups in fly.toml: {known}",
+        )
+    return release, Create(
+        name=slot_name(group, 1),
+        group=group,
+        config=created_config(release, spec),
+        region=release.region,
+    )

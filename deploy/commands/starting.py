@@ -1,0 +1,128 @@
+"""Starting a run: the platform, the path, and what is left to do."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from deploy.api.client import connect
+from deploy.api.machine import Fleet
+from deploy.commands.order import Order
+from deploy.commands.reading import owner_of
+from deploy.commands.target import Target
+from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
+from deploy.orchestrator.ledger import Ledger
+from deploy.orchestrator.passes import Planner, TakenUp, TakeUp
+from deploy.orchestrator.release_command import ReleaseCommand
+from deploy.plan.base import Base
+from deploy.plan.forward import Action, plan
+from deploy.plan.release import Release
+from deploy.plan.selection import Selection
+from deploy.retries import Retries, asked_for, from_flag, refuse_missing
+from deploy.run import run
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no look-alikes
+
+
+def new_id(now: datetime) -> str:
+    """An id that sorts by time: 9 characters of it and 7 of chance."""
+    number = int(now.timestamp() * 1000)
+    stamp = "".join(_ALPHABET[number >> shift & 31] for shift in range(40, -1, -5))
+    return stamp + "".join(secrets.choice(_ALPHABET) for _ in range(7))
+
+
+def planner_of(selection: Selection) -> Planner:
+    """What is left to do for a release, asked before every pass."""
+
+    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
+        return plan(
+            release,
+            selection.of(fleet),
+            base,
+            doubtful=frozenset(ledger.doubtful),
+            refused=frozenset(ledger.refused),
+        )
+
+    return planner
+
+
+async def start_run(
+    command: str,
+    target: Target,
+    order: Order,
+    release: Release,
+    planner: Planner,
+    emit: Emit,
+    now: datetime,
+    taken_up: TakenUp | None = None,
+    take_up_again: TakeUp | None = None,
+) -> RunFinished:
+    """One run from its first event to its last: the platform, the path, the passes."""
+    if order.flags_by_option and order.retries is None:
+        refuse_missing(order.flags)
+    run_id = new_id(datetime.now(UTC))
+    said = target.config.deploy.wait_timeout_s if target.config else None
+    wait_s = order.wait_timeout_s or said or order.settings.wait_timeout_s
+    settings = replace(
+        order.settings,
+        wait_timeout_s=wait_s,
+        release_command=_release_command(target, order, command),
+    )
+    emit(
+        RunStarted(
+            command=command,
+            app=target.app,
+            deploy_id=release.deploy_id,
+            run_id=run_id,
+            image=release.image,
+            strategy=release.strategy,
+        )
+    )
+    async with connect(target.address, target.token, target.app) as client:
+        exists, organization = await owner_of(client)
+        retries = retries_of(order, target.app, organization, now)
+        emit(
+            PathChosen(
+                path=retries.path,
+                retries=retries.count,
+                sentence=retries.sentence,
+                decision=retries.decision,
+            )
+        )
+        if retries.warning:
+            emit(Noticed(message=retries.warning, hint=retries.warning_hint))
+        return await run(
+            client,
+            release,
+            planner,
+            retries,
+            settings,
+            run_id=run_id,
+            chance=random.Random(),  # noqa: S311 - jitter, not secrets
+            emit=emit,
+            app_exists=exists,
+            organization=target.organization,
+            taken_up=taken_up,
+            take_up_again=take_up_again,
+        )
+
+
+def retries_of(order: Order, app: str, organization: str, now: datetime) -> Retries:
+    if order.retries is not None:
+        return asked_for(order.retries)
+    context = {"app": app} | ({"org": organization} if organization else {})
+    return from_flag(order.flags, context=context, now=now)
+
+
+def _release_command(target: Target, order: Order, command: str) -> ReleaseCommand | None:
+    said = target.config.deploy if target.config else None
+    asked = order.runs_release_command and command in ("deploy", "resume")
+    if said is None or not said.release_command or not asked:
+        return None
+    return ReleaseCommand(
+        command=said.release_command,
+        timeout_s=said.release_command_timeout_s or 300.0,
+        guest=said.release_command_guest,
+    )

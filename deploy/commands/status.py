@@ -1,0 +1,121 @@
+"""`deploy status`: each machine with its version, state and checks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import click
+
+from deploy.api.client import connect
+from deploy.api.machine import Fleet, Machine
+from deploy.commands.options import OUTPUT, TARGET, take
+from deploy.commands.reading import read_fleet
+from deploy.commands.tables import table
+from deploy.commands.target import Target, find_target, is_loopback
+from deploy.errors import CallFailed
+from deploy.plan.intent import read_intent
+from deploy.wording import printable
+
+
+@click.command("status")
+@take(*TARGET)
+@OUTPUT
+def status_command(directory: Path, app: str | None, config_path: Path | None, output: str) -> None:
+    """Show each machine: its version, state and checks."""
+    target = find_target(
+        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
+    )
+    machines, routes = anyio.run(look_at, target)
+    click.echo(show_status(target.app, machines, routes, as_json=output == "json"))
+
+
+async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
+    """The app's machines and, on the embedded platform, where its services are routed."""
+    async with connect(target.address, target.token, target.app) as client:
+        fleet = await read_fleet(client)
+        routes: list[dict[str, Any]] = []
+        if is_loopback(urlsplit(target.address).hostname or ""):
+            with suppress(CallFailed):
+                routes = await client.local_services()
+        return fleet, routes
+
+
+def show_status(
+    app: str, fleet: Fleet, routes: Sequence[Mapping[str, Any]], *, as_json: bool
+) -> str:
+    """Each machine with its version, state and checks; a warning where the app is mixed."""
+    machines = fleet.managed
+    if as_json:
+        return json.dumps(
+            {"v": 1, "app": app, "machines": [_machine_json(m) for m in machines], "routes": routes}
+        )
+    if not machines:
+        return f"{app} has no machines yet"
+    rows: list[tuple[str, ...]] = [
+        ("machine", "name", "group", "region", "version", "state", "checks", "image")
+    ]
+    rows += [_machine_row(machine) for machine in machines]
+    lines = table(rows)
+    lines += [_route(route) for route in routes]
+    return "\n".join([*lines, *_warnings(app, machines)])
+
+
+def _warnings(app: str, machines: Fleet) -> list[str]:
+    images = sorted({machine.image for machine in machines})
+    intents = {intent.deploy: intent for m in machines if (intent := read_intent(m))}
+    lines = [
+        f"warning: deploy {intent.deploy} of {printable(intent.image)} is unfinished; "
+        f"`deploy resume` finishes it, `deploy rollback` undoes it"
+        for intent in intents.values()
+    ]
+    if len(images) > 1:
+        lines.append(
+            f"warning: {printable(app)} runs {len(images)} images "
+            f"({', '.join(printable(image) for image in images)}); "
+            "deploy the one that you want to bring all machines to it"
+        )
+    return lines
+
+
+def _machine_row(machine: Machine) -> tuple[str, ...]:
+    passing = sum(1 for check in machine.checks if check.status == "passing")
+    return (
+        machine.id,
+        machine.name,
+        machine.group,
+        machine.region,
+        machine.version,
+        f"{machine.state}, cordoned" if machine.cordoned else machine.state,
+        f"{passing}/{machine.configured_checks}" if machine.configured_checks else "-",
+        machine.image,
+    )
+
+
+def _machine_json(machine: Machine) -> dict[str, Any]:
+    return {
+        "id": machine.id,
+        "name": machine.name,
+        "group": machine.group,
+        "region": machine.region,
+        "version": machine.version,
+        "state": machine.state,
+        "cordoned": machine.cordoned,
+        "image": machine.image,
+        "release": machine.metadata.get("fly_release_version", ""),
+        "checks": [
+            {"name": check.name, "status": check.status, "output": check.output}
+            for check in machine.checks
+        ],
+    }
+
+
+def _route(route: Mapping[str, Any]) -> str:
+    asked, address = route.get("port"), route.get("address") or route.get("url")
+    return printable(f"service port {asked} is at {address}")

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.api.machine import Fleet
+from deploy.commands.status import show_status
+from deploy.plan.intent import Intent
+from deploy.plan.release import INTENT
+from tests.worlds.fleets import machine, release, with_metadata
+
+THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
+
+
+def status(*machines: Any) -> str:
+    return show_status("hello", Fleet.of(machines), [], as_json=False)
+
+
+def test_a_status_shows_each_machine_with_its_version_state_and_checks() -> None:
+    lines = status(machine("m1", version="v7"), machine("m2", cordoned=True)).splitlines()
+    assert "v7" in lines[1]
+    assert "1/1" in lines[1]
+    assert "started, cordoned" in lines[2]
+    assert len(lines) == 3
+
+
+def test_a_status_warns_of_mixed_images_and_says_what_mends_it() -> None:
+    other = machine("m2", config={**machine().config, "image": "registry.test/hello:0"})
+    text = status(machine("m1"), other)
+    assert "runs 2 images" in text
+    assert "warning" in text
+    assert "deploy" in text
+
+
+def test_a_status_warns_of_an_unfinished_deploy_and_names_both_ways_out() -> None:
+    text = status(with_metadata(machine(), **{INTENT: Intent.of(release()).dump()}))
+    assert "unfinished" in text
+    assert "deploy resume" in text
+    assert "deploy rollback" in text
+
+
+def test_a_status_without_machines_says_so() -> None:
+    assert "no machines" in status()
+
+
+def test_a_status_as_json_leaves_out_nobody_and_no_check() -> None:
+    told = json.loads(show_status("hello", THREE, [{"port": 80}], as_json=True))
+    assert [one["id"] for one in told["machines"]] == ["m1", "m2", "m3"]
+    assert told["machines"][0]["checks"][0]["status"] == "passing"
+    assert told["routes"] == [{"port": 80}]
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_no_name_from_the_platform_controls_the_terminal(name: str, image: str) -> None:
+    odd = machine("m1", name=f"\x1b]0;{name}\x07", config={**machine().config, "image": image})
+    shown_now = status(odd, machine("m2"))
+    assert not [c for c in shown_now if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
+    shown_now.encode()
