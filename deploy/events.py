@@ -8,12 +8,10 @@ documented, versioned interface (`SCHEMA_VERSION`).
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, get_args
 
@@ -69,13 +67,33 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlagDecision:
+    """Why this path: what the flag answered, or `source` "option" where the number was given.
+
+    `bucket` is 0 to 99,999 and `percent`, how far the rollout is, 0 to 100; both
+    are None where no bucket decided. `value` is the number of retries, None where
+    the flag cannot be used: `error` says why.
+    """
+
+    source: str = ""
+    sentence: str = ""
+    flag: str = ""
+    unit: str = ""
+    bucket: int | None = None
+    percent: float | None = None
+    reason: str = ""
+    value: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathChosen:
     """Which path runs and why, as one sentence; `decision` is the flag's, where one was asked."""
 
     path: str
     retries: int
     sentence: str
-    decision: Mapping[str, Any] | None = None
+    decision: FlagDecision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,15 +238,15 @@ def emitter(now: Callable[[], float], *readers: Reader) -> Emit:
 
 def to_json(at: float, event: Event) -> dict[str, Any]:
     """The event as JSON-ready data: `{"v": 1, "at": unix seconds, "event": name, ...fields}`."""
-    fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
     head = {"v": SCHEMA_VERSION, "at": round(at, 3), "event": _name(type(event))}
-    return {**head, **{name: json_ready(value) for name, value in fields.items()}}
+    return {**head, **msgspec.to_builtins(event)}
 
 
 def from_json(data: object) -> tuple[float, Event] | None:
     """What `to_json` wrote: (Unix seconds, event); None for anything that this version cannot read.
 
-    Fields it does not know are passed over: they come from a later tidegate.
+    Fields it does not know are passed over: they come from a later tidegate. Numbers
+    may be text: an earlier one wrote a decision's percentage so.
     """
     if not isinstance(data, dict):
         return None
@@ -237,7 +255,7 @@ def from_json(data: object) -> tuple[float, Event] | None:
         return None
     try:
         seconds = float(at)
-        event: Event = msgspec.convert(data, event_type)
+        event: Event = msgspec.convert(data, event_type, strict=False)
     except (msgspec.ValidationError, OverflowError):
         return None
     return (seconds, event) if math.isfinite(seconds) else None
@@ -246,28 +264,6 @@ def from_json(data: object) -> tuple[float, Event] | None:
 def to_line(data: Mapping[str, Any]) -> str:
     """JSON-ready data as one line of ASCII without its end, safe on any stream."""
     return json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-
-
-def json_ready(value: object) -> Any:
-    """Plain dicts, lists, numbers and text; a number that JSON has no form for becomes null."""
-    match value:
-        case None | bool() | int():
-            return value
-        case str():
-            return str(value)
-        case Decimal():
-            return json_ready(float(value)) if value.is_finite() else None
-        case float():
-            return value if math.isfinite(value) else None
-        case Mapping():
-            return {str(key): json_ready(item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [json_ready(item) for item in value]
-        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = dataclasses.fields(value)
-            return {field.name: json_ready(getattr(value, field.name)) for field in fields}
-        case _:
-            return str(value)
 
 
 def _name(event_type: type) -> str:

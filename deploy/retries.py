@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from deploy.errors import UsageProblem
+from deploy.events import FlagDecision
 
 FLAG = "deploy-retries"
 AUTO = "auto"
@@ -26,7 +26,7 @@ class Retries:
 
     count: int
     sentence: str
-    decision: Mapping[str, Any] | None = None
+    decision: FlagDecision | None = None
     warning: str = ""
     warning_hint: str = ""
 
@@ -70,38 +70,41 @@ def from_flag(source: str | None, *, context: Mapping[str, str], now: datetime) 
 
     try:
         flags = Flags.load(source)
-        decision = flags.evaluate_at(now, FLAG, context)
+        answer = flags.evaluate_at(now, FLAG, context)
     except RolloutError as problem:
-        return _unusable(problem.message, problem.hint)
-    record = {
-        "flag": decision.flag,
-        "source": flags.source,
-        "unit": decision.unit,
-        "bucket": decision.bucket,
-        "percent": decision.percent,
-        "reason": decision.reason,
-        "value": decision.value,
-    }
-    value = decision.value
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
-        return _unusable(
-            f"flag {FLAG} in {flags.source} is worth {value!r}, which is no number of retries",
-            f"inside and outside must be whole numbers from 0 to {_LARGEST}",
-            record,
-        )
-    return _retries(value, decision.explain(f"{FLAG}: {AUTO}"), record)
-
-
-def _retries(count: int, sentence: str, record: Mapping[str, Any] | None = None) -> Retries:
-    path = "retrying" if count else "legacy"
-    return Retries(count=count, sentence=f"{sentence}: {path} path", decision=record)
-
-
-def _unusable(message: str, hint: str, record: Mapping[str, Any] | None = None) -> Retries:
-    return Retries(
-        count=0,
-        sentence=f"{FLAG}: {AUTO} -> 0 (the flag cannot be used): legacy path",
-        decision=record or {"flag": FLAG, "reason": "ERROR", "error": message},
-        warning=message,
-        warning_hint=hint,
+        unread = FlagDecision(flag=FLAG, reason="ERROR", error=problem.message)
+        return _unusable(unread, problem.hint)
+    count = _count(answer.value)
+    decision = FlagDecision(
+        flag=answer.flag,
+        source=flags.source,
+        unit=answer.unit or "",
+        bucket=answer.bucket,
+        percent=float(answer.percent),
+        reason=answer.reason,
+        value=count,
     )
+    if count is None:
+        worth = f"flag {FLAG} in {flags.source} is worth {answer.value!r}"
+        error = f"{worth}, which is not a number of retries"
+        hint = f"inside and outside must be whole numbers from 0 to {_LARGEST}"
+        return _unusable(replace(decision, error=error), hint)
+    return _retries(count, answer.explain(f"{FLAG}: {AUTO}"), decision)
+
+
+def _count(value: object) -> int | None:
+    """A flag's value as a number of retries, None where it is not one."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST:
+        return value
+    return None
+
+
+def _retries(count: int, why: str, decision: FlagDecision | None = None) -> Retries:
+    sentence = f"{why}: {'retrying' if count else 'legacy'} path"
+    decided = replace(decision, sentence=sentence) if decision else None
+    return Retries(count=count, sentence=sentence, decision=decided)
+
+
+def _unusable(decision: FlagDecision, hint: str) -> Retries:
+    none = _retries(0, f"{FLAG}: {AUTO} -> 0 (the flag cannot be used)", decision)
+    return replace(none, warning=decision.error, warning_hint=hint)

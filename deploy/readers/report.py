@@ -7,19 +7,24 @@ The JSON object is documented in docs/events.md.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from deploy.events import (
     SCHEMA_VERSION,
     Event,
+    FlagDecision,
     MachineStands,
     PathChosen,
     Result,
-    json_ready,
+    RunFinished,
+    RunStarted,
     to_line,
 )
 from deploy.readers.timeline import Timeline
@@ -28,22 +33,6 @@ from deploy.wording import count, natural, printable, seconds, short_image, shor
 # Results after which an app may be mixed: the text names every machine.
 _MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
 _COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETAIL")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """Why this path: what the flag said, or `source` "option" where the number was given.
-
-    `bucket` is 0 to 99,999 and `percent` 0 to 100; None where no flag was asked.
-    """
-
-    source: str
-    sentence: str
-    flag: str = ""
-    unit: str = ""
-    bucket: int | None = None
-    percent: float | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +52,7 @@ class Report:
     command: str = ""
     image: str = ""
     strategy: str = ""
-    decision: Decided | None = None
+    decision: FlagDecision | None = None
     path: str = ""
     retries_allowed: int = 0
     passes_used: int = 0
@@ -89,7 +78,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The last line of `--output json` and the object in the file of `--report`."""
-        fields: dict[str, Any] = json_ready(self)
+        fields: dict[str, Any] = msgspec.to_builtins(self)
         return {"v": SCHEMA_VERSION, "at": fields.pop("at"), "event": "report", **fields}
 
     def to_line(self) -> str:
@@ -99,32 +88,20 @@ class Report:
 
 def report_of(timeline: Timeline) -> Report:
     """What the timeline of a run amounts to."""
-    started, chosen, finished = timeline.started, timeline.chosen, timeline.finished
+    chosen, finished = timeline.chosen, timeline.finished
     forward = sum(lap.started.direction != "back" for lap in timeline.passes)
     met = len(timeline.hiccups)
     is_done = finished is not None and finished.result in (Result.DONE, Result.UNCHANGED)
     return Report(
+        **_fields(timeline.started),
+        **_fields(finished),
+        **_decided(chosen),
         at=round(timeline.end_s, 3),
-        app=started.app if started else "",
-        deploy_id=started.deploy_id if started else "",
-        run_id=started.run_id if started else "",
-        command=started.command if started else "",
-        image=started.image if started else "",
-        strategy=started.strategy if started else "",
-        decision=_decided(chosen) if chosen else None,
-        path=chosen.path if chosen else "",
-        retries_allowed=chosen.retries if chosen else 0,
         passes_used=forward,
         retries_used=max(0, forward - 1),
         passes_back=len(timeline.passes) - forward,
         hiccups_met=met,
         hiccups_mended=met if is_done else 0,
-        result=finished.result if finished else None,
-        exit_code=finished.exit_code if finished else None,
-        message=finished.message if finished else "",
-        hint=finished.hint if finished else "",
-        machines=finished.machines if finished else (),
-        leftovers=finished.leftovers if finished else (),
         notices=tuple(notice.message for notice in timeline.notices),
         started=iso(timeline.begin_s),
         finished=iso(timeline.end_s) if finished else None,
@@ -210,27 +187,21 @@ def state_words(machine: MachineStands) -> str:
     return printable(", ".join(word for word in words if word))
 
 
-def _decided(chosen: PathChosen) -> Decided:
-    told = chosen.decision
-    if told is None:
-        return Decided(source="option", sentence=chosen.sentence)
-    bucket, percent = json_ready(told.get("bucket")), told.get("percent")
-    return Decided(
-        source=str(told.get("source") or ""),
-        sentence=chosen.sentence,
-        flag=str(told.get("flag") or ""),
-        unit=str(told.get("unit") or ""),
-        bucket=bucket if isinstance(bucket, int) and not isinstance(bucket, bool) else None,
-        percent=_number(percent),
-        reason=str(told.get("reason") or ""),
-    )
+def _fields(event: RunStarted | RunFinished | None) -> dict[str, Any]:
+    """What the report says in the words of an event: its fields by name, none without one."""
+    names = [each.name for each in dataclasses.fields(event)] if event else []
+    return {name: getattr(event, name) for name in names}
 
 
-def _number(value: object) -> float | None:
-    try:
-        return json_ready(float(str(value)))  # type: ignore[no-any-return]  # a float stays one
-    except ValueError:
-        return None
+def _decided(chosen: PathChosen | None) -> dict[str, Any]:
+    if chosen is None:
+        return {}
+    decision = chosen.decision or FlagDecision(source="option")
+    return {
+        "path": chosen.path,
+        "retries_allowed": chosen.retries,
+        "decision": dataclasses.replace(decision, sentence=chosen.sentence),
+    }
 
 
 def _is_mixed(report: Report) -> bool:

@@ -31,7 +31,7 @@ def story_lines(event: Event) -> list[str]:
             ids = f"deploy {printable(event.deploy_id)}, run {printable(event.run_id)}"
             return [f"{printable(event.app)}: {printable(event.command)}{of}{how}, {ids}"]
         case PathChosen():
-            source = str((event.decision or {}).get("source", ""))
+            source = event.decision.source if event.decision else ""
             told = [] if source in ("", _AT_HOME) else [f"flags: {printable(source)}"]
             return [printable(event.sentence), *told]
         case Planned():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from deploy.events import (
     BackingOff,
     Event,
+    FlagDecision,
     GoingBack,
     HiccupMet,
     MachineMoved,
@@ -95,15 +96,16 @@ class Story:
             f"deploy-retries: auto -> {self.retries} "
             f"(app {self.app} is at 6.343 %, rollout is at 10 %): retrying path"
         )
-        decision = {
-            "source": "flags.yaml",
-            "flag": "deploy-retries",
-            "unit": self.app,
-            "value": self.retries,
-            "bucket": 6343,
-            "percent": 10,
-            "reason": "SPLIT",
-        }
+        decision = FlagDecision(
+            source="flags.yaml",
+            sentence=sentence,
+            flag="deploy-retries",
+            unit=self.app,
+            value=self.retries,
+            bucket=6343,
+            percent=10.0,
+            reason="SPLIT",
+        )
         self._emit(
             PathChosen(path="retrying", retries=self.retries, sentence=sentence, decision=decision),
             0.3,
@@ -202,9 +204,17 @@ _RANDOM: dict[str, st.SearchStrategy[object]] = {
     "bool": st.booleans(),
     "float": st.floats(-10, 1e6),
 }
-_DECISION = st.none() | st.dictionaries(
-    st.sampled_from(["source", "flag", "unit", "bucket", "percent", "reason", "else"]),
-    st.none() | st.booleans() | st.integers() | st.floats() | st.decimals() | _TEXT,
+_DECISION = st.none() | st.builds(
+    FlagDecision,
+    source=_TEXT,
+    sentence=_TEXT,
+    flag=_TEXT,
+    unit=_TEXT,
+    bucket=st.none() | _SMALL,
+    percent=st.none() | st.floats(-10, 1e6),
+    reason=_TEXT,
+    value=st.none() | _SMALL,
+    error=_TEXT,
 )
 _ACTIONS = st.lists(st.tuples(_TEXT, _TEXT, _TEXT), max_size=4).map(tuple)
 _STANDS = st.builds(MachineStands)

@@ -78,8 +78,10 @@ def test_the_flag_says_how_many_and_why(tmp_path: Path) -> None:
     inside = flag(tmp_path, percent=10)
     assert (inside.count, inside.path) == (5, "retrying")
     assert inside.decision is not None
-    assert inside.decision["value"] == 5
-    assert inside.decision["reason"] == "SPLIT"
+    assert inside.decision.value == 5
+    assert inside.decision.reason == "SPLIT"
+    assert (inside.decision.bucket, inside.decision.percent) == (6343, 10.0)
+    assert inside.decision.sentence == inside.sentence
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,8 @@ def test_a_flag_that_is_no_number_of_retries_means_none_and_warns(
     assert told.warning
     assert "cannot be used" in told.sentence
     assert told.decision is not None
+    assert told.decision.value is None
+    assert told.decision.error == told.warning
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from deploy.events import (
+    FlagDecision,
     HiccupMet,
     MachineMoved,
     Noticed,
@@ -239,11 +240,11 @@ def test_a_decision_from_elsewhere_says_from_where_and_how_old() -> None:
         path="legacy",
         retries=0,
         sentence="deploy-retries: auto -> 0: legacy path",
-        decision={"source": "https://flags.example/flags.yaml as of 3 h ago"},
+        decision=FlagDecision(source="https://flags.example/flags.yaml as of 3 h ago"),
     )
     assert story_lines(chosen) == [
         "deploy-retries: auto -> 0: legacy path",
         "flags: https://flags.example/flags.yaml as of 3 h ago",
     ]
-    bundled = replace(chosen, decision={"source": "the bundled flags.yaml"})
+    bundled = replace(chosen, decision=FlagDecision(source="the bundled flags.yaml"))
     assert story_lines(bundled) == ["deploy-retries: auto -> 0: legacy path"]
