@@ -14,7 +14,7 @@ import msgspec
 from rollout.errors import NoSuchSource, SourceProblem, show
 from rollout.file.flagfile import LARGEST_BYTES
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 class Text(msgspec.Struct, frozen=True):

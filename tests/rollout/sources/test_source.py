@@ -32,7 +32,7 @@ def test_an_installed_package_brings_its_own_copy(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout == f"{tmp_path / 'rollout' / 'source.py'} b'ours'\n"
+    assert done.stdout == f"{tmp_path / 'rollout' / 'sources' / 'source.py'} b'ours'\n"
 
 
 def test_a_path_is_read_and_named_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
