@@ -30,9 +30,9 @@ def apply(
     """Change the file, and print the lines changed and whom that moves; None if it stands so."""
     from rollout.commands.diff import count_units, summary
     from rollout.file import flagfile
-    from rollout.file.rewrite import rewrite
     from rollout.review.diff import diff
     from rollout.sources import source
+    from rollout.sources.rewrite import rewrite
 
     source.read(source.changeable(file))  # a wrong path is named before anything is locked
     made: Edit | None = None

@@ -87,8 +87,8 @@ def _file(
 def _strict(
     path: str, found: FlagFile, base: str | None, most: int | None, now: datetime
 ) -> list[Finding]:
-    from rollout.review import history
     from rollout.review.hygiene import Facts, inspect
+    from rollout.sources import history
 
     finished = history.finished(path, found.flags, now)
     facts = Facts(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rollout.flag import Flag
     from rollout.review.cohort import Names, Tally
     from rollout.review.diff import FlagDiff
-    from rollout.review.units import Units
+    from rollout.sources.units import Units
 
 
 @click.command()

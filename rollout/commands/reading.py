@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rollout.review.units import Units
+    from rollout.sources.units import Units
 
 
 @contextmanager
 def opened(path: str, *, bar: bool = True) -> Iterator[Units]:
     """The units at `path` (`-` is standard input); the bar goes to standard error."""
-    from rollout.review.units import open_units
+    from rollout.sources.units import open_units
 
     if not (bar and sys.stderr.isatty()):
         with open_units(path) as units:

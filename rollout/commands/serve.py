@@ -59,8 +59,8 @@ def serve(
     Follows the file without a restart. A new file with errors is reported, on standard
     error and by /readyz, and the flags from before go on serving.
     """
+    from rollout.live import Live
     from rollout.serving.serve import serve as run
-    from rollout.sources.live import Live
 
     run(
         Live(file),

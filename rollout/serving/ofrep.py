@@ -30,8 +30,8 @@ from starlette.routing import Route
 from rollout import targeting
 from rollout.errors import UnknownFlag, show
 from rollout.flags import Flags
+from rollout.live import Live
 from rollout.serving.limiter import Limiter
-from rollout.sources.live import Live
 
 LARGEST_BODY_BYTES = 1 << 16
 """A context of more than 64 KiB is a mistake."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rollout.file import flagfile
-from rollout.review import history
+from rollout.sources import history
 from tests.rollout.repo import Repo
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
