@@ -1,6 +1,6 @@
 """Runs the OFREP service: listens, says where, looks for newer flags, and stops gracefully.
 
-Knows sockets, signals and uvicorn; what is served is rollout.ofrep's.
+Knows sockets, signals and uvicorn; what is served is ofrep's.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from rollout.cli import cli
 from rollout.errors import NoSuchSource, SourceProblem
 from rollout.sources import source
+from rollout.sources.text import Text
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,7 +39,7 @@ def test_an_installed_package_brings_its_own_copy(tmp_path: Path) -> None:
 def test_a_path_is_read_and_named_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_bytes(b"\xef\xbb\xbfversion: 1\r\n")
-    assert source.read("mine.yaml") == source.Text(b"\xef\xbb\xbfversion: 1\r\n", "mine.yaml")
+    assert source.read("mine.yaml") == Text(b"\xef\xbb\xbfversion: 1\r\n", "mine.yaml")
     assert source.read(Path("mine.yaml")).source == "mine.yaml"
 
 
