@@ -18,10 +18,8 @@ from click_default_group import DefaultGroup
 
 from deploy.commands.options import DEPLOY, take
 from deploy.errors import (
-    EXIT_FAILED,
     EXIT_IN_BETWEEN,
     EXIT_INTERRUPTED,
-    CallFailed,
     DeployError,
     UsageProblem,
 )
@@ -154,11 +152,7 @@ def _render(error: DeployError) -> int:
     click.echo(f"error: {said}", err=True)
     if error.hint:
         click.echo(f"  hint: {error.hint}", err=True)
-    if not isinstance(error, CallFailed):
-        return error.exit_code
-    from deploy.api.verdict import verdict
-
-    return EXIT_FAILED if verdict(error).is_hiccup else error.exit_code
+    return error.exit_code
 
 
 def _render_usage(error: click.ClickException) -> int:

@@ -6,10 +6,10 @@ is in between, whatever the cause.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from deploy.api.machine import Fleet, Machine
-from deploy.api.verdict import Verdict, verdict
 from deploy.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -19,17 +19,16 @@ from deploy.errors import (
     EXIT_OUTAGE,
     EXIT_REFUSED,
     EXIT_USAGE,
-    CallFailed,
     DeployError,
     Overtaken,
 )
 from deploy.events import MachineStands, Result, RunFinished
-from deploy.orchestrator.execute import Outcome
-from deploy.orchestrator.passes import Work
-from deploy.plan.forward import Action, Destroy, Wait
+from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome
+from deploy.plan.actions import Action, Destroy, Wait
+from deploy.plan.base import Base
 from deploy.plan.intent import BACK, FORWARD
-from deploy.plan.release import Release, is_current, is_stamped
-from deploy.retrying import Ending
+from deploy.plan.release import Release, is_current
+from deploy.plan.stamps import is_stamped
 
 _RESULTS = {
     EXIT_FAILED: Result.FAILED,
@@ -40,6 +39,91 @@ _RESULTS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """What a run remembers of its own writes: ids of machines, and `known` versions by id.
+
+    `own` it has made, under the `names` (id -> name); `may_have_written` is
+    whether anything may have been changed by it or by the run that it took up,
+    `knows_what_landed` whether the latter is told apart from what is yet to come.
+    """
+
+    written: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+    destroyed: frozenset[str] = frozenset()
+    known: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    has_written: bool = False
+    has_lost_creates: bool = False
+    knows_what_landed: bool = True
+
+    @property
+    def may_have_written(self) -> bool:
+        return bool(self.written) or self.has_lost_creates or not self.knows_what_landed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is known when a run is over.
+
+    `base` is None if the run did not get as far as one, `fleet` if nothing can
+    be seen any more, `ending` if the run was cut off. `stopped_by` is why
+    nothing new began; `is_interrupted`: a person wanted that. `left` is what is
+    still to be done to reach the aim, `left_back` what is still to be undone.
+    """
+
+    release: Release
+    goal: str
+    traces: Traces
+    base: Base | None = None
+    fleet: Fleet | None = None
+    ending: Ending | None = None
+    stopped_by: DeployError | None = None
+    is_interrupted: bool = False
+    left: tuple[Action, ...] = ()
+    left_back: tuple[Action, ...] = ()
+
+    @property
+    def forward(self) -> Outcome:
+        return self.ending.forward if self.ending else NOT_BEGUN
+
+    @property
+    def went_back(self) -> bool:
+        return self.ending is not None and self.ending.back is not None
+
+    @property
+    def cause(self) -> DeployError | None:
+        """Why the run did not get where it was to go; what a person wants goes first."""
+        if self.is_interrupted:
+            return self.stopped_by
+        return self.forward.cause or self.stopped_by
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether all that is new is in place, by what was seen and by the last look."""
+        seen = self.forward.is_complete or self.forward.is_in_place
+        return self.goal == FORWARD and seen and not self.unreached
+
+    @property
+    def unreached(self) -> tuple[Action, ...]:
+        """What keeps the app from running the release; cleaning up does not."""
+        return tuple(a for a in self.left if not isinstance(a, Destroy | Wait))
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the last look shows the app as it was before."""
+        if self.fleet is None or self.base is None or self.base.lost:
+            return False
+        unseen = self.traces.own - self.fleet.by_id.keys() - self.traces.destroyed
+        serving = {machine.id for machine in self.fleet.managed if machine.is_serving}
+        to_undo = [  # a machine that serves again is not waited for
+            action
+            for action in self.left_back
+            if not (isinstance(action, Wait) and action.machine_id in serving)
+        ]
+        return self.traces.knows_what_landed and not unseen and not to_undo
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The last event, and whether the deploy is over rather than left to be taken up again."""
@@ -48,199 +132,160 @@ class Judgement:
     is_settled: bool
 
 
-def judge(work: Work, ending: Ending | None, fleet: Fleet | None) -> Judgement:
-    """`ending` is None when the run was cut off, `fleet` when nothing could be seen any more."""
-    forward = ending.forward if ending else Outcome(left=1)
-    cause = work.halt.reason if work.halt.is_final else forward.cause or work.halt.reason
-    machines = tuple(_stands(work, fleet))
-    if fleet is None or work.base is None:
-        was_seen = work.base is not None and not work.halt.is_final  # each machine, in its turn
-        if was_seen and forward.is_complete:
-            if work.goal == BACK:
-                return _returned(work, True, forward, machines)
-            return _arrived(work, (), machines)
-        if was_seen and ending and ending.back and ending.back.is_complete:
-            return _as_before(cause, went_back=True, machines=machines)
-        return _unseen(work, cause, machines)
-    left = tuple(a for a in work.left(fleet) if not isinstance(a, Wait))
-    arrived = work.goal == FORWARD and (forward.is_complete or forward.is_in_place)
-    if arrived and not [action for action in left if not isinstance(action, Destroy)]:
-        return _arrived(work, left, machines)
-    unseen = work.ledger.own - fleet.by_id.keys() - work.ledger.destroyed
-    undone = _is_known(work) and not (work.base.lost or unseen or _still_to_undo(work, fleet))
-    if work.goal == BACK and not work.halt.is_final:
-        return _returned(work, undone, forward, machines)
-    if work.halt.is_final:
-        where = "the app is as before" if undone else "the app is in between"
-        if not undone and not left:
-            where = f"every machine runs {work.release.image}, not all were seen to be healthy"
-        return Judgement(
-            RunFinished(
-                result=Result.INTERRUPTED,
-                exit_code=EXIT_INTERRUPTED,
-                message=f"{cause}: {where}",
-                hint="" if undone else _ways_out(work.release),
-                machines=machines,
-            ),
-            is_settled=undone,
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """How a run ended, without the machines."""
+
+    result: Result
+    exit_code: int
+    message: str
+    hint: str = ""
+    leftovers: tuple[str, ...] = ()
+    is_settled: bool = True
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """How the app stands, and how the run ended."""
+    is_seen = evidence.fleet is not None and evidence.base is not None
+    found = _seen(evidence) if is_seen else _unseen(evidence)
+    event = RunFinished(
+        result=found.result,
+        exit_code=found.exit_code,
+        message=found.message,
+        hint=found.hint,
+        machines=tuple(_stands(evidence)),
+        leftovers=found.leftovers,
+    )
+    return Judgement(event, found.is_settled)
+
+
+def _seen(evidence: Evidence) -> _Verdict:
+    """The last look decides."""
+    if evidence.has_arrived:
+        return _arrived(evidence)
+    if evidence.is_interrupted:
+        return _interrupted(evidence)
+    if evidence.goal == BACK:
+        return _returned(evidence) if evidence.is_undone else _in_between(evidence)
+    return _as_before(evidence) if evidence.is_undone else _in_between(evidence)
+
+
+def _unseen(evidence: Evidence) -> _Verdict:
+    """There was no last look: each machine was seen in its turn, or it is in between."""
+    was_seen = evidence.base is not None and not evidence.is_interrupted
+    if was_seen and evidence.forward.is_complete:
+        return _returned(evidence) if evidence.goal == BACK else _arrived(evidence)
+    if was_seen and evidence.ending and evidence.ending.last.is_complete:
+        return _as_before(evidence)
+    written = evidence.traces.may_have_written
+    if evidence.is_interrupted:
+        said = "the app may be in between" if written else "nothing was changed"
+        return _Verdict(
+            Result.INTERRUPTED,
+            EXIT_INTERRUPTED,
+            f"{evidence.cause}: {said}",
+            hint=_ways_out(evidence.release) if written else "",
+            is_settled=False,
         )
-    if undone:
-        return _as_before(cause, went_back=bool(ending and ending.back), machines=machines)
-    return _in_between(work.release, cause, machines)
+    return _in_between(evidence) if written else _as_before(evidence, is_settled=False)
 
 
-def _is_known(work: Work) -> bool:
-    """Whether what a dead run wrote last, if one is taken up, was looked for under leases."""
-    return work.take_up_again is None
-
-
-def _still_to_undo(work: Work, fleet: Fleet) -> list[Action]:
-    """What the way back still has to do; a machine that serves again is not waited for."""
-    serving = {machine.id for machine in fleet.managed if machine.is_serving}
-    return [
-        action
-        for action in work.left_back(fleet)
-        if not (isinstance(action, Wait) and action.machine_id in serving)
-    ]
-
-
-def exit_code(error: DeployError | None) -> int:
-    """The code for a run that this error ended with the app as it was before."""
-    if error is None:
-        return EXIT_FAILED
-    if not isinstance(error, CallFailed):
-        return error.exit_code
-    match verdict(error):
-        case Verdict.REJECTED | Verdict.NAME_TAKEN:
-            return EXIT_REFUSED
-        case Verdict.LEASED:
-            return EXIT_LEASED
-        case _:
-            return EXIT_FAILED
-
-
-def _arrived(
-    work: Work, left: tuple[Action, ...], machines: tuple[MachineStands, ...]
-) -> Judgement:
-    leftovers = tuple(f"{action.name or action.key} ({action.key})" for action in left)
-    unchanged = not work.ledger.written and not leftovers
-    said = f"{work.release.app} runs {work.release.image}"
-    return Judgement(
-        RunFinished(
-            result=Result.UNCHANGED if unchanged else Result.DONE,
-            exit_code=EXIT_DONE,
-            message=f"{said} already, nothing to do" if unchanged else said,
-            hint=_remove(work.release, left) if left else "",
-            machines=machines,
-            leftovers=leftovers,
-        ),
-        is_settled=True,
+def _arrived(evidence: Evidence) -> _Verdict:
+    release = evidence.release
+    removals = [action for action in evidence.left if isinstance(action, Destroy)]
+    said = f"{release.app} runs {release.image}"
+    if not evidence.traces.written and not removals:
+        return _Verdict(Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do")
+    return _Verdict(
+        Result.DONE,
+        EXIT_DONE,
+        said,
+        hint=_remove(release, removals) if removals else "",
+        leftovers=tuple(f"{action.name or action.key} ({action.key})" for action in removals),
     )
 
 
-def _returned(
-    work: Work, undone: bool, outcome: Outcome, machines: tuple[MachineStands, ...]
-) -> Judgement:
+def _returned(evidence: Evidence) -> _Verdict:
     """The end of a run that was asked to go back."""
-    if not undone:
-        return _in_between(work.release, outcome.cause, machines)
-    unchanged = not work.ledger.has_written
-    return Judgement(
-        RunFinished(
-            result=Result.UNCHANGED if unchanged else Result.DONE,
-            exit_code=EXIT_DONE,
-            message=f"{work.release.app} is as it was before deploy {work.release.deploy_id}",
-            machines=machines,
-        ),
-        is_settled=True,
+    release = evidence.release
+    return _Verdict(
+        Result.DONE if evidence.traces.has_written else Result.UNCHANGED,
+        EXIT_DONE,
+        f"{release.app} is as it was before deploy {release.deploy_id}",
     )
 
 
-def _as_before(
-    cause: DeployError | None, *, went_back: bool, machines: tuple[MachineStands, ...]
-) -> Judgement:
-    code = exit_code(cause)
-    result = Result.ROLLED_BACK if went_back else _RESULTS.get(code, Result.FAILED)
+def _as_before(evidence: Evidence, *, is_settled: bool = True) -> _Verdict:
+    cause = evidence.cause
+    code = cause.exit_code if cause else EXIT_FAILED
     is_ours = not isinstance(cause, Overtaken)
     said = "the app is as it was before" if is_ours else "nothing of this one is left"
-    return Judgement(
-        RunFinished(
-            result=result,
-            exit_code=code,
-            message=f"{cause}; {said}" if cause else said,
-            hint=cause.hint if cause else "",
-            machines=machines,
-        ),
-        is_settled=True,
+    return _Verdict(
+        Result.ROLLED_BACK if evidence.went_back else _RESULTS.get(code, Result.FAILED),
+        code,
+        f"{cause}; {said}" if cause else said,
+        hint=cause.hint if cause else "",
+        is_settled=is_settled,
     )
 
 
-def _in_between(
-    release: Release, cause: DeployError | None, machines: tuple[MachineStands, ...]
-) -> Judgement:
-    return Judgement(
-        RunFinished(
-            result=Result.IN_BETWEEN,
-            exit_code=EXIT_IN_BETWEEN,
-            message=f"the app is in between: {cause}" if cause else "the app is in between",
-            hint=_ways_out(release),
-            machines=machines,
-        ),
+def _in_between(evidence: Evidence) -> _Verdict:
+    cause = evidence.cause
+    return _Verdict(
+        Result.IN_BETWEEN,
+        EXIT_IN_BETWEEN,
+        f"the app is in between: {cause}" if cause else "the app is in between",
+        hint=_ways_out(evidence.release),
         is_settled=False,
     )
 
 
-def _unseen(
-    work: Work, cause: DeployError | None, machines: tuple[MachineStands, ...]
-) -> Judgement:
-    """Nothing can be seen: in between if anything may have been written, else by cause."""
-    written = bool(work.ledger.written or work.ledger.lost_creates or not _is_known(work))
-    if work.halt.is_final:
-        event = RunFinished(
-            result=Result.INTERRUPTED,
-            exit_code=EXIT_INTERRUPTED,
-            message=f"{cause}: "
-            + ("the app may be in between" if written else "nothing was changed"),
-            hint=_ways_out(work.release) if written else "",
-            machines=machines,
-        )
-        return Judgement(event, is_settled=False)
-    if written:
-        return _in_between(work.release, cause, machines)
-    judged = _as_before(cause, went_back=False, machines=machines)
-    return Judgement(judged.event, is_settled=False)
+def _interrupted(evidence: Evidence) -> _Verdict:
+    undone = evidence.is_undone
+    where = "the app is as before" if undone else "the app is in between"
+    if not undone and not [a for a in evidence.left if not isinstance(a, Wait)]:
+        image = evidence.release.image
+        where = f"every machine runs {image}, not all were seen to be healthy"
+    return _Verdict(
+        Result.INTERRUPTED,
+        EXIT_INTERRUPTED,
+        f"{evidence.cause}: {where}",
+        hint="" if undone else _ways_out(evidence.release),
+        is_settled=undone,
+    )
 
 
-def _stands(work: Work, fleet: Fleet | None) -> list[MachineStands]:
+# -- the machines ----------------------------------------------------------------------
+
+
+def _stands(evidence: Evidence) -> list[MachineStands]:
     """Every machine that was there at first or is there now."""
-    if fleet is None:
-        known = sorted(work.ledger.known.items())
-        return [_unknown(work, machine_id, version) for machine_id, version in known]
-    now = fleet.managed
-    before = work.base.machines if work.base else Fleet()
+    traces = evidence.traces
+    if evidence.fleet is None:
+        return [_unknown(evidence, each, version) for each, version in sorted(traces.known.items())]
+    now = evidence.fleet.managed
+    before = evidence.base.machines if evidence.base else Fleet()
     gone = [machine for machine in before if machine.id not in now.by_id]
-    names = {machine_id: name for name, machine_id in work.ledger.ids.items()}
-    unseen = sorted(work.ledger.own - now.by_id.keys() - work.ledger.destroyed)
+    unseen = sorted(traces.own - now.by_id.keys() - traces.destroyed)
     return [
-        *(_stand(machine, _runs(work, machine)) for machine in now),
+        *(_stand(machine, _runs(evidence, machine)) for machine in now),
         *(_stand(machine, "gone") for machine in gone),
-        *(_unknown(work, machine_id, "", names.get(machine_id, "")) for machine_id in unseen),
+        *(_unknown(evidence, machine_id, "") for machine_id in unseen),
     ]
 
 
-def _runs(work: Work, machine: Machine) -> str:
-    release = work.release
-    for group in release.groups:
-        if machine.group == group.name and is_current(release, group, machine):
-            return "new"
-    if machine.id not in work.ledger.written and not is_stamped(machine, release.deploy_id):
+def _runs(evidence: Evidence, machine: Machine) -> str:
+    """`new`, `old` or `mixed`: going by its stamps, and by what we wrote."""
+    release = evidence.release
+    stamped = is_stamped(machine, release.deploy_id)
+    if is_current(release, machine):
+        return "new"
+    if machine.id not in evidence.traces.written and not stamped:
         return "old"
-    old = work.base.machines.by_id.get(machine.id) if work.base else None
-    if not release.groups and is_stamped(machine, release.deploy_id):
+    if not release.groups and stamped:
         return "new"  # scaled, or brought back to an earlier release: the stamp is all there is
-    if old is not None and (
-        machine.version == old.version or not is_stamped(machine, release.deploy_id)
-    ):
+    old = evidence.base.machines.by_id.get(machine.id) if evidence.base else None
+    if old is not None and (machine.version == old.version or not stamped):
         return "old"
     return "mixed"
 
@@ -261,12 +306,12 @@ def _stand(machine: Machine, runs: str) -> MachineStands:
     )
 
 
-def _unknown(work: Work, machine_id: str, version: str, name: str = "") -> MachineStands:
-    old = work.base.machines.by_id.get(machine_id) if work.base else None
-    touched = machine_id in work.ledger.written
+def _unknown(evidence: Evidence, machine_id: str, version: str) -> MachineStands:
+    old = evidence.base.machines.by_id.get(machine_id) if evidence.base else None
+    touched = machine_id in evidence.traces.written
     return MachineStands(
         machine_id=machine_id,
-        name=old.name if old else name,
+        name=old.name if old else evidence.traces.names.get(machine_id, ""),
         group=old.group if old else "",
         region=old.region if old else "",
         version=version,
@@ -285,6 +330,6 @@ def _ways_out(release: Release) -> str:
     )
 
 
-def _remove(release: Release, left: tuple[Action, ...]) -> str:
-    ids = " ".join(action.key for action in left)
+def _remove(release: Release, removals: Sequence[Action]) -> str:
+    ids = " ".join(action.key for action in removals)
     return f"left over, remove with: fly machine destroy --force --app {release.app} {ids}"

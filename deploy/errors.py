@@ -1,20 +1,29 @@
 """Everything that can go wrong in a deploy, split by who must act.
 
-    DeployError                 message, hint, exit code; rendered once, in cli.py
-    |-- UsageProblem        2   the person deploying: options, environment, fly.toml, flags
-    |-- AppFailed           1   the owner of the app: it exits, or its checks fail
-    |-- CallFailed              one call to the platform; `verdict` says what it means
-    |-- LeaseHeld           5   another deploy holds a lease that this one needs
-    |-- LeaseLost           5   a lease of ours is gone; writes to that machine stop
-    |-- Overtaken           5   another deploy has been here since this one began
-    |-- Outage              6   the platform answers nothing at all
-    |-- DeadlinePassed      1   the time that --deadline allows is over
-    `-- Interrupted       130   the person deploying, by Ctrl-C or SIGTERM
+    DeployError                 message, hint, and a `meaning`; rendered once, in cli.py
+    |-- UsageProblem            the person deploying: options, environment, fly.toml, flags
+    |-- AppFailed               the owner of the app: it exits, or its checks fail
+    |-- CallFailed              one call to the platform; its meaning comes from the answer
+    |-- NotInTime               a machine did not get where it was sent; nobody said why
+    |-- TakenBack               a machine runs another version than the one that was written
+    |-- ShownUndone             an action was seen to be done, and a later look shows it undone
+    |-- HostLost                a volume on a host that does not answer
+    |-- LeaseHeld               another deploy holds a lease that this one needs
+    |-- LeaseLost               a lease of ours is gone; writes to that machine stop
+    |-- Overtaken               another deploy has been here since this one began
+    |-- Outage                  the platform answers nothing at all
+    |-- DeadlinePassed          the time that --deadline allows is over
+    `-- Interrupted             the person deploying, by Ctrl-C or SIGTERM
 
-Exit codes are an interface: they are listed in README.md and in `deploy --help`.
+A meaning is given once, where the failure arises, and never concluded from a
+text again. It says whether another pass can help, and which exit code a run
+ends with that left the app as it was. Exit codes are an interface: they are
+listed in README.md and in `deploy --help`.
 """
 
 from __future__ import annotations
+
+from enum import Enum
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -26,65 +35,127 @@ EXIT_OUTAGE = 6
 EXIT_INTERRUPTED = 130
 
 
+class Meaning(Enum):
+    """What to do about a failure, and the exit code of a run that it ends."""
+
+    REPEAT = "it surely did not happen: do it again in the next pass"
+    UNSETTLED = "it may have happened: a read must settle it before anything is written"
+    BUSY = "the machine is in motion: let it settle, then look again"
+    CHANGED = "somebody changed it: read again, plan again"
+    MISSING = "not there: list again"
+    NOT_YET = "the wait ended before the state was reached: ask again"
+    RELOCATE = "this host will not take it: replace the machine elsewhere"
+    LEASE_LOST = "our lease is gone: take it again, then look"
+    NAME_TAKEN = "the name exists: read that machine and adopt it if it is ours"
+    LEASED = "somebody else holds the lease"
+    REJECTED = "the request or the token is wrong"
+    USAGE = "it cannot be done as it was asked for"
+    APP = "the app is broken: deploying again would break it again"
+    BLOCKED = "only the platform or a person can clear the way"
+    OUTAGE = "the platform is down"
+    INTERRUPTED = "a person wants the run to end"
+
+    @property
+    def is_hiccup(self) -> bool:
+        """Whether another pass can help."""
+        return self in _HICCUPS
+
+    @property
+    def outcome_known(self) -> bool:
+        """Whether the write surely did not happen."""
+        return self is not Meaning.UNSETTLED
+
+    @property
+    def exit_code(self) -> int:
+        """The code of a run that this ended with the app as it was before."""
+        return _EXIT_CODES.get(self, EXIT_FAILED)
+
+
+_HICCUPS = frozenset(
+    {
+        Meaning.REPEAT,
+        Meaning.UNSETTLED,
+        Meaning.BUSY,
+        Meaning.CHANGED,
+        Meaning.MISSING,
+        Meaning.NOT_YET,
+        Meaning.RELOCATE,
+        Meaning.LEASE_LOST,
+    }
+)
+
+_EXIT_CODES = {
+    Meaning.USAGE: EXIT_USAGE,
+    Meaning.REJECTED: EXIT_REFUSED,
+    Meaning.NAME_TAKEN: EXIT_REFUSED,
+    Meaning.LEASED: EXIT_LEASED,
+    Meaning.LEASE_LOST: EXIT_LEASED,
+    Meaning.OUTAGE: EXIT_OUTAGE,
+    Meaning.INTERRUPTED: EXIT_INTERRUPTED,
+}
+
+
 class DeployError(Exception):
     """What happened, in one line, and what to do next.
 
-    `exit_code` is the code that ends the command when this error ends a run
-    that left the app as it was.
+    `operation` and `machine_id` say what was being done to which machine, empty
+    where it was no single one; `retry_after_s` is the pause that the platform
+    asked for, in seconds.
     """
 
-    exit_code = EXIT_FAILED
+    meaning = Meaning.BLOCKED
+    operation = ""
+    retry_after_s: float | None = None
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, machine_id: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.machine_id = machine_id
         self.hint = hint
+
+    @property
+    def exit_code(self) -> int:
+        return self.meaning.exit_code
 
 
 class UsageProblem(DeployError):
     """The command, its environment, fly.toml or the flags file cannot be used as given."""
 
-    exit_code = EXIT_USAGE
+    meaning = Meaning.USAGE
 
 
 class AppFailed(DeployError):
-    """The app is broken on a machine: retrying the deploy would not mend it."""
+    """The app is broken on a machine: retrying the deploy would not fix it."""
 
-    def __init__(self, message: str, *, machine_id: str = "", hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.machine_id = machine_id
+    meaning = Meaning.APP
 
 
 class CallFailed(DeployError):
-    """One call to the platform that brought no usable answer, as it was seen on the wire.
+    """One call to the platform that brought no usable answer.
 
-    `status` is the HTTP status, or None when no complete answer came; `sent` is
-    False only when the request surely never reached the server; `code` is the
-    `status` field of Fly's error body; `retry_after_s` is in seconds. What the
-    failure *means* is decided in one place only: `deploy.verdict`.
+    `status` is the HTTP status, or None when no complete answer came; `holder`
+    is the id of the machine that has the name which a create asked for. Made by
+    `deploy.api.meaning`, which reads the meaning off the answer.
     """
-
-    exit_code = EXIT_REFUSED
 
     def __init__(
         self,
         message: str,
         *,
         operation: str,
+        meaning: Meaning,
         machine_id: str = "",
         status: int | None = None,
-        sent: bool = True,
-        code: str = "",
+        holder: str = "",
         request_id: str = "",
         retry_after_s: float | None = None,
         hint: str = "",
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, machine_id=machine_id, hint=hint)
         self.operation = operation
-        self.machine_id = machine_id
+        self.meaning = meaning
         self.status = status
-        self.sent = sent
-        self.code = code
+        self.holder = holder
         self.request_id = request_id
         self.retry_after_s = retry_after_s
 
@@ -95,28 +166,40 @@ class CallFailed(DeployError):
         return f"{self.operation}{where}{answer}: {self.message}{trace}"
 
 
+class NotInTime(DeployError):
+    """A machine was not seen where it was sent before the deadline."""
+
+    meaning = Meaning.NOT_YET
+    operation = "wait"
+
+
+class TakenBack(DeployError):
+    """A machine runs another version than the one that was written to it."""
+
+    meaning = Meaning.CHANGED
+    operation = "wait"
+
+
+class ShownUndone(DeployError):
+    """An action was seen to be done, and a later look shows it undone."""
+
+    meaning = Meaning.CHANGED
+
+
+class HostLost(DeployError):
+    """A machine cannot be moved, since its volume is on a host that does not answer."""
+
+
 class LeaseHeld(DeployError):
-    """Somebody else holds the lease of a machine; `expires_at` is in Unix seconds, 0 if unknown."""
+    """Somebody else holds the lease of a machine."""
 
-    exit_code = EXIT_LEASED
-
-    def __init__(
-        self, message: str, *, machine_id: str, owner: str = "", expires_at: int = 0, hint: str = ""
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.machine_id = machine_id
-        self.owner = owner
-        self.expires_at = expires_at
+    meaning = Meaning.LEASED
 
 
 class LeaseLost(DeployError):
     """A lease that this run held has expired or was taken."""
 
-    exit_code = EXIT_LEASED
-
-    def __init__(self, message: str, *, machine_id: str, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.machine_id = machine_id
+    meaning = Meaning.LEASE_LOST
 
 
 class Overtaken(DeployError):
@@ -125,13 +208,13 @@ class Overtaken(DeployError):
     It can happen only while this run had lost its leases.
     """
 
-    exit_code = EXIT_LEASED
+    meaning = Meaning.LEASED
 
 
 class Outage(DeployError):
     """No call to the platform has succeeded for so long that waiting on would be guessing."""
 
-    exit_code = EXIT_OUTAGE
+    meaning = Meaning.OUTAGE
 
 
 class DeadlinePassed(DeployError):
@@ -141,4 +224,4 @@ class DeadlinePassed(DeployError):
 class Interrupted(DeployError):
     """Somebody wants the run to end now."""
 
-    exit_code = EXIT_INTERRUPTED
+    meaning = Meaning.INTERRUPTED

@@ -11,53 +11,46 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
+from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt
 
-from deploy.api.patience import between_passes
-from deploy.api.verdict import verdict
-from deploy.errors import AppFailed, CallFailed, DeployError, Overtaken
+from deploy.api.patience import PassBackoff
+from deploy.errors import AppFailed, DeployError, Overtaken, ShownUndone
 from deploy.events import BackingOff, GoingBack
-from deploy.orchestrator.execute import Failure, IsDecisive, Outcome
+from deploy.orchestrator import passes
+from deploy.orchestrator.deployment import Deployment
 from deploy.orchestrator.halt import Cut
-from deploy.orchestrator.passes import Work
-from deploy.plan.forward import Action, Wait
+from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Failure, IsDecisive, Outcome
+from deploy.orchestrator.passes import Pass
+from deploy.plan.actions import Wait
+from deploy.plan.intent import BACK
 
-Pass = Callable[[int, int, IsDecisive], Awaitable[Outcome]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How the way forward ended and, where it was gone, the way back."""
-
-    forward: Outcome
-    back: Outcome | None = None
+OnePass = Callable[[Deployment, Pass], Awaitable[Outcome]]
 
 
-async def deploy_retrying(
-    work: Work, *, retries: int, rolls_back: bool, chance: random.Random
+async def run(
+    deployment: Deployment, *, retries: int, rolls_back: bool, chance: random.Random
 ) -> Ending:
     """Converge, or stand still: at most `retries` + 1 passes each way."""
-    forward = await _converge(work, _confirmed(work), retries, chance, ends_at_once)
+    if deployment.memory.goal == BACK:
+        return Ending(await _go_back(deployment, retries, chance))
+    forward = await _converge(deployment, confirmed_forward, retries, chance, ends_at_once)
     has_arrived = forward.is_complete or forward.is_in_place
-    if has_arrived or not rolls_back or not _can_go_back(work, forward):
+    if has_arrived or not rolls_back or not can_go_back(deployment, forward):
         return Ending(forward)
-    if forward.cause is None and work.halt.reason is not None:
-        forward = replace(forward, failures=(Failure(Action(), work.halt.reason),))
-    work.emit(GoingBack(reason=str(forward.cause or "passes are spent")))
-    work.halt.clear()
-    return Ending(forward, await _converge(work, work.back, retries, chance, ends_the_way_back))
-
-
-async def return_retrying(work: Work, *, retries: int, chance: random.Random) -> Ending:
-    """Bring the app back to what it was: at most `retries` + 1 passes."""
-    return Ending(await _converge(work, work.back, retries, chance, ends_the_way_back))
+    stopped_by = deployment.tools.halt.reason
+    if forward.cause is None and stopped_by is not None:
+        forward = replace(forward, failures=(Failure(stopped_by),))
+    deployment.tools.emit(GoingBack(reason=str(forward.cause or "passes are spent")))
+    deployment.tools.halt.clear()
+    return Ending(forward, await _go_back(deployment, retries, chance))
 
 
 def ends_at_once(error: DeployError) -> bool:
     """On the way forward, whatever another pass cannot help ends this one."""
-    return not verdict(error).is_hiccup
+    return not error.meaning.is_hiccup
 
 
 def ends_the_way_back(error: DeployError) -> bool:
@@ -65,76 +58,70 @@ def ends_the_way_back(error: DeployError) -> bool:
     return ends_at_once(error) and not isinstance(error, AppFailed)
 
 
+async def confirmed_forward(deployment: Deployment, this: Pass) -> Outcome:
+    """A pass forward counts as complete only when planning again yields nothing."""
+    outcome = await passes.forward(deployment, this)
+    if not outcome.is_complete or outcome.done == 0:
+        return outcome
+    try:
+        rest = deployment.left(await deployment.lookout.look())
+    except DeployError:
+        return outcome  # every action was seen to be done; a last look adds to that, no more
+    left = [action for action in rest if not isinstance(action, Wait)]
+    if not left:
+        return outcome
+    undone = ShownUndone(
+        f"{left[0].verb} {left[0].key} was done, and the platform shows it undone",
+        machine_id=left[0].machine_id,
+    )
+    return Outcome(outcome.done, len(left), (Failure(undone, left[0]),))
+
+
+def can_go_back(deployment: Deployment, forward: Outcome) -> bool:
+    """Something old must be there to go back to, none of it destroyed yet, and nobody else's."""
+    base = deployment.memory.base
+    if base is None or not base.machines or deployment.tools.halt.is_final:
+        return False
+    if isinstance(forward.cause, Overtaken):
+        return False
+    return not deployment.memory.destroyed & base.machines.by_id.keys()
+
+
+async def _go_back(deployment: Deployment, retries: int, chance: random.Random) -> Outcome:
+    return await _converge(deployment, passes.back, retries, chance, ends_the_way_back)
+
+
 async def _converge(
-    work: Work,
-    one_pass: Pass,
+    deployment: Deployment,
+    one_pass: OnePass,
     retries: int,
     chance: random.Random,
     is_decisive: IsDecisive,
 ) -> Outcome:
     """Passes until one is complete, or until another could not help."""
-    last = Outcome(left=1)
+    halt, emit = deployment.tools.halt, deployment.tools.emit
+    outcome = NOT_BEGUN
     number = 0
 
-    async def attempt() -> Outcome:
-        nonlocal last, number
-        number += 1
-        last = await one_pass(number, retries + 1, is_decisive)
-        return last
+    def is_worth_another(outcome: Outcome) -> bool:
+        decided = any(is_decisive(failure.error) for failure in outcome.failures)
+        return not (outcome.is_complete or halt.is_set or decided)
 
     async def pause(delay_s: float) -> None:
-        with work.halt.cuts():
+        emit(BackingOff(delay_s=delay_s, number=number + 1))
+        with halt.cuts():
             await anyio.sleep(delay_s)
 
-    policy = between_passes(
-        retries,
-        chance,
-        is_worth_another=lambda outcome: _is_worth_another(work, outcome, is_decisive),
-        retry_after_s=lambda outcome: outcome.retry_after_s,
-        before_sleep=lambda delay_s: work.emit(BackingOff(delay_s=delay_s, number=number + 1)),
+    policy = AsyncRetrying(
+        stop=stop_after_attempt(retries + 1),
+        wait=PassBackoff(chance),
+        retry=retry_if_result(is_worth_another),
+        retry_error_callback=lambda _: None,  # retries are spent: the last outcome stands
         sleep=pause,
     )
     with suppress(Cut):  # halted between two passes: the last outcome stands
-        await policy(attempt)
-    return last
-
-
-def _is_worth_another(work: Work, outcome: Outcome, is_decisive: IsDecisive) -> bool:
-    if outcome.is_complete or work.halt.is_set:
-        return False
-    return not any(is_decisive(failure.error) for failure in outcome.failures)
-
-
-def _confirmed(work: Work) -> Pass:
-    """A pass forward counts as complete only when planning again yields nothing."""
-
-    async def one_pass(number: int, of: int, is_decisive: IsDecisive) -> Outcome:
-        outcome = await work.forward(number, of, is_decisive)
-        if not outcome.is_complete or outcome.done == 0:
-            return outcome
-        try:
-            rest = work.left(await work.look())
-        except DeployError:
-            return outcome  # every action was seen to be done; a last look adds to that, no more
-        left = [action for action in rest if not isinstance(action, Wait)]
-        if not left:
-            return outcome
-        undone = CallFailed(
-            f"{left[0].verb} {left[0].key} was done, and the platform shows it undone",
-            operation=left[0].verb,
-            machine_id=left[0].machine_id,
-            status=409,
-        )
-        return Outcome(outcome.done, len(left), (Failure(left[0], undone),))
-
-    return one_pass
-
-
-def _can_go_back(work: Work, forward: Outcome) -> bool:
-    """Something old must be there to go back to, none of it destroyed yet, and nobody else's."""
-    base = work.base
-    if base is None or not base.machines or work.halt.is_final:
-        return False
-    if isinstance(forward.cause, Overtaken):
-        return False
-    return not work.ledger.destroyed & base.machines.by_id.keys()
+        async for attempt in policy:
+            number = attempt.retry_state.attempt_number
+            outcome = await one_pass(deployment, Pass(number, retries + 1, is_decisive))
+            attempt.retry_state.set_result(outcome)
+    return outcome

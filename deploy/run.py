@@ -15,25 +15,30 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from deploy import retrying
 from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet
 from deploy.api.patience import Patience
-from deploy.ending import judge
+from deploy.ending import Evidence, Traces, judge
 from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted, Overtaken
 from deploy.events import Emit, Noticed, RunFinished
-from deploy.legacy import deploy_legacy, return_legacy
 from deploy.orchestrator.actions import Actions
+from deploy.orchestrator.create import Creator
+from deploy.orchestrator.deployment import Aim, Deployment, TakeUp
 from deploy.orchestrator.halt import Halt
-from deploy.orchestrator.health import Health, Observer
-from deploy.orchestrator.lease import Leases, holding
-from deploy.orchestrator.ledger import Ledger
-from deploy.orchestrator.passes import Planner, TakenUp, TakeUp, Work
+from deploy.orchestrator.health import Health, HealthTerms
+from deploy.orchestrator.lease import Leases, LeaseTerms, holding
+from deploy.orchestrator.look import Lookout, SharedList
+from deploy.orchestrator.marks import Marks
+from deploy.orchestrator.memory import Memory, TakenUp
+from deploy.orchestrator.outcome import Ending
+from deploy.orchestrator.passes import await_unanswered, conclude, tidy
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
-from deploy.plan.intent import BACK
+from deploy.orchestrator.tools import Tools
+from deploy.plan.planners import Planner
 from deploy.plan.release import Release
 from deploy.plan.selection import Selection
 from deploy.retries import Retries
-from deploy.retrying import Ending, deploy_retrying, return_retrying
 
 _GRACE_S = 10.0  # after the first signal
 _LAST_LOOK_S = 75.0  # more than one read may take to time out
@@ -57,149 +62,168 @@ class Settings:
     leave_at_once: Callable[[], None] = lambda: os._exit(EXIT_INTERRUPTED)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a run is to bring about: a release, and the planner that says what is left for it.
+
+    For a deploy that another run began: `taken_up` is what that one has left,
+    and `take_up` reads it again once nothing more of it can land.
+    """
+
+    release: Release
+    planner: Planner
+    taken_up: TakenUp | None = None
+    take_up: TakeUp | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """What is known of the app before the run: `organization` would own it if it is created."""
+
+    exists: bool = True
+    organization: str = ""
+
+
 async def run(
     client: MachinesClient,
-    release: Release,
-    planner: Planner,
+    task: Task,
     retries: Retries,
     settings: Settings,
     *,
     run_id: str,
     chance: random.Random,
     emit: Emit,
-    app_exists: bool = True,
-    organization: str = "",
-    taken_up: TakenUp | None = None,
-    take_up_again: TakeUp | None = None,
+    app: App | None = None,
 ) -> RunFinished:
-    """Deploy the release, or go back from it, and tell how the app stands in the end."""
-    patience = Patience(settings.wait_timeout_s if retries.count else 0.0, chance)
-    halt, ledger = Halt(), Ledger()
+    """Deploy the release, or go back from it, and tell how the app stands in the end.
+
+    `run_id` tells this run from another of the same deploy.
+    """
+    app = app or App()
+    patience = Patience(settings.wait_timeout_s, chance)
+    tools = Tools(client=client, patience=patience, halt=Halt(), emit=emit)
+    memory = Memory(task.release, app_exists=app.exists)
+    terms = LeaseTerms(
+        run_id=run_id,
+        ttl_s=settings.lease_ttl_s,
+        wait_for_others_s=settings.wait_for_lease_s,
+    )
     async with (
-        _interruptible(halt, settings, emit) as scope,
-        holding(
-            client,
-            ttl_s=settings.lease_ttl_s,
-            deploy_id=release.deploy_id,
-            run_id=run_id,
-            patience=patience,
-            emit=emit,
-            halt=halt,
-            is_own=ledger.is_own,
-            is_inherited=ledger.inherited.__contains__,
-            wait_for_others_s=settings.wait_for_lease_s,
-        ) as leases,
+        _interruptible(tools, settings) as scope,
+        holding(tools, memory, terms) as leases,
     ):
-        work = Work(
-            release=release,
-            planner=planner,
-            client=client,
-            leases=leases,
-            actions=_actions(client, release, settings, leases, ledger, halt, patience, emit),
-            ledger=ledger,
-            halt=halt,
-            patience=patience,
-            emit=emit,
-            max_concurrent=settings.max_concurrent,
-            app_exists=app_exists,
-            organization=organization,
-            selection=settings.selection,
-            waits_for_health=settings.waits_for_health,
-            take_up_again=take_up_again,
-        )
-        if settings.release_command is not None:
-            work.release_command = ReleaseCommandRun(
-                settings.release_command,
-                release,
-                client,
-                patience=patience,
-                halt=halt,
-                emit=emit,
-            )
-        if taken_up is not None:
-            work.take_up(taken_up)
+        deployment = _deployment(_aim(task, app, settings), tools, memory, leases, settings)
+        if task.taken_up is not None:
+            memory.knows_what_landed = False
+            deployment.take_up(task.taken_up, anyio.current_time())
         ending: Ending | None = None
         with scope:
-            ending = await _take_path(work, retries, settings, chance)
-        finished = await _conclude(work, ending)
+            ending = await _take_path(deployment, retries, settings, chance)
+        finished = await _conclude(deployment, ending)
     emit(finished)
     return finished
 
 
-def _actions(
-    client: MachinesClient,
-    release: Release,
-    settings: Settings,
-    leases: Leases,
-    ledger: Ledger,
-    halt: Halt,
-    patience: Patience,
-    emit: Emit,
-) -> Actions:
-    """What carries out one action, with all that it waits by."""
-    observer = Observer(client, patience)
-    health = Health(
-        client,
-        observer,
-        patience=patience,
-        halt=halt,
-        wait_timeout_s=settings.wait_timeout_s,
-        smoke_s=settings.smoke_s,
+def _aim(task: Task, app: App, settings: Settings) -> Aim:
+    return Aim(
+        planner=task.planner,
+        take_up=task.take_up,
+        organization=app.organization,
+        selection=settings.selection,
+        waits_for_health=settings.waits_for_health,
+        max_concurrent=settings.max_concurrent,
     )
-    return Actions(
-        client,
-        leases,
-        health,
-        observer,
-        ledger,
-        deploy_id=release.deploy_id,
-        patience=patience,
-        halt=halt,
-        emit=emit,
+
+
+def _deployment(
+    aim: Aim, tools: Tools, memory: Memory, leases: Leases, settings: Settings
+) -> Deployment:
+    """The parts of a run, bound together."""
+    machines = SharedList(tools)
+    terms = HealthTerms(wait_timeout_s=settings.wait_timeout_s, smoke_s=settings.smoke_s)
+    health = Health(tools, machines, terms)
+    creator = Creator(tools, memory, leases, machines)
+    command = settings.release_command
+    return Deployment(
+        aim=aim,
+        tools=tools,
+        memory=memory,
+        leases=leases,
+        lookout=Lookout(tools, memory),
+        marks=Marks(tools, memory),
+        actions=Actions(tools, memory, leases, health, creator),
+        release_command=ReleaseCommandRun(tools, command, memory.release) if command else None,
     )
 
 
 async def _take_path(
-    work: Work, retries: Retries, settings: Settings, chance: random.Random
+    deployment: Deployment, retries: Retries, settings: Settings, chance: random.Random
 ) -> Ending:
+    # legacy path: from here, with legacy.py
     if retries.count == 0:
-        legacy = return_legacy if work.goal == BACK else deploy_legacy
-        return Ending(await legacy(work))
-    if work.goal == BACK:
-        return await return_retrying(work, retries=retries.count, chance=chance)
-    return await deploy_retrying(
-        work, retries=retries.count, rolls_back=settings.rolls_back, chance=chance
+        from deploy import legacy
+
+        return await legacy.run(deployment)
+    # legacy path: to here
+    return await retrying.run(
+        deployment, retries=retries.count, rolls_back=settings.rolls_back, chance=chance
     )
 
 
-async def _conclude(work: Work, ending: Ending | None) -> RunFinished:
+async def _conclude(deployment: Deployment, ending: Ending | None) -> RunFinished:
     """Tidy up after a run that was cut short, look once more, and judge."""
-    if work.halt.is_final:
+    halt, memory = deployment.tools.halt, deployment.memory
+    if halt.is_final:
         with anyio.move_on_after(_GRACE_S, shield=True):
-            await work.tidy()
-    elif ending is None or not (ending.back or ending.forward).is_complete:
-        await work.await_unanswered()
+            await tidy(deployment)
+    elif ending is None or not ending.last.is_complete:
+        await await_unanswered(memory)
         if ending is not None and isinstance(ending.forward.cause, Overtaken):
-            await work.tidy()
+            await tidy(deployment)
     fleet = None
-    with anyio.move_on_after(_GRACE_S if work.halt.is_final else _LAST_LOOK_S, shield=True):
+    with anyio.move_on_after(_GRACE_S if halt.is_final else _LAST_LOOK_S, shield=True):
         try:
-            fleet = await work.look()
+            fleet = await deployment.lookout.look()
         except DeployError as failure:
-            work.emit(Noticed(message=f"the last look at the app failed: {failure}"))
-    finished = judge(work, ending, fleet)
+            deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
+    finished = judge(_evidence(deployment, ending, fleet))
     if finished.is_settled:
         with anyio.move_on_after(_GRACE_S, shield=True):
-            await work.conclude(fleet or Fleet())
+            await conclude(deployment, fleet or Fleet())
     return finished.event
 
 
+def _evidence(deployment: Deployment, ending: Ending | None, fleet: Fleet | None) -> Evidence:
+    memory, halt = deployment.memory, deployment.tools.halt
+    seen = fleet if memory.base is not None else None
+    return Evidence(
+        release=memory.release,
+        goal=memory.goal,
+        traces=Traces(
+            written=frozenset(memory.written),
+            own=frozenset(memory.own),
+            destroyed=frozenset(memory.destroyed),
+            known=dict(memory.known),
+            names={machine_id: name for name, machine_id in memory.ids.items()},
+            has_written=memory.has_written,
+            has_lost_creates=bool(memory.lost_creates),
+            knows_what_landed=memory.knows_what_landed,
+        ),
+        base=memory.base,
+        fleet=fleet,
+        ending=ending,
+        stopped_by=halt.reason,
+        is_interrupted=halt.is_final,
+        left=deployment.left(seen) if seen is not None else (),
+        left_back=deployment.left_back(seen) if seen is not None else (),
+    )
+
+
 @asynccontextmanager
-async def _interruptible(
-    halt: Halt, settings: Settings, emit: Emit
-) -> AsyncIterator[anyio.CancelScope]:
+async def _interruptible(tools: Tools, settings: Settings) -> AsyncIterator[anyio.CancelScope]:
     """Watch for signals and the deadline; the scope is cut when a signal's grace is over."""
     scope = anyio.CancelScope()
+    halt, emit = tools.halt, tools.emit
 
     async def on_signals() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -1,7 +1,7 @@
 """The Machines API, one typed method per endpoint.
 
-What a failure means is not decided here (`deploy.verdict`), nor is anything
-asked twice; how a request is sent is `deploy.connection`'s affair.
+What a failure means is not decided here (`deploy.api.meaning`), nor is anything
+asked twice; how a request is sent is `deploy.api.connection`'s affair.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import httpx
 from deploy.api import wire
 from deploy.api.connection import READ_TIMEOUT_S, Connection, open_connection, read
 from deploy.api.machine import TERMINAL, Lease, Machine
+from deploy.api.meaning import call_failed
 from deploy.api.pace import Pace
 from deploy.errors import CallFailed
 
@@ -99,7 +100,7 @@ class MachinesClient:
             if values > wire.VALUES_LIMIT:
                 break
         said = f"the list of machines does not end, or is over {wire.VALUES_LIMIT:,} values"
-        raise CallFailed(said, operation="list", status=200)
+        raise call_failed(said, operation="list", status=200)
 
     async def machine(self, machine_id: str) -> Machine:
         await self._pace_reads.turn("read", machine_id)

@@ -18,6 +18,7 @@ import anyio
 import httpx
 
 from deploy.api import wire
+from deploy.api.meaning import call_failed
 from deploy.errors import CallFailed, Outage
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ class Connection:
             self._note_silence(refused)
             raise refused
         if "html" in answer.headers.get("content-type", ""):
-            page = CallFailed(
+            page = call_failed(
                 "the answer is a web page, not the API's",
                 operation=operation,
                 machine_id=machine_id,
@@ -205,14 +206,14 @@ def _unanswered(
         said = "no answer in time"
     else:
         said = f"the connection broke: {str(error) or type(error).__name__}"
-    return CallFailed(
+    return call_failed(
         said, operation=operation, machine_id=machine_id, sent=not never_sent, hint=hint
     )
 
 
 def _refused(operation: str, machine_id: str, answer: Answer) -> CallFailed:
     said, code = wire.fault(answer.content)
-    return CallFailed(
+    return call_failed(
         said or f"HTTP {answer.status} {httpx.codes.get_reason_phrase(answer.status)}".rstrip(),
         operation=operation,
         machine_id=machine_id,
@@ -240,7 +241,7 @@ def read(operation: str, machine_id: str, body: bytes, decode: Callable[[bytes],
     try:
         return decode(body)
     except wire.Unreadable as error:
-        raise CallFailed(
+        raise call_failed(
             f"the answer cannot be read: {error}",
             operation=operation,
             machine_id=machine_id,

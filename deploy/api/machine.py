@@ -133,6 +133,28 @@ class Machine:
         in_rotation = self.state == "started" and not self.cordoned
         return in_rotation and self.checks_pass and not self.is_out_of_reach
 
+    @property
+    def is_asleep(self) -> bool:
+        """Stopped or suspended by the platform for want of traffic, which is as good as running."""
+        autostop = any(
+            service.get("autostop") not in (None, False, "off")
+            for service in self.config.get("services") or ()
+        )
+        ended_badly = bool(self.exits) and self.exits[0].is_bad
+        return autostop and self.state in ("stopped", "suspended") and not ended_badly
+
+    @property
+    def has_ended_well(self) -> bool:
+        """It did its work and stopped, with nothing to serve and nothing to check."""
+        return (
+            self.state == "stopped"
+            and not self.configured_checks
+            and not self.config.get("services")
+            and bool(self.exits)
+            and not self.exits[0].is_bad
+            and not self.exits[0].requested
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:

@@ -1,6 +1,6 @@
-"""How long to wait before asking again: every tenacity policy comes from here.
+"""How long to wait before asking again.
 
-tenacity's own stops and waits read the wall clock and the global random
+tenacity's own waits and its stop after a delay read the wall clock and the global random
 generator; these take anyio's clock and a seeded generator instead, so that a
 simulated hour of retries is exact and takes milliseconds.
 """
@@ -10,15 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result
-from tenacity.retry import retry_base
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_base
 
-from deploy.api.verdict import Verdict, verdict
-from deploy.errors import CallFailed
+from deploy.errors import CallFailed, Meaning
 
 T = TypeVar("T")
 
@@ -30,7 +28,7 @@ PASS_LIMIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """For how many seconds a failed read is asked again: 0 is the legacy path's."""
+    """For how many seconds a failed read is asked again."""
 
     within_s: float
     chance: random.Random
@@ -62,46 +60,23 @@ class Patience:
         return await policy(attempt)
 
 
-def between_passes(
-    retries: int,
-    chance: random.Random,
-    *,
-    is_worth_another: Callable[[Any], bool],
-    retry_after_s: Callable[[Any], float],
-    before_sleep: Callable[[float], None],
-    sleep: Callable[[float], Awaitable[None]],
-) -> AsyncRetrying:
-    """At most `retries` + 1 passes; between them exponential backoff with jitter up to 30 s.
+class PassBackoff(wait_base):
+    """Between passes: exponential backoff with jitter up to 30 s.
 
-    A pass returns its result instead of raising, so the policy looks at results.
-    The wait is never shorter than the platform's own `Retry-After`.
+    Never shorter than the `retry_after_s`, in seconds, that a pass's result asks
+    for; that is honoured up to five minutes.
     """
-    growing = _Growing(PASS_FIRST_S, PASS_LIMIT_S, chance)
 
-    def wait_s(state: RetryCallState) -> float:
-        asked = retry_after_s(state.outcome.result()) if state.outcome else 0.0
-        return max(growing(state), min(asked, 10 * PASS_LIMIT_S))
+    def __init__(self, chance: random.Random) -> None:
+        self._growing = _Growing(PASS_FIRST_S, PASS_LIMIT_S, chance)
 
-    def tell(state: RetryCallState) -> None:
-        before_sleep(state.next_action.sleep if state.next_action else 0.0)
-
-    return AsyncRetrying(
-        retry=_if_result(is_worth_another),
-        stop=lambda state: state.attempt_number > retries,
-        wait=wait_s,
-        sleep=sleep,
-        before_sleep=tell,
-        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
-        reraise=True,
-    )
-
-
-def _if_result(predicate: Callable[[Any], bool]) -> retry_base:
-    return retry_if_result(predicate)
+    def __call__(self, retry_state: RetryCallState) -> float:
+        asked: float = retry_state.outcome.result().retry_after_s if retry_state.outcome else 0.0
+        return max(self._growing(retry_state), min(asked, 10 * PASS_LIMIT_S))
 
 
 def _is_worth_asking_again(error: BaseException) -> bool:
-    return isinstance(error, CallFailed) and verdict(error) is Verdict.REPEAT
+    return isinstance(error, CallFailed) and error.meaning is Meaning.REPEAT
 
 
 class _Growing(wait_base):

@@ -12,9 +12,11 @@ import click
 from deploy.commands.options import DEPLOY, take
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
-from deploy.commands.starting import new_id, planner_of, start_run
+from deploy.commands.starting import new_id, start_run
 from deploy.commands.target import Target, find_target
 from deploy.events import Emit, RunFinished
+from deploy.plan.planners import towards_release
+from deploy.run import Task
 
 
 @click.command("run", hidden=True)
@@ -32,6 +34,5 @@ async def deploy_app(target: Target, order: Order, emit: Emit) -> RunFinished:
     """Bring the app to the release."""
     now = datetime.now(UTC)
     release = release_of(target, order, new_id(now))
-
-    planner = planner_of(order.settings.selection)
-    return await start_run("deploy", target, order, release, planner, emit, now)
+    task = Task(release=release, planner=towards_release(order.settings.selection))
+    return await start_run("deploy", target, order, task, emit, now)

@@ -14,6 +14,7 @@ from deploy.errors import UsageProblem
 from deploy.flytoml.appconfig import Group
 from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release
 from deploy.plan.selection import Selection
+from deploy.plan.strategies import DEFAULT, STRATEGIES
 from deploy.retries import parse_setting
 from deploy.run import Settings
 
@@ -101,8 +102,8 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
             f"fly.toml has no process group {', '.join(sorted(unknown))}",
             hint=f"its groups are {', '.join(group.name for group in config.groups)}",
         )
-    strategy = order.strategy or config.deploy.strategy or "rolling"
-    if not order.settings.waits_for_health and strategy in ("canary", "bluegreen"):
+    strategy = order.strategy or config.deploy.strategy or DEFAULT
+    if not order.settings.waits_for_health and STRATEGIES[strategy].extras is not None:
         raise UsageProblem(
             f"strategy {strategy} is made of waiting for health, which --detach leaves out",
             hint="leave --detach out, or use --strategy rolling or immediate",

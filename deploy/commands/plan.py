@@ -17,13 +17,15 @@ from deploy.api.machine import Fleet
 from deploy.commands.options import FLAG, OUTPUT, RELEASE, SELECTION, TARGET, take
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import owner_of, read_fleet
-from deploy.commands.starting import new_id, planner_of, retries_of
+from deploy.commands.starting import new_id, retries_of
 from deploy.commands.target import Target, find_target
-from deploy.orchestrator.ledger import Ledger
+from deploy.plan.actions import Action, Create, Destroy, Update
 from deploy.plan.base import Base
-from deploy.plan.forward import Action, Create, Destroy, Update
+from deploy.plan.forward import Situation
+from deploy.plan.planners import towards_release
 from deploy.plan.release import Release, next_number
-from deploy.plan.strategy import Schedule, refuse_unsuited, schedule
+from deploy.plan.schedule import refuse_unsuited, schedule
+from deploy.plan.steps import Schedule
 from deploy.retries import Retries
 from deploy.wording import printable
 
@@ -54,9 +56,10 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
     order.settings.selection.refuse_nothing(fleet)
     refuse_unsuited(release, order.settings.selection.of(fleet))
     base = Base.of(fleet)
-    actions = planner_of(order.settings.selection)(release, fleet, base, Ledger())
-    order_of_things = schedule(release, fleet, base, actions)
-    return release, fleet, order_of_things, retries_of(order, target.app, organization, now)
+    plan = towards_release(order.settings.selection)
+    actions = plan(Situation(release=release, fleet=fleet, base=base))
+    ordered = schedule(release, fleet, base, actions)
+    return release, fleet, ordered, retries_of(order, target.app, organization, now)
 
 
 def show_plan(

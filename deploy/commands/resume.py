@@ -19,13 +19,16 @@ from deploy.api.machine import Fleet
 from deploy.commands.options import FLAG, RUN, TARGET, take
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
-from deploy.commands.starting import planner_of, start_run
+from deploy.commands.starting import start_run
 from deploy.commands.taking_up import find_unfinished, take_up, taken_up
 from deploy.commands.target import Target, find_target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
 from deploy.plan.intent import BACK
-from deploy.plan.release import fly_release, is_stamped, next_number
+from deploy.plan.planners import towards_release
+from deploy.plan.release import next_number
+from deploy.plan.stamps import fly_release, is_stamped
+from deploy.run import Task
 
 
 @click.command("resume")
@@ -48,7 +51,7 @@ async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | 
     Raises UsageProblem when fly.toml and the options no longer describe the
     release that was begun.
     """
-    fleet, versions, intent = await find_unfinished(target, None)
+    fleet, versions, intent = await find_unfinished(target)
     if intent is None:
         return None
     said = replace(order, image=intent.image, strategy=intent.strategy)
@@ -60,17 +63,13 @@ async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | 
             "or `deploy rollback`",
         )
     release = replace(release, number=_number(fleet, intent.deploy))
-    return await start_run(
-        "resume",
-        target,
-        said,
-        release,
-        planner_of(order.settings.selection),
-        emit,
-        datetime.now(UTC),
+    task = Task(
+        release=release,
+        planner=towards_release(order.settings.selection),
         taken_up=taken_up(fleet, versions, intent.deploy, intent.direction),
-        take_up_again=partial(take_up, intent.deploy, intent.direction),
+        take_up=partial(take_up, intent.deploy, intent.direction),
     )
+    return await start_run("resume", target, said, task, emit, datetime.now(UTC))
 
 
 def _number(fleet: Fleet, deploy_id: str) -> int:

@@ -26,24 +26,14 @@ from deploy.commands.taking_up import find_unfinished, take_up, taken_up
 from deploy.commands.target import Target, find_target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
-from deploy.orchestrator.ledger import Ledger
-from deploy.orchestrator.passes import TakenUp
+from deploy.orchestrator.memory import TakenUp
 from deploy.plan.base import Base, Versions
-from deploy.plan.forward import Action, Update, Wait, should_launch, where
 from deploy.plan.intent import BACK, Intent
-from deploy.plan.release import (
-    DEFAULT_MAX_UNAVAILABLE,
-    DEPLOY,
-    FROM,
-    INTENT,
-    ROLE,
-    WAS,
-    Release,
-    fly_release,
-    is_stamped,
-    next_number,
-    was,
-)
+from deploy.plan.planners import towards_configs, towards_nothing
+from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release, next_number
+from deploy.plan.stamps import DEPLOY, fly_release, is_stamped
+from deploy.plan.strategies import DEFAULT, STRATEGIES
+from deploy.run import Task
 
 
 @click.command("rollback")
@@ -87,20 +77,15 @@ async def rollback_app(
         deploy_id=intent.deploy,
         image=intent.image,
         groups=(),
-        strategy="rolling",
         max_unavailable=order.max_unavailable or DEFAULT_MAX_UNAVAILABLE,
     )
-    return await start_run(
-        "rollback",
-        target,
-        order,
-        release,
-        _nothing,
-        emit,
-        datetime.now(UTC),
+    task = Task(
+        release=release,
+        planner=towards_nothing,
         taken_up=_with_hidden(taken_up(fleet, versions, intent.deploy, BACK), intent),
-        take_up_again=partial(take_up, intent.deploy, BACK),
+        take_up=partial(take_up, intent.deploy, BACK),
     )
+    return await start_run("rollback", target, order, task, emit, datetime.now(UTC))
 
 
 def _newest_deploy(fleet: Fleet) -> Intent | None:
@@ -109,20 +94,14 @@ def _newest_deploy(fleet: Fleet) -> Intent | None:
     if not stamped:
         return None
     newest = max(stamped, key=lambda m: (fly_release(m)[1], m.metadata[DEPLOY]))
-    return Intent(deploy=newest.metadata[DEPLOY], digest="", image=newest.image, strategy="rolling")
+    return Intent(deploy=newest.metadata[DEPLOY], digest="", image=newest.image, strategy=DEFAULT)
 
 
-def _with_hidden(taken_up: TakenUp, intent: Intent) -> TakenUp:
+def _with_hidden(found: TakenUp, intent: Intent) -> TakenUp:
     """The same, with whether the run before may have made machines that no list shows yet."""
-    before = taken_up.base.machines
-    firsts = {"canary": len({machine.group for machine in before}), "bluegreen": len(before)}
-    return replace(taken_up, may_hide=len(taken_up.made) < firsts.get(intent.strategy, 0))
-
-
-def _nothing(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-    """The planner of a run that only goes back."""
-    del release, fleet, base, ledger
-    return ()
+    strategy = STRATEGIES.get(intent.strategy)
+    expected = strategy.extras(found.base.machines) if strategy and strategy.extras else 0
+    return replace(found, may_hide=len(found.made) < expected)
 
 
 # -- rollback --to ---------------------------------------------------------------------
@@ -156,51 +135,8 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
         number=next_number(fleet),
     )
 
-    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-        return tuple(
-            _bring_back(machine, configs[machine.id], base, release)
-            for machine in fleet.managed
-            if machine.id in configs and not is_stamped(machine, deploy_id)
-        ) + _unseen(fleet, ledger, deploy_id)
-
-    return await start_run("rollback", target, order, release, planner, emit, datetime.now(UTC))
-
-
-def _bring_back(
-    machine: Machine, config: Mapping[str, Any], base: Base, release: Release
-) -> Update:
-    old = base.machines.by_id.get(machine.id, machine)
-    launch = should_launch(old.state, standby=bool(config.get("standbys")))
-    kept = {key: value for key, value in config.items() if value is not None}
-    if machine.config.get("mounts"):
-        kept["mounts"] = machine.config["mounts"]
-    metadata = {k: v for k, v in (kept.get("metadata") or {}).items() if k not in (INTENT, ROLE)}
-    stamps = {
-        DEPLOY: release.deploy_id,
-        "fly_release_id": release.deploy_id,
-        "fly_release_version": str(release.number),
-        FROM: machine.version or "unknown",
-        WAS: was(old),
-    }
-    intent = machine.metadata.get(INTENT)
-    kept["metadata"] = {**metadata, **stamps} | ({INTENT: intent} if intent else {})
-    return Update(
-        **where(machine),
-        config=kept,
-        current_version=machine.version,
-        launch=launch,
-        serves=launch,
-    )
-
-
-def _unseen(fleet: Fleet, ledger: Ledger, deploy_id: str) -> tuple[Action, ...]:
-    return tuple(
-        Wait(**where(machine), version=machine.version)
-        for machine in fleet.managed
-        if is_stamped(machine, deploy_id)
-        and (machine.id in ledger.doubtful or not machine.is_serving)
-        and machine.state == "started"
-    )
+    task = Task(release=release, planner=towards_configs(configs))
+    return await start_run("rollback", target, order, task, emit, datetime.now(UTC))
 
 
 def _config_of(

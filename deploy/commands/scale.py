@@ -20,11 +20,12 @@ from deploy.commands.starting import new_id, start_run
 from deploy.commands.target import Target, find_target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
-from deploy.orchestrator.ledger import Ledger
-from deploy.plan.base import Base
-from deploy.plan.forward import Action, Create, slot_name
-from deploy.plan.release import Release, created_config
-from deploy.plan.scale import clone_config, plan_scale
+from deploy.plan.actions import Create
+from deploy.plan.configs import clone_config, created_config
+from deploy.plan.planners import towards_count
+from deploy.plan.release import Release
+from deploy.plan.stamps import slot_name
+from deploy.run import Task
 
 
 @click.command("scale")
@@ -60,11 +61,8 @@ async def scale_app(
         fleet = (await read_fleet(client)).managed
     release, pattern = _pattern(target, order, fleet, group, deploy_id)
 
-    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-        del release, base, ledger
-        return plan_scale(fleet, group, count, pattern)
-
-    return await start_run("scale", target, order, release, planner, emit, now)
+    task = Task(release=release, planner=towards_count(group, count, pattern))
+    return await start_run("scale", target, order, task, emit, now)
 
 
 def _pattern(
@@ -81,7 +79,7 @@ def _pattern(
         )
     running = next((machine.image for machine in fleet if machine.image), None)
     release = release_of(target, replace(order, image=order.image or running), deploy_id)
-    spec = next((spec for spec in release.groups if spec.name == group), None)
+    spec = release.group(group)
     if spec is None:
         known = ", ".join(sorted({g.name for g in release.groups})) or "none"
         raise UsageProblem(

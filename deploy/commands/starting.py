@@ -8,20 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from deploy.api.client import connect
-from deploy.api.machine import Fleet
 from deploy.commands.order import Order
 from deploy.commands.reading import owner_of
 from deploy.commands.target import Target
 from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
-from deploy.orchestrator.ledger import Ledger
-from deploy.orchestrator.passes import Planner, TakenUp, TakeUp
 from deploy.orchestrator.release_command import ReleaseCommand
-from deploy.plan.base import Base
-from deploy.plan.forward import Action, plan
-from deploy.plan.release import Release
-from deploy.plan.selection import Selection
 from deploy.retries import Retries, asked_for, from_flag, refuse_missing
-from deploy.run import run
+from deploy.run import App, Task, run
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no look-alikes
 
@@ -33,33 +26,11 @@ def new_id(now: datetime) -> str:
     return stamp + "".join(secrets.choice(_ALPHABET) for _ in range(7))
 
 
-def planner_of(selection: Selection) -> Planner:
-    """What is left to do for a release, asked before every pass."""
-
-    def planner(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> tuple[Action, ...]:
-        return plan(
-            release,
-            selection.of(fleet),
-            base,
-            doubtful=frozenset(ledger.doubtful),
-            refused=frozenset(ledger.refused),
-        )
-
-    return planner
-
-
 async def start_run(
-    command: str,
-    target: Target,
-    order: Order,
-    release: Release,
-    planner: Planner,
-    emit: Emit,
-    now: datetime,
-    taken_up: TakenUp | None = None,
-    take_up_again: TakeUp | None = None,
+    command: str, target: Target, order: Order, task: Task, emit: Emit, now: datetime
 ) -> RunFinished:
     """One run from its first event to its last: the platform, the path, the passes."""
+    release = task.release
     if order.flags_by_option and order.retries is None:
         refuse_missing(order.flags)
     run_id = new_id(datetime.now(UTC))
@@ -95,17 +66,13 @@ async def start_run(
             emit(Noticed(message=retries.warning, hint=retries.warning_hint))
         return await run(
             client,
-            release,
-            planner,
+            task,
             retries,
             settings,
             run_id=run_id,
             chance=random.Random(),  # noqa: S311 - jitter, not secrets
             emit=emit,
-            app_exists=exists,
-            organization=target.organization,
-            taken_up=taken_up,
-            take_up_again=take_up_again,
+            app=App(exists=exists, organization=target.organization),
         )
 
 

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
-from deploy.api.client import MachinesClient, connect
+from deploy.api.client import connect
 from deploy.api.machine import Fleet
-from deploy.api.patience import Patience
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.target import Target
-from deploy.orchestrator.passes import TakenUp
+from deploy.orchestrator.memory import TakenUp
+from deploy.orchestrator.tools import Tools
 from deploy.plan.base import Base, Versions
 from deploy.plan.intent import BACK, Intent, carriers, read_intent
-from deploy.plan.release import is_made_by, is_stamped, replaced_by
+from deploy.plan.stamps import is_made_by, is_stamped, replaced_by
 
 
-async def find_unfinished(target: Target, fallback: Any) -> tuple[Fleet, Versions, Intent | None]:
-    """The machines, their versions where they matter, and the deploy that is unfinished."""
+async def find_unfinished(
+    target: Target, otherwise: Callable[[Fleet], Intent | None] = lambda _: None
+) -> tuple[Fleet, Versions, Intent | None]:
+    """The machines, their versions where they matter, and the deploy that is unfinished.
+
+    Where there is none, `otherwise` names a finished one.
+    """
     async with connect(target.address, target.token, target.app) as client:
         fleet = await read_fleet(client)
         intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
         intent = max(intents, key=lambda i: (i.deploy, i.direction == BACK), default=None)
-        if intent is None and fallback is not None:
-            intent = fallback(fleet)
+        intent = intent or otherwise(fleet)
         if intent is None:
             return fleet, {}, None
         stamped = [m for m in fleet.managed if is_stamped(m, intent.deploy)]
         return fleet, await read_versions(client, stamped, patience()), intent
 
 
-async def take_up(
-    deploy_id: str, direction: str, client: MachinesClient, patience: Patience, fleet: Fleet
-) -> TakenUp:
+async def take_up(deploy_id: str, direction: str, tools: Tools, fleet: Fleet) -> TakenUp:
     """The same under leases: a write of the dead run's may have landed after the first look."""
     stamped = [m for m in fleet.managed if is_stamped(m, deploy_id)]
-    versions = await read_versions(client, stamped, patience)
+    versions = await read_versions(tools.client, stamped, tools.patience)
     return taken_up(fleet, versions, deploy_id, direction)
 
 
 def taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -> TakenUp:
+    """What the deploy has done to these machines, and the app as it was before."""
     base = Base.before(deploy_id, fleet, versions)
     managed = fleet.managed
-    replaced = {replaced_by(machine, deploy_id) for machine in managed} - {""}
+    replaced = {replaced_by(machine, deploy_id) for machine in managed}
     stamped = {machine.id for machine in managed if is_stamped(machine, deploy_id)}
     made = frozenset(machine.id for machine in managed if is_made_by(machine, deploy_id))
     own = made - base.machines.by_id.keys()
@@ -52,5 +55,5 @@ def taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -
         written=frozenset(stamped | own | (replaced & managed.by_id.keys())),
         own=own,
         made=made,
-        carried=frozenset(marked or carriers(managed)),
+        marked=frozenset(marked or carriers(managed)),
     )

@@ -7,121 +7,60 @@ are decisive, that is, after which of them nothing new begins.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import anyio
 
-from deploy.api.machine import Fleet, Machine
-from deploy.api.verdict import Verdict, verdict
 from deploy.errors import DeployError
-from deploy.events import Emit, HiccupMet, MachineMoved, Phase
+from deploy.events import HiccupMet, MachineMoved, Phase
 from deploy.orchestrator.actions import Actions
-from deploy.orchestrator.halt import Cut, Halt
-from deploy.orchestrator.ledger import Ledger
-from deploy.plan.base import Base
-from deploy.plan.forward import Action, Destroy
-from deploy.plan.release import Release, is_stamped, unavailable_limit
-from deploy.plan.strategy import Schedule, Step, Track
-
-IsDecisive = Callable[[DeployError], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One action that failed, and what that means."""
-
-    action: Action
-    error: DeployError
-
-    @property
-    def verdict(self) -> Verdict:
-        return verdict(self.error)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a pass ended: how many actions are done, how many are left, and the failures."""
-
-    done: int = 0
-    left: int = 0
-    failures: tuple[Failure, ...] = ()
-
-    @property
-    def is_complete(self) -> bool:
-        return self.left == 0 and not self.failures
-
-    @property
-    def is_in_place(self) -> bool:
-        """Whether all that is new is healthy, so that only cleaning up has failed."""
-        removals = [f for f in self.failures if isinstance(f.action, Destroy)]
-        return bool(removals) and len(removals) == len(self.failures)
-
-    @property
-    def cause(self) -> DeployError | None:
-        """The failure that decides: the app's before a rejection, a lease, an outage, a hiccup."""
-        ranked = sorted(self.failures, key=lambda failure: _RANK.get(failure.verdict, len(_RANK)))
-        return ranked[0].error if ranked else None
-
-    @property
-    def retry_after_s(self) -> float:
-        """The longest `Retry-After` that the platform asked for in this pass."""
-        asked = (getattr(failure.error, "retry_after_s", None) for failure in self.failures)
-        return max((seconds for seconds in asked if seconds), default=0.0)
-
-
-_RANK = {
-    Verdict.APP: 0,
-    Verdict.REJECTED: 1,
-    Verdict.NAME_TAKEN: 1,
-    Verdict.LEASED: 2,
-    Verdict.OUTAGE: 3,
-}
+from deploy.orchestrator.halt import Cut
+from deploy.orchestrator.memory import Memory
+from deploy.orchestrator.outcome import Failure, IsDecisive, Outcome
+from deploy.orchestrator.tools import Tools
+from deploy.orchestrator.window import Window
+from deploy.plan.actions import Action
+from deploy.plan.steps import Schedule, Step, Track, actions_in, actions_of
 
 
 @dataclass(slots=True)
-class Window:
-    """How many of a group's machines that served at first may be out at once because of us."""
+class _Sliding:
+    """One step under way: a place that frees is taken at once."""
 
-    limit: int
-    counted: frozenset[str]
-    out: set[str] = field(default_factory=set)
+    step: Step
+    window: Window | None
+    waiting: deque[Action]
+    moving: set[str] = field(default_factory=set)
+    done: int = 0
+    ended: anyio.Event = field(default_factory=anyio.Event)
 
-    def has_place(self, machine_id: str) -> bool:
-        if machine_id in self.out or machine_id not in self.counted:
+    @property
+    def may_begin(self) -> bool:
+        """Whether the next action has a place, and need not wait for a first one alone."""
+        alone = self.step.first_alone and self.done == 0
+        if alone and self.moving:
+            return False
+        if self.window is None or not self.step.counted:
             return True
-        return len(self.out) < self.limit
+        return self.window.has_place(self.waiting[0].machine_id)
 
-    def leave(self, machine_id: str) -> None:
-        if machine_id in self.counted:
-            self.out.add(machine_id)
+    def begin(self) -> tuple[Action, bool]:
+        """The next action, and whether its machine was out of service before."""
+        action = self.waiting.popleft()
+        self.moving.add(action.key)
+        was_out = self.window is not None and action.machine_id in self.window.out
+        if self.window is not None:
+            self.window.leave(action.machine_id)
+        return action, was_out
 
-    def back(self, machine_id: str) -> None:
-        self.out.discard(machine_id)
-
-
-def windows(release: Release, fleet: Fleet, base: Base, ledger: Ledger) -> dict[str, Window]:
-    """One window per group; machines that we left out of service hold their places in it."""
-    now = fleet.by_id
-    result = {}
-    for group in {machine.group for machine in base.machines}:
-        counted = frozenset(m.id for m in base.machines.group(group) if m.id in base.serving)
-        out = {
-            machine_id
-            for machine_id in counted
-            if _is_touched(now.get(machine_id), machine_id, release, ledger)
-            and not (machine_id in now and now[machine_id].is_serving)
-        }
-        limit = unavailable_limit(release.max_unavailable, len(counted))
-        result[group] = Window(limit, counted, out)
-    return result
-
-
-def _is_touched(machine: Machine | None, machine_id: str, release: Release, ledger: Ledger) -> bool:
-    if machine_id in ledger.written:
-        return True
-    return machine is not None and is_stamped(machine, release.deploy_id)
+    def end(self, action: Action, *, is_done: bool, is_back: bool) -> None:
+        self.done += is_done
+        if self.window is not None and is_back:
+            self.window.back(action.machine_id)
+        self.moving.discard(action.key)
+        self.ended.set()
+        self.ended = anyio.Event()
 
 
 class Executor:
@@ -129,31 +68,29 @@ class Executor:
 
     def __init__(
         self,
+        tools: Tools,
+        memory: Memory,
         actions: Actions,
-        ledger: Ledger,
-        halt: Halt,
-        *,
         windows: Mapping[str, Window],
-        max_concurrent: int,
         is_decisive: IsDecisive,
-        emit: Emit,
+        *,
+        max_concurrent: int,
     ) -> None:
+        self._tools = tools
+        self._memory = memory
         self._actions = actions
-        self._ledger = ledger
-        self._halt = halt
         self._windows = windows
-        self._places = anyio.CapacityLimiter(max_concurrent)
         self._is_decisive = is_decisive
-        self._emit = emit
+        self._places = anyio.CapacityLimiter(max_concurrent)
         self._done = 0
         self._failures: list[Failure] = []
 
     async def run(self, schedule: Schedule) -> Outcome:
         """Stages one after the other; the next begins only when all of the last is done."""
-        total = sum(len(step.actions) for stage in schedule for t in stage for step in t.steps)
+        total = sum(1 for _ in actions_of(schedule))
         reached = 0
         for stage in schedule:
-            reached += sum(len(step.actions) for track in stage for step in track.steps)
+            reached += sum(1 for _ in actions_in(stage))
             async with anyio.create_task_group() as tasks:
                 for track in stage:
                     tasks.start_soon(self._track, track)
@@ -164,84 +101,54 @@ class Executor:
     async def _track(self, track: Track) -> None:
         window = self._windows.get(track.group)
         for step in track.steps:
-            done = await self._step(step, window)
+            done = await self._step(_Sliding(step, window, deque(step.actions)))
             if done < len(step.actions) and step.required:
                 return
 
-    async def _step(self, step: Step, window: Window | None) -> int:
-        """The number of actions done. Sliding: a place that frees is taken at once."""
-        waiting = deque(step.actions)
-        moving: set[str] = set()
-        done = 0
-        ended = anyio.Event()
+    async def _step(self, sliding: _Sliding) -> int:
+        """The number of actions done."""
 
-        async def one(action: Action, *, was_out: bool) -> None:
-            nonlocal done, ended
-            is_done = await self._one(action, step)
-            done += is_done
-            is_as_before = not was_out and action.machine_id not in self._ledger.doubtful
-            if window is not None and (is_done or is_as_before):
-                window.back(action.machine_id)
-            moving.discard(action.key)
-            ended.set()
-            ended = anyio.Event()
+        async def one(action: Action, was_out: bool) -> None:
+            is_done = await self._one(action, sliding.step)
+            is_as_before = not was_out and action.machine_id not in self._memory.doubtful
+            sliding.end(action, is_done=is_done, is_back=is_done or is_as_before)
 
         async with anyio.create_task_group() as tasks:
-            while waiting and not self._halt.is_set:
-                alone = step.first_alone and done == 0
-                free = window is None or not step.counted or window.has_place(waiting[0].machine_id)
-                if free and not (alone and moving):
-                    action = waiting.popleft()
-                    moving.add(action.key)
-                    was_out = window is not None and action.machine_id in window.out
-                    if window is not None:
-                        window.leave(action.machine_id)
-                    tasks.start_soon(partial(one, action, was_out=was_out))
-                elif moving:
-                    await ended.wait()
+            while sliding.waiting and not self._tools.halt.is_set:
+                if sliding.may_begin:
+                    tasks.start_soon(one, *sliding.begin())
+                elif sliding.moving:
+                    await sliding.ended.wait()
                 else:
                     break  # every place is held by a machine that no read has settled
-        return done
+        return sliding.done
 
     async def _one(self, action: Action, step: Step) -> bool:
         try:
             async with self._places:
-                if self._halt.is_set:
+                if self._tools.halt.is_set:
                     return False
                 await self._actions.perform(action, step.gate)
         except Cut:
-            self._tell(action, Phase.WAITING, "not waited for")
+            self._show(action, Phase.WAITING, "not waited for")
             return False
         except DeployError as error:
-            self._note(Failure(action, error))
+            self._note(action, error)
             await self._actions.settle(action.machine_id)
             return False
         self._done += 1
         return True
 
-    def _note(self, failure: Failure) -> None:
+    def _note(self, action: Action, error: DeployError) -> None:
+        failure = Failure(error, action)
         self._failures.append(failure)
-        action, error = failure.action, failure.error
-        if failure.verdict.is_hiccup:
-            self._ledger.hiccups += 1
-            self._tell(action, Phase.WAITING, str(error))
-            self._emit(
-                HiccupMet(
-                    operation=getattr(error, "operation", action.verb),
-                    machine_id=action.machine_id,
-                    message=str(error),
-                    outcome_known=failure.verdict.outcome_known,
-                    number=self._ledger.hiccups,
-                    name=action.name,
-                )
-            )
-        else:
-            self._tell(action, Phase.FAILED, str(error))
+        self._show(action, Phase.WAITING if error.meaning.is_hiccup else Phase.FAILED, str(error))
+        tell_hiccup(self._tools, self._memory, failure)
         if self._is_decisive(error):
-            self._halt.set(error)
+            self._tools.halt.set(error)
 
-    def _tell(self, action: Action, phase: Phase, detail: str) -> None:
-        self._emit(
+    def _show(self, action: Action, phase: Phase, detail: str) -> None:
+        self._tools.emit(
             MachineMoved(
                 machine_id=action.machine_id,
                 name=action.name,
@@ -250,3 +157,20 @@ class Executor:
                 detail=detail,
             )
         )
+
+
+def tell_hiccup(tools: Tools, memory: Memory, failure: Failure) -> None:
+    """Say that something failed which another pass can help; nothing else is said here."""
+    action, error = failure.action, failure.error
+    if not error.meaning.is_hiccup:
+        return
+    tools.emit(
+        HiccupMet(
+            operation=error.operation or (action.verb if action else "look"),
+            machine_id=action.machine_id if action else error.machine_id,
+            message=str(error),
+            outcome_known=error.meaning.outcome_known,
+            number=memory.met_hiccup(),
+            name=action.name if action else "",
+        )
+    )

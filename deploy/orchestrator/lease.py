@@ -7,7 +7,7 @@ request was sent: clocks of two computers are never compared.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,18 +17,31 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from deploy.api.client import MachinesClient
 from deploy.api.machine import Lease
-from deploy.api.patience import Patience
-from deploy.api.verdict import Verdict, verdict
-from deploy.errors import CallFailed, DeployError, LeaseHeld, LeaseLost
-from deploy.events import Emit, Noticed
-from deploy.orchestrator.halt import Cut, Halt
+from deploy.errors import CallFailed, DeployError, LeaseHeld, LeaseLost, Meaning
+from deploy.events import Noticed
+from deploy.orchestrator.halt import Cut
+from deploy.orchestrator.memory import Memory
+from deploy.orchestrator.tools import Tools
 
 SAFETY_S = 3.0  # no leased write leaves this close to the lease's end
 _RELEASE_S = 10.0
 _LOOK_AGAIN_S = 2.0
 _RELEASES_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerms:
+    """How leases are asked for, and for how long another's is waited for. Times in seconds."""
+
+    run_id: str
+    ttl_s: int = 13
+    wait_for_others_s: float = 0.0
+
+    @property
+    def doubt_s(self) -> float:
+        """How long answers that contradict each other, and hiccups, are asked for again."""
+        return 2.0 * self.ttl_s
 
 
 @dataclass(slots=True)
@@ -39,40 +52,23 @@ class _Held:
     is_lost: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Until when another's lease is waited for, and until when a doubt is; by anyio's clock."""
+
+    give_up: float
+    doubts: float
+
+
 @asynccontextmanager
-async def holding(
-    client: MachinesClient,
-    *,
-    ttl_s: int,
-    deploy_id: str,
-    run_id: str,
-    patience: Patience,
-    emit: Emit,
-    halt: Halt,
-    is_own: Callable[[str], bool] = lambda _: False,
-    is_inherited: Callable[[str], bool] = lambda _: False,
-    wait_for_others_s: float = 0.0,
-) -> AsyncIterator[Leases]:
+async def holding(tools: Tools, memory: Memory, terms: LeaseTerms) -> AsyncIterator[Leases]:
     """Leases that live as long as the block; released at its end, however it ends.
 
-    `is_own` tells the machines that this run made, `is_inherited` those that an
-    earlier run of this deploy did: a lease without a description on one of them
-    came with its creation. That of a run that may still live is waited out.
+    A lease without a description, on a machine that this run or an earlier one
+    of this deploy made, came with its creation.
     """
     async with anyio.create_task_group() as tasks:
-        leases = Leases(
-            client,
-            tasks,
-            ttl_s=ttl_s,
-            deploy_id=deploy_id,
-            run_id=run_id,
-            patience=patience,
-            emit=emit,
-            halt=halt,
-            is_own=is_own,
-            is_inherited=is_inherited,
-            wait_for_others_s=wait_for_others_s,
-        )
+        leases = Leases(tools, memory, terms, tasks)
         try:
             yield leases
         finally:
@@ -85,33 +81,19 @@ async def holding(
 class Leases:
     """The leases of one run. Made by `holding`."""
 
-    def __init__(
-        self,
-        client: MachinesClient,
-        tasks: TaskGroup,
-        *,
-        ttl_s: int,
-        deploy_id: str,
-        run_id: str,
-        patience: Patience,
-        emit: Emit,
-        halt: Halt,
-        is_own: Callable[[str], bool],
-        is_inherited: Callable[[str], bool],
-        wait_for_others_s: float,
-    ) -> None:
-        self.ttl_s = ttl_s
-        self._client = client
+    def __init__(self, tools: Tools, memory: Memory, terms: LeaseTerms, tasks: TaskGroup) -> None:
+        self._tools = tools
+        self._memory = memory
+        self._terms = terms
         self._tasks = tasks
-        self._deploy_id = deploy_id
-        self._description = f"{deploy_id}/{run_id}"
-        self._patience = patience
-        self._emit = emit
-        self._halt = halt
-        self._is_own = is_own
-        self._is_inherited = is_inherited
-        self._wait_for_others_s = wait_for_others_s
+        self._deploy_id = memory.release.deploy_id
+        self._description = f"{self._deploy_id}/{terms.run_id}"
         self._held: dict[str, _Held] = {}
+
+    @property
+    def ttl_s(self) -> int:
+        """The time to live that is asked for, in seconds."""
+        return self._terms.ttl_s
 
     async def acquire(self, machine_ids: Iterable[str]) -> bool:
         """Hold every one of these machines; True if any was not held already.
@@ -124,15 +106,14 @@ class Leases:
         hiccup: CallFailed | None = None
         missing = [each for each in sorted(machine_ids) if not self._is_usable(each)]
         for machine_id in missing:
-            if self._halt.is_set:
+            if self._tools.halt.is_set:
                 raise Cut
             try:
                 await self._take(machine_id)
             except CallFailed as failure:
-                if self._patience.within_s == 0 or not verdict(failure).is_hiccup:
+                if not failure.meaning.is_hiccup:
                     raise
-                if hiccup is None:
-                    hiccup = failure
+                hiccup = hiccup or failure
         if hiccup is not None:
             raise hiccup
         return bool(missing)
@@ -175,85 +156,88 @@ class Leases:
     # -- taking ------------------------------------------------------------------
 
     async def _take(self, machine_id: str) -> None:
-        give_up = anyio.current_time() + self._wait_for_others_s
-        doubts = anyio.current_time() + 2 * self.ttl_s
+        now = anyio.current_time()
+        bounds = _Bounds(now + self._terms.wait_for_others_s, now + self._terms.doubt_s)
         while True:
-            sent = anyio.current_time()
-            try:
-                lease = await self._client.acquire_lease(
+            sent = now
+
+            async def ask() -> Lease:
+                nonlocal sent
+                sent = anyio.current_time()
+                return await self._tools.client.acquire_lease(
                     machine_id, ttl_s=self.ttl_s, description=self._description
                 )
+
+            try:
+                lease = await self._tools.patience.ask(ask, within_s=self._terms.doubt_s)
             except CallFailed as failure:
-                if await self._settle(machine_id, failure, give_up, doubts):
+                if await self._settle(machine_id, failure, bounds):
                     return
             else:
                 self._keep(machine_id, lease.nonce, sent + self.ttl_s)
                 return
 
-    async def _settle(
-        self, machine_id: str, failure: CallFailed, give_up: float, doubts: float
-    ) -> bool:
+    async def _settle(self, machine_id: str, failure: CallFailed, bounds: _Bounds) -> bool:
         """After a failed request: True if the lease is ours after all, False to ask for it again.
 
-        Until `give_up` another's lease is waited for, until `doubts` two answers
-        that contradict each other are asked for again.
-
-        Raises LeaseHeld if somebody else holds it, and the failure itself if it
-        settles nothing. True, too, if there is no such machine any more: whoever
-        held it has destroyed it, and there is nothing to hold.
+        Raises LeaseHeld if somebody else holds it, and the failure itself if
+        asking again cannot help, or has not. True, too, if there is no such
+        machine any more: there is nothing to hold.
         """
-        meaning = verdict(failure)
-        can_settle = meaning is Verdict.UNSETTLED and self._patience.within_s > 0
-        if meaning is Verdict.MISSING and await self._has_vanished(machine_id):
+        meaning = failure.meaning
+        if meaning is Meaning.MISSING and await self._has_vanished(machine_id):
             return True
-        if meaning is not Verdict.LEASED and not can_settle:
+        if meaning is not Meaning.LEASED and not meaning.is_hiccup:
             raise failure
-        held = await self._patience.ask(lambda: self._client.read_lease(machine_id))
-        if held is None:
-            if meaning is not Verdict.LEASED:
-                raise failure
-            if await self._has_vanished(machine_id):
+        if meaning in (Meaning.LEASED, Meaning.UNSETTLED):
+            held = await self._tools.patience.ask(lambda: self._tools.client.read_lease(machine_id))
+            if held is not None:
+                return await self._meet(machine_id, held, meaning, bounds)
+            if meaning is Meaning.LEASED and await self._has_vanished(machine_id):
                 return True
-            return await self._ask_again(failure, doubts)  # it ended between the two answers
-        came_with_machine = not held.description and self._is_own(machine_id)
+        return await self._ask_again(failure, bounds)
+
+    async def _meet(self, machine_id: str, held: Lease, meaning: Meaning, bounds: _Bounds) -> bool:
+        """Somebody holds it: True if that is this run, False once it has ended by itself."""
+        came_with_machine = not held.description and self._memory.is_own(machine_id)
         if held.description == self._description or came_with_machine:
-            return await self._adopt_own(machine_id, held, doubts)
-        await self._outwait(machine_id, held, meaning, give_up)
+            return await self._adopt_own(machine_id, held, bounds)
+        await self._outwait(machine_id, held, meaning, bounds)
         return False
 
     async def _has_vanished(self, machine_id: str) -> bool:
-        found = await self._patience.ask(lambda: self._client.find_machine(machine_id))
-        return found is None
+        client = self._tools.client
+        return await self._tools.patience.ask(lambda: client.find_machine(machine_id)) is None
 
-    async def _adopt_own(self, machine_id: str, held: Lease, doubts: float) -> bool:
+    async def _adopt_own(self, machine_id: str, held: Lease, bounds: _Bounds) -> bool:
         """Ours: the answer to an earlier request was lost, and reading it told the nonce.
 
         False to ask for it again, if it is now said to be somebody else's.
         """
         sent = anyio.current_time()
         try:
-            lease = await self._client.refresh_lease(
+            lease = await self._tools.client.refresh_lease(
                 machine_id, ttl_s=self.ttl_s, description=self._description, nonce=held.nonce
             )
         except CallFailed as failure:
             if _is_gone(failure):
                 self.forget(machine_id)  # a refresh under way may have made it look held again
-            if verdict(failure) is not Verdict.LEASED:
+            if failure.meaning is not Meaning.LEASED and not failure.meaning.is_hiccup:
                 raise
-            return await self._ask_again(failure, doubts)
+            return await self._ask_again(failure, bounds)
         self._keep(machine_id, lease.nonce, sent + self.ttl_s)
         return True
 
-    async def _ask_again(self, failure: CallFailed, doubts: float) -> Literal[False]:
-        """After two answers that contradict each other; raises the failure when it is too late."""
-        if anyio.current_time() >= doubts:
+    async def _ask_again(self, failure: CallFailed, bounds: _Bounds) -> Literal[False]:
+        """After a hiccup, or answers that contradict each other; raises it when it is too late."""
+        if anyio.current_time() >= bounds.doubts:
             raise failure
-        with self._halt.cuts():
+        with self._tools.halt.cuts():
             await anyio.sleep(_LOOK_AGAIN_S)
         return False
 
     async def _outwait(
-        self, machine_id: str, held: Lease, meaning: Verdict, give_up: float
+        self, machine_id: str, held: Lease, meaning: Meaning, bounds: _Bounds
     ) -> None:
         """Return when the lease has ended by itself; raise LeaseHeld if its holder is alive.
 
@@ -261,25 +245,27 @@ class Leases:
         still. So does a lease without a description that our own lost request
         may have left.
         """
-        may_be_ours = held.description.startswith(f"{self._deploy_id}/") or (
-            not held.description
-            and (meaning is Verdict.UNSETTLED or self._is_inherited(machine_id))
-        )
-        if not may_be_ours and anyio.current_time() >= give_up:
-            raise _held_by_another(machine_id, held)
-        expires_at = held.expires_at
-        bound = anyio.current_time() + 2 * self.ttl_s + _LOOK_AGAIN_S
+        may_be_ours = self._may_be_ours(machine_id, held, meaning)
+        stands_still_until = anyio.current_time() + self._terms.doubt_s + _LOOK_AGAIN_S
         while True:
-            with self._halt.cuts():
+            is_alive = not may_be_ours or anyio.current_time() >= stands_still_until
+            if is_alive and anyio.current_time() >= bounds.give_up:
+                raise _held_by_another(machine_id, held)
+            with self._tools.halt.cuts():
                 await anyio.sleep(_LOOK_AGAIN_S)
-            now_held = await self._patience.ask(lambda: self._client.read_lease(machine_id))
+            now_held = await self._tools.patience.ask(
+                lambda: self._tools.client.read_lease(machine_id)
+            )
             if now_held is None:
                 return
-            moved = now_held.expires_at != expires_at
-            expires_at = now_held.expires_at
-            overdue = moved or anyio.current_time() >= bound
-            if anyio.current_time() >= give_up and (overdue or not may_be_ours):
-                raise _held_by_another(machine_id, now_held)
+            may_be_ours = may_be_ours and now_held.expires_at == held.expires_at
+            held = now_held
+
+    def _may_be_ours(self, machine_id: str, held: Lease, meaning: Meaning) -> bool:
+        """Whether it may be left over from a run of this deploy that has died."""
+        if held.description:
+            return held.description.startswith(f"{self._deploy_id}/")
+        return meaning is Meaning.UNSETTLED or machine_id in self._memory.inherited
 
     # -- keeping -----------------------------------------------------------------
 
@@ -307,7 +293,7 @@ class Leases:
                 await anyio.sleep_until(due)
                 sent = anyio.current_time()
                 try:
-                    lease = await self._client.refresh_lease(
+                    lease = await self._tools.client.refresh_lease(
                         machine_id,
                         ttl_s=self.ttl_s,
                         description=self._description,
@@ -317,7 +303,9 @@ class Leases:
                     due = anyio.current_time() + min(1.0, self.ttl_s / 10)
                     held.is_lost = _is_gone(failure) or anyio.current_time() >= held.expires
                     if held.is_lost:
-                        self._emit(Noticed(message=f"the lease on {machine_id} is lost: {failure}"))
+                        self._tools.emit(
+                            Noticed(message=f"the lease on {machine_id} is lost: {failure}")
+                        )
                 else:
                     due = sent + self.ttl_s / 3
                     held.nonce = lease.nonce
@@ -331,8 +319,8 @@ class Leases:
             held.scope.cancel()
             try:
                 if not held.is_lost:
-                    await self._patience.ask(
-                        lambda: self._client.release_lease(machine_id, nonce=held.nonce),
+                    await self._tools.patience.ask(
+                        lambda: self._tools.client.release_lease(machine_id, nonce=held.nonce),
                         within_s=_RELEASE_S / 2,
                     )
             except DeployError as failure:
@@ -340,7 +328,7 @@ class Leases:
             del self._held[machine_id]
 
     def _tell_unreleased(self, machine_id: str, why: str) -> None:
-        self._emit(
+        self._tools.emit(
             Noticed(
                 message=f"the lease on {machine_id} could not be released: {why}",
                 hint=f"it ends by itself within {self.ttl_s} s",
@@ -353,8 +341,8 @@ def _is_gone(failure: DeployError) -> bool:
 
     A conflict whose words cannot be read is taken for that, too: not to write is safe.
     """
-    lost = (Verdict.LEASED, Verdict.BUSY, Verdict.MISSING, Verdict.REJECTED)
-    return verdict(failure) in lost
+    lost = (Meaning.LEASED, Meaning.BUSY, Meaning.MISSING, Meaning.REJECTED)
+    return failure.meaning in lost
 
 
 def _held_by_another(machine_id: str, held: Lease) -> LeaseHeld:
@@ -368,7 +356,5 @@ def _held_by_another(machine_id: str, held: Lease) -> LeaseHeld:
     return LeaseHeld(
         f"machine {machine_id} is leased by {by}{until}",
         machine_id=machine_id,
-        owner=owner,
-        expires_at=held.expires_at,
         hint="another deploy is under way: wait for it to end, or give --wait-for-lease 5m",
     )

@@ -13,14 +13,13 @@ from typing import Any
 
 import anyio
 
-from deploy.api.client import MachinesClient
 from deploy.api.machine import TERMINAL, Fleet, Machine
-from deploy.api.patience import Patience
-from deploy.api.verdict import Verdict, name_holder, verdict
-from deploy.errors import AppFailed, CallFailed
-from deploy.events import Emit, MachineMoved, Phase
-from deploy.orchestrator.halt import Halt
-from deploy.plan.release import DEPLOY, Release
+from deploy.errors import AppFailed, CallFailed, Meaning
+from deploy.events import MachineMoved, Phase
+from deploy.orchestrator.marks import clean_up
+from deploy.orchestrator.tools import Tools
+from deploy.plan.release import Release
+from deploy.plan.stamps import DEPLOY
 
 GROUP = "fly_app_release_command"
 _LOOK_S = 0.5
@@ -71,24 +70,12 @@ def machine_of(fleet: Fleet, deploy_id: str) -> Machine | None:
 class ReleaseCommandRun:
     """One release command of one deploy; `run` may be called again after a hiccup."""
 
-    def __init__(
-        self,
-        spec: ReleaseCommand,
-        release: Release,
-        client: MachinesClient,
-        *,
-        patience: Patience,
-        halt: Halt,
-        emit: Emit,
-    ) -> None:
+    def __init__(self, tools: Tools, spec: ReleaseCommand, release: Release) -> None:
+        self._tools = tools
         self._spec = spec
         self._release = release
-        self._client = client
-        self._patience = patience
-        self._halt = halt
-        self._emit = emit
         self._is_done = False
-        self.machine_id = ""
+        self._machine_id = ""
 
     async def run(self, fleet: Fleet) -> None:
         """Return when the command has ended well.
@@ -102,17 +89,27 @@ class ReleaseCommandRun:
         if machine is None:
             self._tell(Phase.CREATING)
             machine = await self._create()
-        self.machine_id = machine.id
+        self._machine_id = machine.id
         self._tell(Phase.STARTING)
-        with self._halt.cuts():
+        with self._tools.halt.cuts():
             await self._ended(machine.id)
         self._is_done = True
         self._tell(Phase.DONE)
 
+    async def clean_up(self) -> None:
+        """The deploy is over: its machine goes. If it cannot, that is said."""
+        if self._machine_id:
+            await clean_up(
+                self._tools,
+                self._tools.client.destroy(self._machine_id, nonce=""),
+                f"the machine of the release command, {self._machine_id}, is left",
+                f"remove it with: fly machine destroy --force {self._machine_id}",
+            )
+
     async def _create(self) -> Machine:
         try:
-            await self._client.turn_to_create()
-            machine = await self._client.create(
+            await self._tools.client.turn_to_create()
+            machine = await self._tools.client.create(
                 name=self._spec.name(self._release),
                 region=self._release.region,
                 config=self._spec.config(self._release),
@@ -121,10 +118,10 @@ class ReleaseCommandRun:
                 lease_ttl_s=0,
             )
         except CallFailed as failure:
-            named = name_holder(failure)
-            if not named:
+            holder = failure.holder
+            if not holder:
                 raise
-            machine = await self._patience.ask(lambda: self._client.machine(named))
+            machine = await self._tools.patience.ask(lambda: self._tools.client.machine(holder))
             if machine_of(Fleet.of([machine]), self._release.deploy_id) is None:
                 raise
         return machine
@@ -141,19 +138,17 @@ class ReleaseCommandRun:
             if left_s <= 0:
                 raise await self._failed(machine_id, f"no end after {self._spec.timeout_s:g} s")
             try:
-                await self._client.wait(
+                await self._tools.client.wait(
                     machine_id, state="stopped", version="", timeout_s=min(_SLICE_S, left_s)
                 )
-            except CallFailed as failure:
-                if verdict(failure) is not Verdict.NOT_YET and self._patience.within_s == 0:
-                    raise
+            except CallFailed:
                 await anyio.sleep(_LOOK_S)
 
     async def _read(self, machine_id: str) -> Machine | None:
         try:
-            return await self._patience.ask(lambda: self._client.machine(machine_id))
+            return await self._tools.patience.ask(lambda: self._tools.client.machine(machine_id))
         except CallFailed as failure:
-            if verdict(failure) is Verdict.MISSING and self._patience.within_s > 0:
+            if failure.meaning is Meaning.MISSING:
                 return None
             raise
 
@@ -167,21 +162,21 @@ class ReleaseCommandRun:
         return AppFailed(
             f"the release command `{self._spec.command}` failed: {reason}{said}",
             machine_id=machine_id,
-            hint="nothing was changed; mend the command, or give --skip-release-command",
+            hint="nothing was changed; fix the command, or give --skip-release-command",
         )
 
     async def _log_tail(self, machine_id: str) -> str:
         """What the platform offers of its log; a real one offers none over this API."""
         try:
-            lines = await self._client.local_log(machine_id)
+            lines = await self._tools.client.local_log(machine_id)
         except CallFailed:
             return ""
         return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
 
     def _tell(self, phase: Phase) -> None:
-        self._emit(
+        self._tools.emit(
             MachineMoved(
-                machine_id=self.machine_id,
+                machine_id=self._machine_id,
                 name=self._spec.name(self._release),
                 group=GROUP,
                 phase=phase,

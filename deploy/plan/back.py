@@ -5,25 +5,14 @@ Asked again before every pass: undoing what is undone yields nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from deploy.api.machine import Fleet, Machine
+from deploy.plan.actions import Action, Destroy, Start, Stop, Uncordon, Update, Wait, where
 from deploy.plan.base import Base
-from deploy.plan.forward import (
-    Action,
-    Destroy,
-    Start,
-    Stop,
-    Uncordon,
-    Update,
-    Wait,
-    has_ended_well,
-    is_asleep,
-    should_launch,
-    where,
-)
-from deploy.plan.release import DEPLOY, INTENT, ROLE, is_made_by, is_stamped
+from deploy.plan.configs import restored_config
+from deploy.plan.forward import should_launch
+from deploy.plan.stamps import INTENT, is_made_by, is_stamped
 
 
 def plan_back(
@@ -75,7 +64,7 @@ def _back_to_state(machine: Machine, old: Machine, is_doubtful: bool) -> Iterato
         if machine.state == "started":
             yield Stop(**where(machine))
     elif machine.state in ("stopped", "suspended", "created", "failed"):
-        if not is_asleep(machine) and not has_ended_well(machine):
+        if not machine.is_asleep and not machine.has_ended_well:
             yield Start(**where(machine), version=machine.version)
     elif is_doubtful or machine.state != "started":
         yield Wait(**where(machine), version=machine.version)
@@ -83,22 +72,3 @@ def _back_to_state(machine: Machine, old: Machine, is_doubtful: bool) -> Iterato
 
 def _launches(old: Machine) -> bool:
     return should_launch(old.state, standby=bool(old.config.get("standbys")))
-
-
-def restored_config(
-    config: Mapping[str, Any], intent: str | None, deploy_id: str
-) -> dict[str, Any]:
-    """A configuration from before, to be sent back.
-
-    The intent that the machine carries now stays until the run is over, so that
-    another computer can finish going back. What says that this deploy made the
-    machine does not come back.
-    """
-    kept = {key: value for key, value in config.items() if value is not None}
-    metadata = {
-        key: value
-        for key, value in (kept.get("metadata") or {}).items()
-        if key != INTENT and not (key in (DEPLOY, ROLE) and str(value).endswith(deploy_id))
-    }
-    kept["metadata"] = metadata | ({INTENT: intent} if intent else {})
-    return kept

@@ -7,22 +7,13 @@ computer it is put together from what the deploy wrote on the platform.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploy.api.machine import Fleet, Machine
-from deploy.plan.release import (
-    CANARY,
-    FROM,
-    WAS,
-    is_made_by,
-    is_stamped,
-    read_was,
-    replaced_by,
-    replacement_name,
-    role_of,
-)
+from deploy.plan.places import places_of
+from deploy.plan.stamps import FROM, WAS, is_made_by, is_stamped, read_was, role_of
 
 Versions = Mapping[str, Mapping[str, Mapping[str, Any]]]  # machine id -> version -> configuration
 
@@ -42,26 +33,24 @@ class Base:
     def of(cls, fleet: Fleet) -> Base:
         """The base of a deploy that begins now."""
         managed = fleet.managed
-        lasting = (machine for machine in managed if role_of(machine)[0] != CANARY)
-        return cls(managed, frozenset(machine.id for machine in lasting if machine.is_serving))
+        serving = frozenset(m.id for m in managed if m.is_serving and not _is_canary(m))
+        return cls(managed, serving)
 
     @classmethod
     def before(cls, deploy_id: str, fleet: Fleet, versions: Versions) -> Base:
         """The base of a deploy that has begun: what the stamps say of each machine.
 
-        A machine that the deploy made is no part of it, unless the machine that
-        it replaced is gone: then it has taken its place.
+        A machine that the deploy made is no part of it, unless everybody who held
+        its place before is gone: then it has taken that.
         """
-        managed = fleet.managed
-        ids = managed.by_id.keys()
-        names = {machine.name for machine in managed}
-        replaced = {replaced_by(machine, deploy_id) for machine in managed}
+        places = places_of(fleet.managed, deploy_id)
+        heirs = {place.heir.id for place in places if place.heir}
+        replaced = {place.before.id for place in places if place.before and place.stand_ins}
         machines: list[Machine] = []
         serving: set[str] = set()
         lost: set[str] = set()
-        for machine in managed:
-            is_ours = is_made_by(machine, deploy_id)
-            if is_ours and not _has_taken_a_place(machine, deploy_id, ids, names):
+        for machine in fleet.managed:
+            if is_made_by(machine, deploy_id) and machine.id not in heirs:
                 continue
             old = machine
             if is_stamped(machine, deploy_id):
@@ -77,12 +66,9 @@ class Base:
         return cls(Fleet.of(machines), frozenset(serving), frozenset(lost))
 
 
-def _has_taken_a_place(
-    machine: Machine, deploy_id: str, ids: Collection[str], names: Collection[str]
-) -> bool:
-    replaced = replaced_by(machine, deploy_id)
-    is_replaced = replacement_name(machine, deploy_id) in names
-    return bool(replaced) and replaced not in ids and not is_replaced
+def _is_canary(machine: Machine) -> bool:
+    role = role_of(machine)
+    return role is not None and role.is_canary
 
 
 def _as_it_was(machine: Machine, config: Mapping[str, Any]) -> Machine:

@@ -1,118 +1,72 @@
-"""What is to be done: (release, fleet) -> actions.
+"""What is to be done: (release, fleet) -> actions. Pure.
 
-Pure. It is asked again before every pass, so that what is
-done already is not done again: planning after everything is done yields
-nothing. The order in which actions are carried out is the strategy's affair.
+It is asked again before every pass, so that what is done already is not done
+again: planning after everything is done yields nothing. The order in which
+actions are carried out is the strategy's affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from deploy.api.machine import RESTING, Fleet, Machine
 from deploy.flytoml.appconfig import Group
+from deploy.plan.actions import Action, Create, Destroy, Start, Uncordon, Update, Wait, where
 from deploy.plan.base import Base
+from deploy.plan.configs import (
+    created_config,
+    mounts_fit,
+    replacement_configs,
+    updated_config,
+)
 from deploy.plan.intent import Intent, read_intent
-from deploy.plan.release import (
-    CANARY,
+from deploy.plan.places import places_of
+from deploy.plan.release import Release, is_current
+from deploy.plan.stamps import (
     DEPLOY,
     FROM,
     INTENT,
-    REPLACES,
-    ROLE,
-    Release,
-    created_config,
-    is_current,
-    mounts_fit,
+    Role,
     replaced_by,
     replacement_name,
-    role_of,
-    updated_config,
+    slot_name,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """Something to do to one machine. `machine_id` is empty until a machine exists."""
-
-    machine_id: str = ""
-    name: str = ""
-    group: str = ""
-
-    @property
-    def key(self) -> str:
-        """What identifies the machine from one pass to the next."""
-        return self.machine_id or self.name
-
-    @property
-    def verb(self) -> str:
-        return type(self).__name__.lower()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create(Action):
-    """Make a machine; `replaces` is the id of the one whose place it takes.
-
-    `standby_for` is the name of the machine that it stands by for. With `then`
-    it is made unstarted and updated at once to that configuration.
-    """
-
-    config: Mapping[str, Any]
-    region: str = ""
-    launch: bool = True
-    cordoned: bool = False
-    replaces: str = ""
-    standby_for: str = ""
-    then: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update(Action):
-    """Replace a machine's configuration, provided that it is still on `current_version`."""
-
-    config: Mapping[str, Any]
-    current_version: str
-    launch: bool
-    serves: bool = True  # whether it is then expected to pass its checks
-    restores: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait(Action):
-    """Nothing to write: the machine is as it should be, but has not been seen to serve."""
-
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start(Action):
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop(Action):
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cordon(Action):
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uncordon(Action):
-    version: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destroy(Action):
-    pass
-
+from deploy.plan.strategies import strategy_of
 
 # A machine in one of these states was not running, and is left not running.
 _COLD = frozenset({"stopped", "stopping", "suspended", "suspending", "created"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What there is to plan from.
+
+    `doubtful` holds the ids of machines that were written to in this run and
+    not yet seen to serve since, `refused` those whose host will not take an
+    update.
+    """
+
+    release: Release
+    fleet: Fleet
+    base: Base
+    doubtful: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+
+
+def plan(situation: Situation) -> tuple[Action, ...]:
+    """The actions that bring the fleet to the release, in the order of groups and machine ids."""
+    release, base = situation.release, situation.base
+    actions: list[Action] = []
+    for group in release.groups:
+        machines = _living(situation.fleet.managed.group(group.name))
+        actions += _bring_all(situation, group, machines)
+        if _is_new(group, base) and not release.update_only:
+            actions += _missing(release, group, {machine.name for machine in machines})
+    if not release.update_only:
+        unknown = [m for m in situation.fleet.managed if release.group(m.group) is None]
+        actions += [Destroy(**where(machine)) for machine in _living(unknown)]
+    return tuple(actions)
 
 
 def should_launch(state: str, *, standby: bool = False) -> bool:
@@ -125,55 +79,114 @@ def should_launch(state: str, *, standby: bool = False) -> bool:
     return state not in _COLD
 
 
-def plan(
-    release: Release,
-    fleet: Fleet,
-    base: Base,
-    *,
-    doubtful: frozenset[str] = frozenset(),
-    refused: frozenset[str] = frozenset(),
-) -> tuple[Action, ...]:
-    """The actions that bring `fleet` to `release`, in the order of groups and machine ids.
+def group_count(release: Release, group: Group) -> int:
+    """How many machines a new group gets: 1 with mounts, 2 with services, else 1 and a standby."""
+    if group.has_mounts or not release.high_availability:
+        return 1
+    return 2
 
-    `doubtful` holds the ids of machines that were written to in this run and
-    not yet seen to serve since, `refused` those whose host will not take an
-    update.
+
+def _living(machines: Fleet | list[Machine]) -> list[Machine]:
+    return [machine for machine in machines if machine.state != "destroying"]
+
+
+def _bring_all(situation: Situation, group: Group, machines: list[Machine]) -> Iterator[Action]:
+    """What the machines of a group need; those beside the ones that count go.
+
+    What was surplus at first stays so, even when the one that counted has been
+    replaced.
     """
-    return tuple(_plan(release, fleet.managed, base, doubtful, refused))
-
-
-def _plan(
-    release: Release,
-    fleet: Fleet,
-    base: Base,
-    doubtful: frozenset[str],
-    refused: frozenset[str],
-) -> Iterator[Action]:
-    before = base.machines.by_id
-    for group in release.groups:
-        machines = [m for m in fleet.group(group.name) if m.state != "destroying"]
-        # What was surplus at first stays so, even when the one that counted has been replaced.
-        at_first = _surplus(base.machines.group(group.name).machines, release.deploy_id)
-        surplus = at_first | _surplus(machines, release.deploy_id)
-        for machine in machines:
-            if machine.id in surplus:
-                yield Destroy(**where(machine))
-            else:
-                moves = machine.id in refused and not machine.config.get("mounts")
-                old = before.get(machine.id)
-                stood = old or before.get(replaced_by(machine, release.deploy_id))
-                launch = _launches(group, machine, stood)
-                yield from _bring(
-                    release, group, machine, old, doubtful, moves=moves, launch=launch
-                )
-        if _is_new(group, base) and not release.update_only:
-            yield from _missing(release, group, {machine.name for machine in machines})
-    if release.update_only:
-        return
-    named = {group.name for group in release.groups}
-    for machine in fleet:
-        if machine.group not in named and machine.state != "destroying":
+    deploy_id = situation.release.deploy_id
+    at_first = situation.base.machines.group(group.name)
+    surplus = places_of(machines, deploy_id).surplus | places_of(at_first, deploy_id).surplus
+    for machine in machines:
+        if machine.id in surplus:
             yield Destroy(**where(machine))
+        else:
+            yield from _bring(situation, group, machine)
+
+
+def _bring(situation: Situation, group: Group, machine: Machine) -> Iterator[Action]:
+    """What the machine that counts in a place needs."""
+    before = situation.base.machines.by_id.get(machine.id)
+    launch = _launches(situation, group, machine)
+    if not _is_there(situation, machine, before):
+        if _must_move(situation, group, machine, launch=launch):
+            yield _replacement(situation.release, group, machine, launch=launch)
+            yield Destroy(**where(machine))
+            return
+        yield Update(
+            **where(machine),
+            config=updated_config(situation.release, group, machine, launch=launch),
+            current_version=machine.version,
+            launch=launch,
+            serves=launch,
+        )
+    elif launch:
+        yield from _seen_to_serve(machine, machine.id in situation.doubtful)
+    if before is None and machine.cordoned and launch:
+        yield Uncordon(**where(machine), version=machine.version)
+
+
+def _launches(situation: Situation, group: Group, machine: Machine) -> bool:
+    """Whether it runs in the end: as it did at first, a stand-in as the machine before it."""
+    standby = bool(machine.config.get("standbys")) and not group.has_services
+    at_first = situation.base.machines.by_id
+    replaced = replaced_by(machine, situation.release.deploy_id)
+    before = at_first.get(machine.id) or at_first.get(replaced)
+    return should_launch(before.state, standby=standby) if before else not standby
+
+
+def _is_there(situation: Situation, machine: Machine, before: Machine | None) -> bool:
+    """Whether it runs the release; with `--force` only if this deploy has written it."""
+    is_old = before is not None and machine.version == before.version
+    return is_current(situation.release, machine) and not (situation.release.force and is_old)
+
+
+def _must_move(situation: Situation, group: Group, machine: Machine, *, launch: bool) -> bool:
+    """Whether another machine takes the place, since an update will not do."""
+    is_refused = machine.id in situation.refused and not machine.config.get("mounts")
+    was_there = machine.id in situation.base.machines.by_id
+    swaps = strategy_of(situation.release).swaps and launch and was_there
+    return is_refused or swaps or machine.is_out_of_reach or not mounts_fit(group, machine)
+
+
+def _seen_to_serve(machine: Machine, is_doubtful: bool) -> Iterator[Action]:
+    """What is left for a machine that is on the release."""
+    if machine.state in RESTING and machine.state != "started":
+        if not machine.is_asleep and not machine.has_ended_well:
+            yield Start(**where(machine), version=machine.version)
+    elif machine.state != "started" or is_doubtful or not machine.checks_pass:
+        yield Wait(**where(machine), version=machine.version)
+
+
+def _replacement(release: Release, group: Group, machine: Machine, *, launch: bool) -> Create:
+    """A machine elsewhere that takes the place of one which an update cannot serve.
+
+    It is not started at first, then updated. Where the strategy swaps, it comes
+    up cordoned, since all greens are switched together. A second replacement
+    inherits the original machine's place.
+    """
+    place = replaced_by(machine, release.deploy_id) or machine.id
+    name = replacement_name(machine, release.deploy_id)
+    first, then = replacement_configs(
+        release,
+        group,
+        machine,
+        name=name,
+        role=Role(release.deploy_id, place),
+        launch=launch,
+    )
+    return Create(
+        name=name,
+        group=group.name,
+        region=machine.region,
+        config=first,
+        then=then,
+        launch=launch,
+        cordoned=launch and strategy_of(release).swaps,
+        replaces=machine.id,
+    )
 
 
 def _is_new(group: Group, base: Base) -> bool:
@@ -184,152 +197,6 @@ def _is_new(group: Group, base: Base) -> bool:
         not machine.metadata.get(FROM) and machine.metadata.get(DEPLOY) in unfinished
         for machine in machines
     )
-
-
-def _surplus(machines: Collection[Machine], deploy_id: str) -> set[str]:
-    """Machines that are there beside the one that counts.
-
-    That is every canary; every machine that another has replaced, a replacement
-    itself included; and a green that a dead deploy made and never switched on,
-    whose blue still serves.
-    """
-    ids = {machine.id for machine in machines}
-    names = {machine.name for machine in machines}
-    surplus = set()
-    for machine in machines:
-        kind, replaced, maker = role_of(machine)
-        if kind == CANARY:
-            surplus.add(machine.id)
-        elif kind == REPLACES and replaced in ids:
-            abandoned = machine.cordoned and maker != deploy_id
-            surplus.add(machine.id if abandoned else replaced)
-        if maker and replacement_name(machine, maker) in names:
-            surplus.add(machine.id)
-    return surplus
-
-
-def _bring(
-    release: Release,
-    group: Group,
-    machine: Machine,
-    before: Machine | None,
-    doubtful: frozenset[str],
-    *,
-    moves: bool,
-    launch: bool,
-) -> Iterator[Action]:
-    """What one machine of a group needs; it `moves` when its host will not take an update."""
-    forced = release.force and before is not None and machine.version == before.version
-    if forced or not is_current(release, group, machine):
-        swaps = launch and release.strategy == "bluegreen" and before is not None
-        if moves or swaps or machine.is_out_of_reach or not mounts_fit(group, machine):
-            yield replacement(release, group, machine, launch=launch)
-            yield Destroy(**where(machine))
-            return
-        yield Update(
-            **where(machine),
-            config=updated_config(release, group, machine, launch=launch),
-            current_version=machine.version,
-            launch=launch,
-            serves=launch,
-        )
-    elif launch:
-        yield from _seen_to_serve(machine, machine.id in doubtful)
-    if before is None and machine.cordoned and launch:
-        yield Uncordon(**where(machine), version=machine.version)
-
-
-def _seen_to_serve(machine: Machine, is_doubtful: bool) -> Iterator[Action]:
-    """What is left for a machine that is on the release."""
-    if machine.state in RESTING and machine.state != "started":
-        if not is_asleep(machine) and not has_ended_well(machine):
-            yield Start(**where(machine), version=machine.version)
-    elif machine.state != "started" or is_doubtful or not machine.checks_pass:
-        yield Wait(**where(machine), version=machine.version)
-
-
-class Where(TypedDict):
-    """Which machine an action is about."""
-
-    machine_id: str
-    name: str
-    group: str
-
-
-def where(machine: Machine) -> Where:
-    return {"machine_id": machine.id, "name": machine.name, "group": machine.group}
-
-
-def _launches(group: Group, machine: Machine, before: Machine | None) -> bool:
-    standby = bool(machine.config.get("standbys")) and not group.has_services
-    if before is None:
-        return not standby
-    return should_launch(before.state, standby=standby)
-
-
-def replacement(release: Release, group: Group, machine: Machine, *, launch: bool) -> Create:
-    """A machine elsewhere that takes the place of one which an update cannot serve.
-
-    It is made with the old configuration and not started, then updated: so its
-    versions hold the way back when the old machine is gone. Under bluegreen it
-    comes up cordoned, since all greens are switched together.
-    """
-    name = replacement_name(machine, release.deploy_id)
-    place = replaced_by(machine, release.deploy_id) or machine.id  # of a replacement the first one
-    role = f"{REPLACES} {place} {release.deploy_id}"
-    first = {key: value for key, value in machine.config.items() if value is not None}
-    first["metadata"] = {**machine.metadata, ROLE: role}
-    first["mounts"] = [dict(mount) for mount in group.config["mounts"]]
-    made = replace(machine, name=name, config=first)
-    return Create(
-        name=name,
-        group=group.name,
-        region=machine.region,
-        config=first,
-        then=updated_config(release, group, made, launch=launch),
-        launch=launch,
-        cordoned=launch and release.strategy == "bluegreen",
-        replaces=machine.id,
-    )
-
-
-def canary(release: Release, group: Group, region: str) -> Create:
-    """One extra machine that tries the release first; destroyed when the roll is done."""
-    return Create(
-        name=f"{group.name}-canary-{release.deploy_id[-6:]}",
-        group=group.name,
-        region=region,
-        config=created_config(release, group, role=f"{CANARY} {release.deploy_id}"),
-    )
-
-
-def is_asleep(machine: Machine) -> bool:
-    """Stopped or suspended by the platform for want of traffic, which is as good as running."""
-    autostop = any(
-        service.get("autostop") not in (None, False, "off")
-        for service in machine.config.get("services") or ()
-    )
-    ended_badly = bool(machine.exits) and machine.exits[0].is_bad
-    return autostop and machine.state in ("stopped", "suspended") and not ended_badly
-
-
-def has_ended_well(machine: Machine) -> bool:
-    """A machine that did its work and stopped, with nothing to serve and nothing to check."""
-    return (
-        machine.state == "stopped"
-        and not machine.configured_checks
-        and not machine.config.get("services")
-        and bool(machine.exits)
-        and not machine.exits[0].is_bad
-        and not machine.exits[0].requested
-    )
-
-
-def group_count(release: Release, group: Group) -> int:
-    """How many machines a new group gets: 1 with mounts, 2 with services, else 1 and a standby."""
-    if group.has_mounts or not release.high_availability:
-        return 1
-    return 2
 
 
 def _missing(release: Release, group: Group, names: set[str]) -> Iterator[Action]:
@@ -355,7 +222,3 @@ def _missing(release: Release, group: Group, names: set[str]) -> Iterator[Action
             launch=not standby,
             standby_for=first if standby else "",
         )
-
-
-def slot_name(group: str, slot: int) -> str:
-    return f"{group}-{slot}"

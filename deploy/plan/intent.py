@@ -10,7 +10,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from deploy.api.machine import Fleet, Machine
-from deploy.plan.release import INTENT, Release
+from deploy.plan.release import Release
+from deploy.plan.stamps import INTENT
 
 FORWARD = "forward"
 BACK = "back"

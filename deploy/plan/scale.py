@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from deploy.api.machine import Fleet, Machine
-from deploy.plan.forward import Action, Create, Destroy, slot_name, where
-from deploy.plan.release import DEPLOY, FROM, INTENT, ROLE, WAS
+from deploy.api.machine import Fleet
+from deploy.plan.actions import Action, Create, Destroy, where
+from deploy.plan.stamps import slot_name
 
 
 def plan_scale(fleet: Fleet, group: str, count: int, pattern: Create) -> tuple[Action, ...]:
@@ -24,15 +22,3 @@ def plan_scale(fleet: Fleet, group: str, count: int, pattern: Create) -> tuple[A
         Create(name=name, group=group, region=pattern.region, config=pattern.config)
         for name in names
     )
-
-
-def clone_config(machine: Machine, deploy_id: str) -> dict[str, Any]:
-    """The configuration of one more machine like this, made by `deploy_id`.
-
-    Its digest holds, since it is the same; its intent and its history do not.
-    """
-    config = {key: value for key, value in machine.config.items() if value is not None}
-    config.pop("standbys", None)
-    kept = {k: v for k, v in machine.metadata.items() if k not in (INTENT, FROM, WAS, ROLE)}
-    config["metadata"] = {**kept, DEPLOY: deploy_id, "fly_release_id": deploy_id, FROM: "", WAS: ""}
-    return config

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from deploy import cli
+from deploy.api.meaning import call_failed
 from deploy.errors import (
     AppFailed,
-    CallFailed,
     DeployError,
     LeaseHeld,
     Outage,
@@ -122,8 +122,8 @@ def test_a_directory_with_the_name_of_a_command_is_refused_with_the_way_to_write
         (AppFailed("it exits", hint="mend it"), 1),
         (LeaseHeld("bob", machine_id="m", hint="wait"), 5),
         (Outage("silence", hint="see"), 6),
-        (CallFailed("wrong", operation="list", status=401, hint="token"), 4),
-        (CallFailed("late", operation="list", status=503, hint="again"), 1),
+        (call_failed("wrong", operation="list", status=401, hint="token"), 4),
+        (call_failed("late", operation="list", status=503, hint="again"), 1),
     ],
     ids=lambda value: type(value).__name__,
 )

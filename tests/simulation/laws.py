@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from deploy.events import PassStarted, Planned, Result
-from deploy.plan.release import CANARY, DIGEST, INTENT, ROLE, Release, group_digest
+from deploy.plan.release import Release, group_digest
+from deploy.plan.stamps import DIGEST, INTENT, ROLE
 from tests.simulation import laws_of_calls as wire
 from tests.worlds.simulated.faults import CHANGES, GUARDED, Answer
 from tests.worlds.simulated.runtime import BEHAVIOURS
@@ -350,7 +351,7 @@ def _places(machines: Mapping[str, Snapshot], group: str) -> list[list[Snapshot]
 
 def _is_canary(machine: Snapshot) -> bool:
     """Which no deploy leaves there, be it of an earlier one."""
-    return _role(machine).startswith(CANARY)
+    return _role(machine).startswith("canary")
 
 
 def _role(machine: Snapshot) -> str:

@@ -7,17 +7,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from tenacity import stop_after_attempt
 
 from deploy import ending, legacy, retrying
-from deploy.api import patience as backoff
 from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet, Machine
-from deploy.api.verdict import Verdict, verdict
-from deploy.errors import CallFailed
+from deploy.errors import CallFailed, Meaning
 from deploy.events import RunFinished
-from deploy.orchestrator import actions, execute, health, lease, passes
+from deploy.orchestrator import (
+    actions,
+    deployment,
+    health,
+    lease,
+    look,
+    outcome,
+    passes,
+    window,
+)
+from deploy.plan import configs
 from deploy.plan import forward as plan
-from deploy.plan import release
 from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
 from tests.simulation.weather import draw, faults_of, live_through
@@ -52,7 +60,7 @@ def creates_blindly(monkeypatch: pytest.MonkeyPatch) -> None:
         try:
             return await create(self, **options)
         except CallFailed as failure:
-            if verdict(failure) is not Verdict.UNSETTLED:
+            if failure.meaning is not Meaning.UNSETTLED:
                 raise
             return await create(self, **options)
 
@@ -72,7 +80,7 @@ def updates_blindly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ignores_max_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute, "unavailable_limit", lambda *_: 99)
+    monkeypatch.setattr(window, "unavailable_limit", lambda *_: 99)
 
 
 def keeps_its_leases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +91,12 @@ def keeps_its_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trusts_any_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(self: passes.Work) -> Fleet:
-        fleet = Fleet.of(await self.patience.ask(self.client.machines))
-        self.ledger.look(fleet.managed)
+    async def listed(self: look.Lookout) -> Fleet:
+        fleet = Fleet.of(await self._tools.client.machines())
+        self._memory.looked(fleet.managed)
         return fleet
 
-    monkeypatch.setattr(passes.Work, "look", look)
+    monkeypatch.setattr(look.Lookout, "look", listed)
 
 
 def retries_a_broken_app(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,11 +104,7 @@ def retries_a_broken_app(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def retries_once_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        retrying,
-        "between_passes",
-        lambda retries, *a, **o: backoff.between_passes(retries + 1, *a, **o),
-    )
+    monkeypatch.setattr(retrying, "stop_after_attempt", lambda n: stop_after_attempt(n + 1))
 
 
 class AnyVersion(str):
@@ -122,11 +126,8 @@ def waits_for_any_version(monkeypatch: pytest.MonkeyPatch) -> None:
     async def whatever(self: health.Health, expected: health.Expectation) -> None:
         await until(self, replace(expected, version=AnyVersion("")))
 
-    def believes(work: passes.Work) -> retrying.Pass:
-        return work.forward
-
     monkeypatch.setattr(health.Health, "until", whatever)
-    monkeypatch.setattr(retrying, "_confirmed", believes)
+    monkeypatch.setattr(retrying, "confirmed_forward", passes.forward)
 
 
 def writes_without_a_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +138,7 @@ def writes_without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: object, **__: object) -> bool:
         return False
 
-    monkeypatch.setattr(passes.Work, "_hold", nothing)
+    monkeypatch.setattr(passes, "_hold", nothing)
     monkeypatch.setattr(lease.Leases, "nonce", lambda *_: "")
 
 
@@ -178,7 +179,7 @@ def manages_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drops_unknown_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     def poorer(*args: Any, **options: Any) -> dict[str, Any]:
-        config = release.updated_config(*args, **options)
+        config = configs.updated_config(*args, **options)
         config.pop("x_unknown", None)
         return config
 
@@ -190,12 +191,12 @@ def tells_what_is_hoped_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def calls_everything_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes.Work, "left", lambda *_: ())
-    monkeypatch.setattr(execute.Outcome, "is_complete", property(lambda _: True))
+    monkeypatch.setattr(deployment.Deployment, "left", lambda *_: ())
+    monkeypatch.setattr(outcome.Outcome, "is_complete", property(lambda _: True))
 
 
 def stays_where_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "_can_go_back", lambda *_: False)
+    monkeypatch.setattr(retrying, "can_go_back", lambda *_: False)
 
 
 def forgets_its_canary(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,11 +210,11 @@ def forgets_its_canary(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def bold(work: passes.Work) -> execute.Outcome:
-        return await work.forward(1, 1, is_decisive=lambda _: False)
+    async def bold(deployment: deployment.Deployment) -> outcome.Ending:
+        once = passes.Pass(1, 1, is_decisive=lambda _: False)
+        return outcome.Ending(await passes.forward(deployment, once))
 
-    monkeypatch.setattr(legacy, "deploy_legacy", bold)
-    monkeypatch.setattr("deploy.run.deploy_legacy", bold)
+    monkeypatch.setattr(legacy, "run", bold)
 
 
 def waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,39 +222,39 @@ def waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stumbles(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(_: passes.Work) -> Fleet:
+    async def stumble(_: look.Lookout) -> Fleet:
         raise KeyError("machines")
 
-    monkeypatch.setattr(passes.Work, "look", look)
+    monkeypatch.setattr(look.Lookout, "look", stumble)
 
 
 def never_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def not_read(self: actions.Actions, machine_id: str) -> None:
-        self._ledger.settle(machine_id)
+        self._memory.settled(machine_id)
 
     monkeypatch.setattr(actions.Actions, "settle", not_read)
-    monkeypatch.setattr(retrying, "_is_worth_another", lambda *_: False)
+    monkeypatch.setattr(retrying, "stop_after_attempt", lambda _: stop_after_attempt(1))
 
 
 def keeps_its_plan_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    tell = passes.Work._tell_plan
+    tell = passes._tell_plan
 
-    def in_the_first_pass(self: passes.Work, *order: Any) -> None:
-        if not self.ledger.hiccups:
-            tell(self, *order)
+    def in_the_first_pass(deployment: deployment.Deployment, *order: Any) -> None:
+        if not deployment.memory.hiccups:
+            tell(deployment, *order)
 
-    monkeypatch.setattr(passes.Work, "_tell_plan", in_the_first_pass)
+    monkeypatch.setattr(passes, "_tell_plan", in_the_first_pass)
 
 
 def leases_only_what_it_saw_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(self: passes.Work) -> Fleet:
-        return await self.look()
+    async def just_look(deployment: deployment.Deployment) -> Fleet:
+        return await deployment.lookout.look()
 
-    monkeypatch.setattr(passes.Work, "_look_under_leases", look)
+    monkeypatch.setattr(passes, "_look_under_leases", just_look)
 
 
 def goes_on_when_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes.Work, "_refuse_overtaken", lambda *_: None)
+    monkeypatch.setattr(passes, "_refuse_overtaken", lambda *_: None)
 
 
 def fails_where_a_machine_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from deploy.local import api
 from deploy.local.endpoints import WAIT_STATES
 from deploy.orchestrator.halt import Halt
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
+from deploy.orchestrator.tools import Tools
 from tests.simulation.protocol import METHODS, PREFIX, deviations, document
 from tests.simulation.weather import HICCUPS
 from tests.worlds.simulated.clockwork import run_in_time
@@ -207,13 +208,16 @@ def release_command() -> list[Call]:
     guest = {"cpu_kind": "shared", "cpus": 2, "memory_mb": 512}
 
     async def run(client: MachinesClient) -> None:
-        command = ReleaseCommandRun(
-            ReleaseCommand(command="bin/migrate --all", guest=guest),
-            Scenario().release("0000001release"),
-            client,
+        tools = Tools(
+            client=client,
             patience=Patience(0.0, random.Random(0)),
             halt=Halt(),
             emit=lambda _: None,
+        )
+        command = ReleaseCommandRun(
+            tools,
+            ReleaseCommand(command="bin/migrate --all", guest=guest),
+            Scenario().release("0000001release"),
         )
         await command.run(Fleet.of([]))
 

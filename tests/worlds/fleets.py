@@ -16,19 +16,13 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import Check, Fleet, Machine
 from deploy.flytoml.appconfig import Group
-from deploy.plan.forward import (
-    Action,
-    Cordon,
-    Create,
-    Destroy,
-    Start,
-    Stop,
-    Uncordon,
-    Update,
-    Wait,
-)
-from deploy.plan.release import FROM, Release, created_config
-from deploy.plan.strategy import Schedule
+from deploy.plan import forward
+from deploy.plan.actions import Action, Cordon, Create, Destroy, Start, Stop, Uncordon, Update, Wait
+from deploy.plan.base import Base
+from deploy.plan.configs import created_config
+from deploy.plan.release import Release
+from deploy.plan.stamps import FROM
+from deploy.plan.steps import Schedule
 
 OLD, NEW = "registry.test/hello:1", "registry.test/hello:2"
 OLD_ID, NEW_ID = "0aaaaaaaaaaaaold", "0bbbbbbbbbbbbnew"
@@ -58,6 +52,13 @@ def release(*groups: Group, **fields: Any) -> Release:
 def old_release(*groups: Group, **fields: Any) -> Release:
     """What was deployed before."""
     return release(*groups, **({"deploy_id": OLD_ID, "image": OLD, "number": 1} | fields))
+
+
+def plan(
+    release: Release, fleet: Fleet, base: Base, **doubts: frozenset[str]
+) -> tuple[Action, ...]:
+    """What is left to be done; `doubtful` and `refused` are ids, as in a Situation."""
+    return forward.plan(forward.Situation(release=release, fleet=fleet, base=base, **doubts))
 
 
 def machine(

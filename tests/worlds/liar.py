@@ -25,9 +25,10 @@ from deploy.commands.target import Target
 from deploy.errors import DeployError
 from deploy.events import Emit, Event, RunFinished, emitter
 from deploy.flytoml.appconfig import parse
-from deploy.plan.forward import slot_name
+from deploy.plan.configs import created_config
 from deploy.plan.intent import Intent
-from deploy.plan.release import FROM, INTENT, WAS, Release, created_config
+from deploy.plan.release import Release
+from deploy.plan.stamps import FROM, INTENT, WAS, slot_name
 from deploy.readers.journal import Journal
 from deploy.readers.progress import open_progress
 from deploy.readers.report import Report

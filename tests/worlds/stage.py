@@ -34,9 +34,10 @@ from deploy.flytoml.appconfig import AppConfig, Group, parse
 from deploy.local.runtime import Spec
 from deploy.local.state import Machine
 from deploy.orchestrator.release_command import GROUP as RELEASE_COMMAND_GROUP
-from deploy.plan.forward import slot_name
-from deploy.plan.release import INTENT, Release, created_config
-from deploy.plan.strategy import Schedule
+from deploy.plan.configs import created_config
+from deploy.plan.release import Release
+from deploy.plan.stamps import INTENT, slot_name
+from deploy.plan.steps import Schedule
 from deploy.run import Settings
 from tests.contract.clocks import run_on
 from tests.worlds.simulated import story, transport

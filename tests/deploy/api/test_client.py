@@ -13,8 +13,7 @@ import pytest
 
 from deploy.api import connection
 from deploy.api.client import MachinesClient, connect
-from deploy.api.verdict import Verdict, verdict
-from deploy.errors import CallFailed, DeployError, Outage
+from deploy.errors import CallFailed, DeployError, Meaning, Outage
 from tests.contract.clocks import BACKENDS, run_on
 
 T = TypeVar("T")
@@ -289,19 +288,19 @@ def test_what_was_surely_not_sent_is_told_from_what_may_have_been(
     ids=["cut", "empty", "another shape", "HTML", "redirect"],
 )
 def test_an_answer_to_a_write_that_cannot_be_read_settles_nothing(answer: httpx.Response) -> None:
-    assert verdict(refused(Server(answer), _update)) is Verdict.UNSETTLED
+    assert refused(Server(answer), _update).meaning is Meaning.UNSETTLED
 
 
 @pytest.mark.parametrize("verb", ["destroy", "stop", "start", "cordon"])
 def test_a_page_instead_of_an_answer_is_no_success_though_no_body_is_needed(verb: str) -> None:
     server = Server(httpx.Response(200, html="<html>Log in to the hotel's network</html>"))
     failure = refused(server, lambda client: getattr(client, verb)("m1", nonce="n"))
-    assert verdict(failure) is Verdict.UNSETTLED
+    assert failure.meaning is Meaning.UNSETTLED
 
 
 def test_a_page_instead_of_an_answer_does_not_release_a_lease() -> None:
     server = Server(httpx.Response(200, html="<html></html>"))
-    assert verdict(refused(server, lambda c: c.release_lease("m1", nonce="n"))).is_hiccup
+    assert refused(server, lambda c: c.release_lease("m1", nonce="n")).meaning.is_hiccup
 
 
 class Drip(httpx.AsyncByteStream):
@@ -319,7 +318,7 @@ def test_an_answer_that_drips_is_given_up(backend: str) -> None:
         began = anyio.current_time()
         with pytest.raises(CallFailed, match="no answer in time") as caught:
             await _update(client)
-        assert verdict(caught.value) is Verdict.UNSETTLED
+        assert caught.value.meaning is Meaning.UNSETTLED
         return anyio.current_time() - began
 
     took_s = talk(lambda _: httpx.Response(200, stream=Drip()), ask, backend=backend)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploy.api.meaning import call_failed
 from deploy.api.patience import PASS_LIMIT_S, Patience, between_passes
 from deploy.errors import AppFailed, CallFailed, DeployError, Outage
 from tests.contract.clocks import BACKENDS, run_on
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 
 def _hiccup(retry_after_s: float | None = None) -> CallFailed:
-    return CallFailed("busy", operation="list", status=429, retry_after_s=retry_after_s)
+    return call_failed("busy", operation="list", status=429, retry_after_s=retry_after_s)
 
 
 class _Reads:
@@ -78,9 +79,9 @@ def test_no_retry_after_stretches_a_patience() -> None:
 @pytest.mark.parametrize(
     "failure",
     [
-        CallFailed("no", operation="list", status=403),
-        CallFailed("no", operation="read", status=404),
-        CallFailed("lost", operation="update", status=None),
+        call_failed("no", operation="list", status=403),
+        call_failed("no", operation="read", status=404),
+        call_failed("lost", operation="update", status=None),
         AppFailed("it exits"),
         Outage("silence"),
     ],

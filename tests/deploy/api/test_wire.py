@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from deploy.api import wire
 from deploy.api.machine import Fleet, Machine
 from deploy.plan.base import Base
+from deploy.plan.configs import mounts_fit
 from deploy.plan.forward import plan
-from deploy.plan.release import mounts_fit
 from tests.worlds.fleets import group, release
 
 DECODERS: tuple[Callable[[bytes], Any], ...] = (

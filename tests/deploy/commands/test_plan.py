@@ -12,7 +12,7 @@ from deploy.commands.plan import show_plan
 from deploy.flytoml.appconfig import STRATEGIES
 from deploy.plan.base import Base
 from deploy.plan.forward import plan
-from deploy.plan.strategy import schedule
+from deploy.plan.schedule import schedule
 from deploy.retries import asked_for
 from tests.worlds.fleets import machine, release
 

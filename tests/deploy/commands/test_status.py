@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deploy.api.machine import Fleet
 from deploy.commands.status import show_status
 from deploy.plan.intent import Intent
-from deploy.plan.release import INTENT
+from deploy.plan.stamps import INTENT
 from tests.worlds.fleets import machine, release, with_metadata
 
 THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])

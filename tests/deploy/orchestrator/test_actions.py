@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from deploy.plan.release import created_config
+from deploy.plan.configs import created_config
 from tests.contract.clocks import run_on
 from tests.worlds.fleets import release
 from tests.worlds.simulated.faults import BY_NAME, Kind
@@ -182,10 +182,11 @@ def _with_volumes(volumes: list[dict[str, Any]]) -> Callable[[httpx.Request], ht
 def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
     volumes: list[dict[str, Any]], taken: str
 ) -> None:
+    from deploy.orchestrator.ledger import Ledger
+
     from deploy.api.client import connect
     from deploy.api.patience import Patience
     from deploy.orchestrator.actions import Actions
-    from deploy.orchestrator.ledger import Ledger
 
     async def main() -> list[dict[str, Any]]:
         transport = httpx.MockTransport(_with_volumes(volumes))

@@ -4,29 +4,30 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from deploy.orchestrator.ledger import Ledger
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
+from deploy.api.meaning import call_failed
 from deploy.errors import (
     AppFailed,
-    CallFailed,
     DeployError,
     LeaseHeld,
     LeaseLost,
     Outage,
 )
-from deploy.orchestrator.execute import Failure, Outcome, windows
-from deploy.orchestrator.ledger import Ledger
+from deploy.orchestrator.outcome import Failure, Outcome
+from deploy.orchestrator.window import windows
+from deploy.plan.actions import Action, Destroy, Update
 from deploy.plan.base import Base
-from deploy.plan.forward import Action, Destroy, Update, plan
-from tests.worlds.fleets import PureFleet, group, machine, release
+from tests.worlds.fleets import PureFleet, group, machine, plan, release
 
 APP = AppFailed("it exits")
-REJECTED = CallFailed("wrong", operation="update", status=422)
+REJECTED = call_failed("wrong", operation="update", status=422)
 HELD = LeaseHeld("bob", machine_id="m")
 OUTAGE = Outage("silence")
-HICCUP = CallFailed("busy", operation="update", status=429, retry_after_s=9.0)
+HICCUP = call_failed("busy", operation="update", status=429, retry_after_s=9.0)
 LOST = LeaseLost("gone", machine_id="m")
 
 
@@ -52,7 +53,7 @@ def test_without_failures_there_is_no_cause() -> None:
 
 
 def test_the_longest_retry_after_counts() -> None:
-    short = CallFailed("busy", operation="list", status=429, retry_after_s=2.0)
+    short = call_failed("busy", operation="list", status=429, retry_after_s=2.0)
     assert failed(HICCUP, short, APP).retry_after_s == 9.0
     assert failed(APP).retry_after_s == 0.0
 

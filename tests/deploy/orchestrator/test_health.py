@@ -13,13 +13,12 @@ import pytest
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
 from deploy.api.patience import Patience
-from deploy.api.verdict import Verdict, verdict
-from deploy.errors import AppFailed, CallFailed, DeployError
+from deploy.errors import AppFailed, CallFailed, DeployError, Meaning
 from deploy.local.lifecycle import Stop
 from deploy.local.runtime import Ended
 from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.health import Expectation, Health, Observer
-from deploy.plan.strategy import Gate
+from deploy.plan.steps import Gate
 from tests.contract.clocks import BACKENDS, run_on
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World
@@ -128,7 +127,7 @@ def test_a_machine_that_never_starts_is_the_platforms_failure() -> None:
         failure = await failure_of(bench.health.until(bench.expect()))
         assert isinstance(failure, CallFailed)
         assert "starting" in failure.message
-        assert verdict(failure).is_hiccup
+        assert failure.meaning.is_hiccup
 
     play(story, "registry.test/hello:stuck")
 
@@ -188,7 +187,7 @@ def test_another_version_than_was_written_is_no_success() -> None:
         failure = await failure_of(bench.health.until(bench.expect(version="01NOTTHERE")))
         assert isinstance(failure, CallFailed)
         assert bench.machine.version in failure.message
-        assert verdict(failure) is Verdict.CHANGED
+        assert failure.meaning is Meaning.CHANGED
 
     play(story)
 

@@ -7,17 +7,20 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import Exit, Fleet, Machine
 from deploy.flytoml.appconfig import STRATEGIES
-from deploy.plan.back import plan_back, restored_config
+from deploy.plan.actions import Action, Destroy, Update
+from deploy.plan.back import plan_back
 from deploy.plan.base import Base
-from deploy.plan.forward import Action, Destroy, Update, plan
-from deploy.plan.release import DEPLOY, INTENT, ROLE, Release
-from deploy.plan.strategy import schedule, schedule_back
+from deploy.plan.configs import restored_config
+from deploy.plan.release import Release
+from deploy.plan.schedule import schedule, schedule_back
+from deploy.plan.stamps import DEPLOY, INTENT, ROLE
 from tests.worlds.fleets import (
     NEW_ID,
     PureFleet,
     group,
     machine,
     normalised,
+    plan,
     release,
     situations,
     thrifty,

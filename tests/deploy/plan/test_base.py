@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
 from deploy.flytoml.appconfig import STRATEGIES
+from deploy.plan.actions import Create, Destroy, Update
 from deploy.plan.base import Base
-from deploy.plan.forward import Create, Destroy, Update, plan
-from deploy.plan.release import FROM, Release
-from deploy.plan.strategy import schedule
+from deploy.plan.release import Release
+from deploy.plan.schedule import schedule
+from deploy.plan.stamps import FROM
 from tests.worlds.fleets import (
     NEW_ID,
     PureFleet,
     machine,
+    plan,
     release,
     situations,
     thrifty,

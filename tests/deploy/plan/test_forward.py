@@ -12,23 +12,14 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import RESTING, TERMINAL, TRANSIENT, Exit, Fleet, Machine
 from deploy.flytoml.appconfig import STRATEGIES
+from deploy.plan.actions import Action, Create, Destroy, Start, Uncordon, Update, Wait
 from deploy.plan.base import Base
-from deploy.plan.forward import (
-    Action,
-    Create,
-    Destroy,
-    Start,
-    Uncordon,
-    Update,
-    Wait,
-    group_count,
-    is_asleep,
-    plan,
-    should_launch,
-)
+from deploy.plan.configs import created_config
+from deploy.plan.forward import group_count, should_launch
 from deploy.plan.intent import Intent, read_intent
-from deploy.plan.release import FROM, INTENT, Release, created_config
-from deploy.plan.strategy import schedule
+from deploy.plan.release import Release
+from deploy.plan.schedule import schedule
+from deploy.plan.stamps import FROM, INTENT
 from tests.worlds.fleets import (
     MOUNTS,
     NEW,
@@ -42,6 +33,7 @@ from tests.worlds.fleets import (
     machine,
     normalised,
     old_release,
+    plan,
     release,
     situations,
     thrifty,
@@ -469,7 +461,7 @@ def test_asleep_is_stopped_for_want_of_traffic_and_nothing_else(
     autostop: object, state: str, exits: tuple[Exit, ...], asleep: bool
 ) -> None:
     config = {"services": [{"autostop": autostop}]}
-    assert is_asleep(Machine(id="m", state=state, config=config, exits=exits)) is asleep
+    assert Machine(id="m", state=state, config=config, exits=exits).is_asleep is asleep
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
 from deploy.plan.intent import BACK, FORWARD, Intent, carriers, carrying, read_intent
-from deploy.plan.release import INTENT
+from deploy.plan.stamps import INTENT
 from tests.worlds.fleets import group, machine, release, with_metadata
 
 texts = st.text(max_size=20)

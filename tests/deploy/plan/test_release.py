@@ -9,25 +9,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet, Machine
-from deploy.plan.release import (
+from deploy.plan.configs import created_config, mounts_fit, updated_config
+from deploy.plan.release import group_digest, is_current, next_number, unavailable_limit
+from deploy.plan.stamps import (
     DEPLOY,
     DIGEST,
     FROM,
     INTENT,
     ROLE,
     WAS,
-    created_config,
-    group_digest,
-    is_current,
     is_made_by,
     is_stamped,
-    mounts_fit,
-    next_number,
     read_was,
     replaced_by,
     role_of,
-    unavailable_limit,
-    updated_config,
     was,
 )
 from tests.worlds.fleets import (

@@ -6,18 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
-from deploy.plan.forward import Create, Destroy
-from deploy.plan.release import (
-    FROM,
-    INTENT,
-    ROLE,
-    WAS,
-    created_config,
-    group_digest,
-    is_current,
-    is_made_by,
-)
-from deploy.plan.scale import clone_config, plan_scale
+from deploy.plan.actions import Create, Destroy
+from deploy.plan.configs import clone_config, created_config
+from deploy.plan.release import group_digest, is_current
+from deploy.plan.scale import plan_scale
+from deploy.plan.stamps import FROM, INTENT, ROLE, WAS, is_made_by
 from tests.worlds.fleets import (
     NEW_ID,
     OLD,

@@ -6,47 +6,28 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from deploy.orchestrator.ledger import Ledger
+from deploy.plan.strategy import is_canary, is_cold, is_new_standby
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.api.machine import Check, Fleet
 from deploy.errors import DeployError, UsageProblem
 from deploy.flytoml.appconfig import STRATEGIES
-from deploy.orchestrator.execute import Window, windows
-from deploy.orchestrator.ledger import Ledger
+from deploy.orchestrator.window import Window, windows
+from deploy.plan.actions import Action, Cordon, Create, Destroy, Stop, Uncordon, Update, Wait
 from deploy.plan.back import plan_back
 from deploy.plan.base import Base
-from deploy.plan.forward import (
-    Action,
-    Cordon,
-    Create,
-    Destroy,
-    Stop,
-    Uncordon,
-    Update,
-    Wait,
-    plan,
-)
 from deploy.plan.release import Release
-from deploy.plan.strategy import (
-    Gate,
-    Schedule,
-    Step,
-    Track,
-    is_canary,
-    is_cold,
-    is_new_standby,
-    refuse_unsuited,
-    schedule,
-    schedule_back,
-    without_gates,
-)
+from deploy.plan.schedule import refuse_unsuited, schedule, schedule_back
+from deploy.plan.steps import Gate, Schedule, Step, Track, without_gates
 from tests.worlds.fleets import (
     MOUNTS,
     NEW_ID,
     PureFleet,
     group,
     machine,
+    plan,
     release,
     situations,
     thrifty,

@@ -21,7 +21,6 @@ from anyio.abc import TaskGroup
 
 from deploy.api.client import connect
 from deploy.commands.order import Order
-from deploy.commands.starting import planner_of
 from deploy.commands.target import Target
 from deploy.errors import CallFailed, DeployError
 from deploy.events import Emit, Event, GoingBack, RunFinished
@@ -31,10 +30,12 @@ from deploy.local.engine import Platform
 from deploy.local.requests import CreateMachine
 from deploy.local.runtime import HostStatus
 from deploy.local.state import Machine
-from deploy.plan.forward import slot_name
-from deploy.plan.release import Release, created_config
+from deploy.plan.configs import created_config
+from deploy.plan.planners import towards_release
+from deploy.plan.release import Release
+from deploy.plan.stamps import slot_name
 from deploy.retries import asked_for
-from deploy.run import Settings, run
+from deploy.run import App, Settings, Task, run
 from tests.worlds.simulated.clockwork import run_in_time
 from tests.worlds.simulated.commanded import commands_in, use
 from tests.worlds.simulated.effects import Effects
@@ -378,14 +379,13 @@ async def _deploy(
             organization = ""
         return await run(
             client,
-            told.release,
-            planner_of(settings.selection),
+            Task(release=told.release, planner=towards_release(settings.selection)),
             asked_for(told.retries),
             settings,
             run_id=told.name,
             chance=chance,
             emit=emit,
-            organization=organization,
+            app=App(organization=organization),
         )
 
 

@@ -7,12 +7,13 @@ incident threads; the names of the tests are the rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.api.verdict import WRITES, Verdict, verdict
+from deploy.api.meaning import WRITES, call_failed
 from deploy.errors import (
     AppFailed,
     CallFailed,
@@ -21,12 +22,13 @@ from deploy.errors import (
     Interrupted,
     LeaseHeld,
     LeaseLost,
+    Meaning,
     Outage,
     Overtaken,
     UsageProblem,
 )
 
-V = Verdict
+V = Meaning
 HOST_FULL = "aborted: could not reserve resource for machine: insufficient CPUs available"
 NAME_TAKEN = "already_exists: unique machine name violation, machine ID 148e45 already exists"
 
@@ -39,7 +41,7 @@ class Row:
     operation: str
     status: int | None
     text: str
-    expected: Verdict
+    expected: Meaning
     did_not: bool = True
     sent: bool = True
     code: str = ""
@@ -144,14 +146,14 @@ ROWS = [
 
 
 def _failure(row: Row) -> CallFailed:
-    return CallFailed(
+    return call_failed(
         row.text, operation=row.operation, status=row.status, sent=row.sent, code=row.code
     )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_each_row_of_the_failure_table_means_what_it_says(row: Row) -> None:
-    meaning = verdict(_failure(row))
+    meaning = _failure(row).meaning
     assert meaning is row.expected
     assert meaning.outcome_known is row.did_not
 
@@ -159,7 +161,7 @@ def test_each_row_of_the_failure_table_means_what_it_says(row: Row) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_only_hiccups_are_worth_another_pass(row: Row) -> None:
     never = {V.NAME_TAKEN, V.LEASED, V.REJECTED, V.APP, V.OUTAGE}
-    assert verdict(_failure(row)).is_hiccup is (row.expected not in never)
+    assert _failure(row).meaning.is_hiccup is (row.expected not in never)
 
 
 @pytest.mark.parametrize(
@@ -167,50 +169,62 @@ def test_only_hiccups_are_worth_another_pass(row: Row) -> None:
     [
         (AppFailed("it exits"), V.APP),
         (LeaseHeld("bob", machine_id="m"), V.LEASED),
-        (LeaseLost("gone", machine_id="m"), V.REPEAT),
+        (LeaseLost("gone", machine_id="m"), V.LEASE_LOST),
         (Overtaken("another deploy has changed machine m"), V.LEASED),
         (Outage("silence"), V.OUTAGE),
-        (UsageProblem("no image"), V.REJECTED),
-        (DeadlinePassed("an hour"), V.REJECTED),
-        (Interrupted("SIGINT"), V.REJECTED),
+        (UsageProblem("no image"), V.USAGE),
+        (DeadlinePassed("an hour"), V.BLOCKED),
+        (Interrupted("SIGINT"), V.INTERRUPTED),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, DeployError) else value.name,
 )
-def test_every_other_error_has_one_meaning(error: DeployError, expected: Verdict) -> None:
-    assert verdict(error) is expected
+def test_every_other_error_has_one_meaning(error: DeployError, expected: Meaning) -> None:
+    assert error.meaning is expected
+    assert not error.meaning.is_hiccup or error.meaning is V.LEASE_LOST
 
 
-failures = st.builds(
-    CallFailed,
-    st.text(),
-    operation=st.sampled_from([*sorted(WRITES), "list", "read", "wait", "read lease"]),
-    status=st.none() | st.integers(100, 599),
-    sent=st.booleans(),
-    code=st.text(max_size=5),
+answers = st.fixed_dictionaries(
+    {
+        "message": st.text(),
+        "operation": st.sampled_from([*sorted(WRITES), "list", "read", "wait", "read lease"]),
+        "status": st.none() | st.integers(100, 599),
+        "sent": st.booleans(),
+        "code": st.text(max_size=5),
+    }
 )
 
 
-@given(failures)
-def test_whatever_the_answer_there_is_exactly_one_meaning(failure: CallFailed) -> None:
-    assert isinstance(verdict(failure), Verdict)
+@given(answers)
+def test_whatever_the_answer_there_is_exactly_one_meaning(answer: dict[str, Any]) -> None:
+    assert isinstance(call_failed(**answer).meaning, Meaning)
 
 
-@given(failures)
-def test_what_was_never_sent_is_always_done_again(failure: CallFailed) -> None:
-    failure.sent = False
-    assert verdict(failure) is V.REPEAT
+@given(answers)
+def test_what_was_never_sent_is_always_done_again(answer: dict[str, Any]) -> None:
+    assert call_failed(**{**answer, "sent": False}).meaning is V.REPEAT
 
 
-@given(failures)
-def test_a_read_is_never_an_unsettled_write(failure: CallFailed) -> None:
-    failure.operation = "read"
-    assert verdict(failure).outcome_known
+@given(answers)
+def test_a_read_is_never_an_unsettled_write(answer: dict[str, Any]) -> None:
+    assert call_failed(**{**answer, "operation": "read"}).meaning.outcome_known
 
 
 @given(st.sampled_from(sorted(WRITES)), st.sampled_from([None, 408, 500, 502, 503, 504]))
 def test_a_write_without_an_answer_is_always_settled_by_a_read_first(
     operation: str, status: int | None
 ) -> None:
-    meaning = verdict(CallFailed("no answer", operation=operation, status=status))
+    meaning = call_failed("no answer", operation=operation, status=status).meaning
     assert meaning is V.UNSETTLED
     assert not meaning.outcome_known
+
+
+def test_a_name_that_is_taken_says_by_whom() -> None:
+    assert call_failed(NAME_TAKEN, operation="create", status=409).holder == "148e45"
+    assert call_failed("machine ID 148e45", operation="create", status=409).holder == ""
+
+
+def test_the_app_s_failure_and_a_rejection_end_with_codes_of_their_own() -> None:
+    codes = {meaning: meaning.exit_code for meaning in Meaning}
+    assert codes[V.APP] == 1
+    assert codes[V.REJECTED] == 4
+    assert {codes[meaning] for meaning in Meaning if meaning.is_hiccup} == {1, 5}

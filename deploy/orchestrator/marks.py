@@ -1,0 +1,91 @@
+"""What marks a deploy on the platform while it is under way: the intent, on one machine a group."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from functools import partial
+
+from deploy.api.machine import Fleet
+from deploy.errors import DeployError
+from deploy.events import Noticed
+from deploy.orchestrator.memory import Memory
+from deploy.orchestrator.tools import Tools
+from deploy.plan.intent import Intent, carrying, read_intent
+from deploy.plan.stamps import INTENT
+
+
+class Marks:
+    """The intent of one run: who carries it, and whether it says what is so."""
+
+    def __init__(self, tools: Tools, memory: Memory) -> None:
+        self._tools = tools
+        self._memory = memory
+        self._carried: set[str] = set()
+        self._announced: Intent | None = None
+
+    def took_up(self, machine_ids: Iterable[str]) -> None:
+        """These machines carry the intent of the deploy that is taken up."""
+        self._carried |= set(machine_ids)
+
+    def lost(self) -> None:
+        """Another deploy has been here: what marks there are now are that deploy's."""
+        self._carried.clear()
+
+    async def announce(self, intent: Intent, otherwise: Iterable[str] = ()) -> None:
+        """Write the intent where it stands already, or on the machines `otherwise`; once.
+
+        After a hiccup the next pass writes all of it again.
+        """
+        if self._announced == intent:
+            return
+        for machine_id in sorted(self._carried or otherwise):
+            if machine_id in self._memory.known:
+                self._carried.add(machine_id)
+                await self._tools.client.write_metadata(machine_id, INTENT, intent.dump())
+        self._announced = intent
+
+    def carried_by(self, fleet: Fleet, intent: Intent) -> Fleet:
+        """The fleet as it is after the intent was written, for a plan from an earlier look."""
+        return carrying(fleet, intent.dump(), self._carried)
+
+    def find_own(self, fleet: Fleet) -> None:
+        """Machines that this deploy made may have been born with its intent."""
+        for machine in fleet.managed:
+            intent = read_intent(machine)
+            if intent is not None and intent.deploy == self._memory.release.deploy_id:
+                self._carried.add(machine.id)
+
+    def take_over(self, fleet: Fleet) -> None:
+        """Say which unfinished deploy this one goes over, and write on its marks."""
+        for machine in fleet.managed:
+            left = read_intent(machine)
+            if left is not None and left.deploy != self._memory.release.deploy_id:
+                self._carried.add(machine.id)
+                self._tools.emit(
+                    Noticed(
+                        message=f"taking over deploy {left.deploy} of {left.image}, "
+                        "which was not finished"
+                    )
+                )
+
+    async def remove(self, fleet: Fleet) -> None:
+        """The deploy is over, either way. What fails is said, and changes nothing about that."""
+        self.find_own(fleet)
+        marked = self._carried | self._memory.born_marked
+        for machine_id in sorted(marked & self._memory.known.keys()):
+            delete = partial(self._tools.client.delete_metadata, machine_id, INTENT)
+            await clean_up(
+                self._tools,
+                self._tools.patience.ask(delete),
+                f"the mark of this deploy stays on {machine_id}",
+                "it does no harm: the next deploy writes over it",
+            )
+        self._carried.clear()
+
+
+async def clean_up(tools: Tools, write: Awaitable[None], what: str, hint: str) -> None:
+    """A write that tidies up; if it fails, `what` is said to be left."""
+    try:
+        await write
+    except DeployError as failure:
+        tools.emit(Noticed(message=f"{what}: {failure}", hint=hint))

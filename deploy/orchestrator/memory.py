@@ -1,0 +1,254 @@
+"""What a run remembers from one pass to the next: its own writes, and the app as it was.
+
+Kept apart from what the platform says, because after an unknown outcome the
+two differ until a read settles it. Mutable on purpose, and changed only by
+methods that say what has happened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from deploy.api.machine import Fleet, Machine
+from deploy.plan.base import Base
+from deploy.plan.forward import Situation
+from deploy.plan.intent import FORWARD
+from deploy.plan.release import Release, next_number
+from deploy.plan.stamps import INTENT
+
+SETTLE_S = 10.0  # how long what nobody answered may take to show
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """A deploy that another run began: the app as it was before, and what that run may have done.
+
+    `goal` is forward or back. `made` are the ids of the machines that it
+    created, `own` of those that did not take another's place, `marked` of those
+    that carry its intent; `may_hide`: there may be more, made just now, than a
+    list shows already.
+    """
+
+    base: Base
+    goal: str
+    written: frozenset[str]
+    own: frozenset[str]
+    made: frozenset[str]
+    marked: frozenset[str]
+    may_hide: bool = False
+
+
+@dataclass(slots=True)
+class Memory:
+    """The memory of one run. Sets hold ids of machines; times are by anyio's clock.
+
+    `base` is the app at first, None before the first look under leases; `goal`
+    is forward or back.
+    """
+
+    release: Release
+    base: Base | None = None
+    goal: str = FORWARD
+    written: set[str] = field(default_factory=set)  # that we may have written to
+    doubtful: set[str] = field(default_factory=set)  # of those, not seen to serve since
+    known: dict[str, str] = field(default_factory=dict)  # the version we last saw or wrote
+    cordons: dict[str, bool] = field(default_factory=dict)  # last written; it makes no version
+    ids: dict[str, str] = field(default_factory=dict)  # name -> id of what we created
+    own: set[str] = field(default_factory=set)  # those ids
+    inherited: set[str] = field(default_factory=set)  # what an earlier run of this deploy created
+    born_marked: set[str] = field(default_factory=set)  # of our own, those born with the intent
+    destroyed: set[str] = field(default_factory=set)  # that we may have destroyed
+    refused: set[str] = field(default_factory=set)  # whose host will not take an update
+    lost_creates: dict[str, float] = field(default_factory=dict)  # name -> when the answer was lost
+    unanswered_at: float = -math.inf  # when an update was last left without an answer
+    has_written: bool = False  # whether this very run has sent a machine anything
+    has_looked: bool = False
+    app_exists: bool = True
+    knows_what_landed: bool = True  # no write of a run before this one can be under way any more
+    has_told_plan: bool = False
+    hiccups: int = 0
+    _exits_ms: dict[str, int] = field(default_factory=dict)
+
+    # -- the app at first ------------------------------------------------------------
+
+    def began(self, fleet: Fleet) -> None:
+        """The first look under leases: the app as it is now is what it was before."""
+        self.base = Base.of(fleet)
+        self.release = replace(self.release, number=next_number(fleet))
+
+    def took_up(self, found: TakenUp, now: float) -> None:
+        """The deploy was begun by another run."""
+        self.base = found.base
+        self.goal = found.goal
+        self.written |= found.written
+        self.doubtful |= found.written
+        self.own |= found.own
+        self.inherited |= found.made
+        if found.may_hide:
+            self.unanswered_at = now
+
+    @property
+    def known_base(self) -> Base:
+        """The app as it was at first; only a run that got so far may ask."""
+        if self.base is None:
+            raise RuntimeError("asked for the base before the first look under leases")
+        return self.base
+
+    def situation(self, fleet: Fleet) -> Situation:
+        """What a planner is asked about after this look."""
+        return Situation(
+            release=self.release,
+            fleet=fleet,
+            base=self.base or Base.of(fleet),
+            doubtful=frozenset(self.doubtful),
+            refused=frozenset(self.refused),
+        )
+
+    # -- looks -----------------------------------------------------------------------
+
+    def looked(self, fleet: Fleet) -> None:
+        """The app's machines were seen; versions and last exits of new ones are remembered."""
+        self.has_looked = True
+        for machine in fleet:
+            self.known.setdefault(machine.id, machine.version)
+            self._exits_ms.setdefault(machine.id, _last_exit_ms(machine))
+
+    def read(self, machine_id: str, found: Machine | None) -> None:
+        """Asked for by itself, the machine is so, or there is none."""
+        if found is None:
+            self.gone(machine_id)
+            return
+        self.known[machine_id] = found.version
+        if machine_id in self.cordons:
+            self.cordons[machine_id] = found.cordoned
+
+    def gone(self, machine_id: str) -> None:
+        """A read found no such machine.
+
+        Of a machine as new as one of this very run's that may be too early to say.
+        """
+        self.doubtful.discard(machine_id)
+        self.known.pop(machine_id, None)
+        if machine_id in self.inherited:
+            self.own.discard(machine_id)
+
+    def contradicted_by(self, listed: Mapping[str, Machine]) -> list[str]:
+        """The ids of which a list of machines tells other than what we last saw or wrote.
+
+        Of what an earlier run made we know no version, only that it was there.
+        """
+        expected = {**dict.fromkeys(self.own & self.inherited, ""), **self.known}
+        amiss = [
+            machine_id
+            for machine_id, version in expected.items()
+            if not self._fits(version, listed.get(machine_id))
+        ]
+        risen = self.destroyed & listed.keys() - set(amiss)
+        return amiss + sorted(each for each in risen if listed[each].state != "destroying")
+
+    def _fits(self, version: str, seen: Machine | None) -> bool:
+        if seen is None or version not in ("", seen.version):
+            return False
+        return self.cordons.get(seen.id, seen.cordoned) == seen.cordoned
+
+    # -- writes ----------------------------------------------------------------------
+
+    def updating(self, machine_id: str) -> None:
+        """An update of this machine is about to leave."""
+        self.touching(machine_id)
+        self.doubtful.add(machine_id)
+
+    def touching(self, machine_id: str) -> None:
+        """A write that makes no version is about to leave."""
+        self.has_written = True
+        self.written.add(machine_id)
+
+    def creating(self) -> None:
+        """A create is about to leave."""
+        self.has_written = True
+
+    def created(self, machine: Machine) -> None:
+        """A machine of our making exists."""
+        self.ids[machine.name] = machine.id
+        self.own.add(machine.id)
+        self.lost_creates.pop(machine.name, None)
+        if INTENT in machine.metadata:
+            self.born_marked.add(machine.id)
+        self.wrote(machine)
+
+    def wrote(self, machine: Machine) -> None:
+        """The platform confirmed a write."""
+        self.written.add(machine.id)
+        self.doubtful.add(machine.id)
+        self.known[machine.id] = machine.version
+        self._exits_ms[machine.id] = _last_exit_ms(machine)
+
+    def settled(self, machine_id: str) -> None:
+        """The machine is known to be as it was, or seen to serve."""
+        self.doubtful.discard(machine_id)
+
+    def cordon_written(self, machine_id: str, *, cordoned: bool) -> None:
+        self.cordons[machine_id] = cordoned
+
+    def refused_by_host(self, machine_id: str) -> None:
+        self.refused.add(machine_id)
+
+    def unanswered(self, now: float) -> None:
+        """Nobody answered an update in time: it may land after any read of ours."""
+        self.unanswered_at = now
+
+    def create_lost(self, name: str, now: float) -> None:
+        """The answer to a create is lost."""
+        self.lost_creates[name] = now
+
+    def create_never_landed(self, name: str) -> None:
+        del self.lost_creates[name]
+
+    def destroying(self, machine_id: str) -> None:
+        """A destroy is about to leave."""
+        self.touching(machine_id)
+        self.destroyed.add(machine_id)
+
+    def destroy_refused(self, machine_id: str) -> None:
+        self.destroyed.discard(machine_id)
+
+    def met_hiccup(self) -> int:
+        """One more; how many that makes."""
+        self.hiccups += 1
+        return self.hiccups
+
+    def tell_plan(self) -> bool:
+        """Whether the plan is still to be told; from now on it is not."""
+        is_first = not self.has_told_plan
+        self.has_told_plan = True
+        return is_first
+
+    def was_overtaken(self) -> None:
+        """Another deploy has been here: what of ours is not known any more, it has destroyed."""
+        self.own &= self.known.keys()
+
+    # -- what follows from it --------------------------------------------------------
+
+    def is_own(self, machine_id: str) -> bool:
+        """Whether this very run created the machine."""
+        return machine_id in self.own and machine_id not in self.inherited
+
+    @property
+    def last_unanswered(self) -> float:
+        """When a write was last left without an answer, in seconds by anyio's clock."""
+        return max([self.unanswered_at, *self.lost_creates.values()])
+
+    def forgive_exits(self, fleet: Fleet) -> None:
+        """On the way back an exit counts once: machines may have come up again since."""
+        for machine in fleet:
+            self._exits_ms[machine.id] = _last_exit_ms(machine)
+
+    def exits_after_ms(self, machine_id: str) -> int:
+        """Exits up to this time, by the server's clock, belong to older versions."""
+        return self._exits_ms.get(machine_id, 0)
+
+
+def _last_exit_ms(machine: Machine) -> int:
+    return max((ended.at_ms for ended in machine.exits), default=0)

@@ -1,0 +1,51 @@
+"""How many of a group's serving machines may be out of service at once because of us. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deploy.api.machine import Fleet, Machine
+from deploy.orchestrator.memory import Memory
+from deploy.plan.release import unavailable_limit
+from deploy.plan.stamps import is_stamped
+
+
+@dataclass(slots=True)
+class Window:
+    """The places of one group, `limit` of them; `counted` are the ids that served at first."""
+
+    limit: int
+    counted: frozenset[str]
+    out: set[str] = field(default_factory=set)
+
+    def has_place(self, machine_id: str) -> bool:
+        if machine_id in self.out or machine_id not in self.counted:
+            return True
+        return len(self.out) < self.limit
+
+    def leave(self, machine_id: str) -> None:
+        if machine_id in self.counted:
+            self.out.add(machine_id)
+
+    def back(self, machine_id: str) -> None:
+        self.out.discard(machine_id)
+
+
+def windows(memory: Memory, fleet: Fleet) -> dict[str, Window]:
+    """One window per group; machines that we left out of service hold their places in it."""
+    base, now = memory.known_base, fleet.by_id
+    result = {}
+    for group in {machine.group for machine in base.machines}:
+        counted = frozenset(m.id for m in base.machines.group(group) if m.id in base.serving)
+        out = {each for each in counted if _is_out(memory, each, now.get(each))}
+        limit = unavailable_limit(memory.release.max_unavailable, len(counted))
+        result[group] = Window(limit, counted, out)
+    return result
+
+
+def _is_out(memory: Memory, machine_id: str, machine: Machine | None) -> bool:
+    """Whether a machine that served at first does not now, and we have touched it."""
+    if machine is None:
+        return machine_id in memory.written
+    touched = machine_id in memory.written or is_stamped(machine, memory.release.deploy_id)
+    return touched and not machine.is_serving

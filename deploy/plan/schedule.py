@@ -1,0 +1,118 @@
+"""Actions -> the order in which a strategy carries them out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deploy.api.machine import Fleet
+from deploy.errors import HostLost, UsageProblem
+from deploy.plan.actions import Action, Create, Destroy
+from deploy.plan.base import Base
+from deploy.plan.release import Release
+from deploy.plan.steps import (
+    Gate,
+    Schedule,
+    Track,
+    actions_in,
+    parted,
+    serving,
+    step,
+    track,
+)
+from deploy.plan.strategies import Scene, strategy_of
+
+
+def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Action]) -> Schedule:
+    """The actions in the order of the release's strategy; destroying comes last of all.
+
+    What proves the release (canaries, greens) must do so in every group before
+    anything old is touched in any.
+    """
+    strategy = strategy_of(release)
+    removals = [action for action in actions if isinstance(action, Destroy)]
+    by_group = _by_group(release, actions)
+    proofs: list[Track] = []
+    tracks: list[Track] = []
+    for group, mine in by_group.items():
+        standbys = [a for a in mine if isinstance(a, Create) and a.standby_for]
+        cold = [a for a in mine if a.is_cold and a not in standbys]
+        scene = Scene(
+            release=release,
+            group=group,
+            machines=fleet.managed.group(group),
+            base=base,
+            actions=tuple(a for a in mine if not a.is_cold),
+            blues=tuple(r for r in removals if r.group == group and r.machine_id in base.serving),
+        )
+        proofs += track(group, strategy.prove(scene) if strategy.prove else ())
+        last = step(standbys, Gate.NONE, required=False)  # they name the machines before them
+        tracks += track(group, (*strategy.roll(scene), last))
+        tracks += track(group, (step(cold, Gate.NONE, required=False),))
+    temporary = [
+        Destroy(name=action.name, group=action.group)
+        for action in actions_in(tuple(proofs))
+        if isinstance(action, Create) and action.is_temporary
+    ]
+    return _stages(proofs, tracks, [*removals, *temporary])
+
+
+def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
+    """The way back: what serves nobody goes first and costs nothing, extra machines go last."""
+    serving_now = serving(fleet)
+    removals = [action for action in actions if isinstance(action, Destroy)]
+    rest = [action for action in actions if not isinstance(action, Destroy)]
+    tracks: list[Track] = []
+    for group in dict.fromkeys(action.group for action in rest):
+        free, costly = parted((a for a in rest if a.group == group), serving_now)
+        steps = (
+            step(free, Gate.HEALTHY, required=False),
+            step(costly, Gate.HEALTHY, counted=True, required=False),
+        )
+        tracks += track(group, steps)
+    return _stages([], tracks, removals)
+
+
+def refuse_unsuited(release: Release, fleet: Fleet) -> None:
+    """Raise for a strategy that this app cannot use, or a machine that none can, before anything.
+
+    UsageProblem where other options would do; HostLost for a volume on a host
+    that does not answer, which only the platform can fix.
+    """
+    for machine in fleet.managed:
+        if machine.is_out_of_reach and machine.config.get("mounts"):
+            raise HostLost(
+                f"machine {machine.name or machine.id} ({machine.id}) has a volume on a host that "
+                f"is {machine.host_status}",
+                machine_id=machine.id,
+                hint=f"wait for the host, or leave it out: --exclude-machines {machine.id}",
+            )
+    strategy = strategy_of(release)
+    mounted = {group.name for group in release.groups if group.has_mounts}
+    mounted |= {machine.group for machine in fleet.managed if machine.config.get("mounts")}
+    if strategy.extras is not None and mounted:
+        raise UsageProblem(
+            f"strategy {strategy.name} cannot be used with mounts, "
+            f"and group {min(mounted)} has some",
+            hint="a volume belongs to one machine: use --strategy rolling",
+        )
+    if strategy.needs_checks and not any(group.has_checks for group in release.groups):
+        raise UsageProblem(
+            f"strategy {strategy.name} needs at least one health check to know when green is ready",
+            hint="add [[http_service.checks]] or [checks.NAME] to fly.toml",
+        )
+
+
+def _by_group(release: Release, actions: Sequence[Action]) -> dict[str, list[Action]]:
+    """What is not a removal, by group; a group where only blues are left still drains them."""
+    found: dict[str, list[Action]] = {group.name: [] for group in release.groups}
+    for action in actions:
+        if not isinstance(action, Destroy):
+            found.setdefault(action.group, []).append(action)
+    return found
+
+
+def _stages(
+    proofs: Sequence[Track], tracks: Sequence[Track], removals: Sequence[Action]
+) -> Schedule:
+    last = track("", (step(removals, Gate.NONE, required=False),))
+    return tuple(stage for stage in (tuple(proofs), tuple(tracks), last) if stage)

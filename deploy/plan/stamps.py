@@ -1,0 +1,109 @@
+"""What a deploy writes into a machine's metadata, and what that says when it is read back.
+
+Other tools copy metadata forward when they update or clone a machine, so a
+stamp counts only beside what they do not copy: Fly's own release id, or a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.api.machine import Machine
+
+DIGEST = "tidegate_digest"
+DEPLOY = "tidegate_deploy"
+FROM = "tidegate_from"
+WAS = "tidegate_was"
+ROLE = "tidegate_role"
+INTENT = "tidegate_intent"
+
+_CANARY = "canary"
+_REPLACES = "replaces"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a machine was made for beside others, and by which deploy.
+
+    `replaces` is the id of the machine whose place it was made to take, empty
+    for a canary. Written as `canary DEPLOY` or `replaces MACHINE DEPLOY`.
+    """
+
+    maker: str
+    replaces: str = ""
+
+    @property
+    def is_canary(self) -> bool:
+        return not self.replaces
+
+    def __str__(self) -> str:
+        words = (_REPLACES, self.replaces) if self.replaces else (_CANARY,)
+        return " ".join((*words, self.maker))
+
+
+def role_of(machine: Machine) -> Role | None:
+    """The role of a machine, None where it has none, or only a copy of another's."""
+    match machine.metadata.get(ROLE, "").split(" "):
+        case [kind, maker] if kind == _CANARY and maker:
+            role = Role(maker)
+        case [kind, subject, maker] if kind == _REPLACES and subject and maker:
+            role = Role(maker, subject)
+        case _:
+            return None
+    return role if machine.name.endswith(f"-{role.maker[-6:]}") else None
+
+
+def is_stamped(machine: Machine, deploy_id: str) -> bool:
+    """Whether the machine's present version was written by this deploy."""
+    return machine.metadata.get(DEPLOY) == deploy_id == machine.metadata.get("fly_release_id")
+
+
+def is_made_by(machine: Machine, deploy_id: str) -> bool:
+    """Whether this deploy created the machine.
+
+    Metadata alone does not say so, since clones copy it: the name must be one
+    that this deploy gives, too.
+    """
+    role = role_of(machine)
+    if role is not None and role.maker == deploy_id:
+        return True
+    slot = machine.name.removeprefix(f"{machine.group}-")
+    created = is_stamped(machine, deploy_id) and not machine.metadata.get(FROM)
+    return created and slot != machine.name and slot.isdecimal()
+
+
+def replaced_by(machine: Machine, deploy_id: str) -> str:
+    """The id of the machine whose place this one was made by the deploy to take; else empty."""
+    role = role_of(machine)
+    return role.replaces if role is not None and role.maker == deploy_id else ""
+
+
+def slot_name(group: str, slot: int) -> str:
+    """The name of a machine made in a place of its own: `web-1`."""
+    return f"{group}-{slot}"
+
+
+def canary_name(group: str, deploy_id: str) -> str:
+    return f"{group}-canary-{deploy_id[-6:]}"
+
+
+def replacement_name(machine: Machine, deploy_id: str) -> str:
+    """The name that the deploy gives to a machine made in this one's stead."""
+    return f"{machine.group}-{machine.id[-8:]}-{deploy_id[-6:]}"
+
+
+def fly_release(machine: Machine) -> tuple[str, int]:
+    """(id, number) of the release that the machine runs, by Fly's own stamps; "" and 0 if none."""
+    number = machine.metadata.get("fly_release_version", "")
+    return machine.metadata.get("fly_release_id", ""), int(number) if number.isdecimal() else 0
+
+
+def was(machine: Machine) -> str:
+    """State and cordon in one word, to be read back by `read_was`."""
+    return f"{machine.state},cordoned" if machine.cordoned else machine.state
+
+
+def read_was(text: str) -> tuple[str, bool]:
+    """(state, cordoned) out of a `tidegate_was` stamp."""
+    state, _, cordoned = text.partition(",")
+    return state, cordoned == "cordoned"

@@ -1,0 +1,36 @@
+"""Bluegreen: green comes up beside blue; once all are healthy traffic moves, and blue drains."""
+
+from __future__ import annotations
+
+from deploy.plan.actions import Cordon, Create, Stop, Uncordon, where
+from deploy.plan.steps import Gate, step
+from deploy.plan.strategies.strategy import Scene, Steps, Strategy
+
+
+def prove(scene: Scene) -> Steps:
+    """Every green, out of rotation."""
+    greens = [action for action in scene.actions if not isinstance(action, Uncordon)]
+    return (step(greens, Gate.HEALTHY),)
+
+
+def roll(scene: Scene) -> Steps:
+    """The switch of one group."""
+    waiting = [action for action in scene.actions if isinstance(action, Uncordon)]
+    made = [
+        Uncordon(name=green.name, group=green.group)
+        for green in scene.actions
+        if isinstance(green, Create) and green.cordoned
+    ]
+    by_id = scene.machines.by_id
+    running = [blue for blue in scene.blues if by_id[blue.machine_id].state == "started"]
+    in_rotation = [blue for blue in running if not by_id[blue.machine_id].cordoned]
+    return (
+        step([*waiting, *made], Gate.HEALTHY),
+        step([Cordon(**where(blue)) for blue in in_rotation], Gate.NONE),
+        step([Stop(**where(blue)) for blue in running], Gate.NONE),
+    )
+
+
+BLUEGREEN = Strategy(
+    name="bluegreen", prove=prove, roll=roll, extras=len, swaps=True, needs_checks=True
+)

@@ -1,0 +1,40 @@
+"""Canary: one extra machine per group has to do well before the roll begins."""
+
+from __future__ import annotations
+
+from deploy.api.machine import Fleet
+from deploy.plan.actions import Create, Update, Wait, where
+from deploy.plan.configs import created_config
+from deploy.plan.stamps import Role, canary_name
+from deploy.plan.steps import Gate, step
+from deploy.plan.strategies.rolling import roll
+from deploy.plan.strategies.strategy import Scene, Steps, Strategy
+
+
+def prove(scene: Scene) -> Steps:
+    """Make the canary, or watch the one that is there; not for a group that is tried, or new."""
+    release = scene.release
+    group = release.group(scene.group)
+    before = scene.base.machines.group(scene.group)
+    rolls = any(isinstance(action, Update) for action in scene.actions)
+    if group is None or not before or not rolls or scene.is_tried:
+        return ()
+    name = canary_name(group.name, release.deploy_id)
+    there = next((machine for machine in scene.machines if machine.name == name), None)
+    if there is not None:
+        return (step([Wait(**where(there), version=there.version)], Gate.HEALTHY),)
+    bird = Create(
+        name=name,
+        group=group.name,
+        region=before.machines[0].region,
+        config=created_config(release, group, Role(release.deploy_id)),
+        is_temporary=True,
+    )
+    return (step([bird], Gate.HEALTHY),)
+
+
+def _one_per_group(fleet: Fleet) -> int:
+    return len({machine.group for machine in fleet})
+
+
+CANARY = Strategy(name="canary", prove=prove, roll=roll, extras=_one_per_group)
