@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 from click_default_group import DefaultGroup
 
-from deploy.commands.options import DEPLOY, take
+from deploy.commands.options import DEPLOY, TARGET, take
 from deploy.errors import (
     EXIT_FAILED,
     EXIT_IN_BETWEEN,
@@ -97,7 +97,7 @@ class _Group(DefaultGroup):
         return list(super().parse_args(ctx, args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        run: click.Command = click.command("run")(take(*DEPLOY)(lambda **_: None))
+        run: click.Command = click.command("run")(take(*TARGET, *DEPLOY)(lambda **_: None))
         run.format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 

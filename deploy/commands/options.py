@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from deploy.commands.target import find_target
 from deploy.flytoml.appconfig import STRATEGIES
 from deploy.flytoml.durations import parse_duration_s
 from deploy.retries import AUTO
@@ -84,6 +87,29 @@ TARGET = (
         help="The fly.toml, if not DIR's.",
     ),
 )
+
+
+def targeted(*, needs_config: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A command that goes to an app: it gets the `target` that TARGET and the environment name."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_target(
+            directory: Path, app: str | None, config_path: Path | None, **options: Any
+        ) -> Any:
+            target = find_target(
+                directory,
+                app=app,
+                config_path=config_path,
+                environ=os.environ,
+                needs_config=needs_config,
+            )
+            return command(target, **options)
+
+        return take(*TARGET)(with_target)
+
+    return decorate
+
 
 FLAG = (
     click.option(
@@ -184,4 +210,4 @@ OUTPUT = click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 
-DEPLOY = (*TARGET, *RELEASE, *FLAG, *SELECTION, *RUN)
+DEPLOY = (*RELEASE, *FLAG, *SELECTION, *RUN)

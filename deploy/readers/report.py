@@ -28,7 +28,16 @@ from deploy.events import (
     to_line,
 )
 from deploy.readers.timeline import Timeline
-from deploy.wording import count, natural, printable, seconds, short_image, short_version
+from deploy.wording import (
+    count,
+    natural,
+    printable,
+    seconds,
+    short_image,
+    short_version,
+    table,
+    ways_out,
+)
 
 # Results after which an app may be mixed: the text names every machine.
 _MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
@@ -141,9 +150,7 @@ def next_step(report: Report) -> str:
         return printable(report.hint)
     match report.result:
         case None | Result.IN_BETWEEN | Result.INTERRUPTED:
-            return (
-                f"`deploy resume --app {app}` finishes it, `deploy rollback --app {app}` undoes it"
-            )
+            return ways_out(report.app)
         case Result.DONE | Result.UNCHANGED | Result.ROLLED_BACK | Result.FAILED:
             return f"`deploy status --app {app}` shows the machines"
         case Result.LEASED:
@@ -158,10 +165,7 @@ def machine_table(machines: Iterable[MachineStands]) -> list[str]:
     """Aligned rows under a heading, by group and name; columns that say nothing are left out."""
     ordered = in_order(machines)
     shorten_images = _tells_apart(ordered)
-    rows = [_COLUMNS, *(_cells(each, shorten_images) for each in ordered)]
-    used = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows[1:])]
-    widths = {i: max(len(row[i]) for row in rows) for i in used}
-    return ["  ".join(row[i].ljust(widths[i]) for i in used).rstrip() for row in rows]
+    return table([_COLUMNS, *(_cells(each, shorten_images) for each in ordered)])
 
 
 def in_order(machines: Iterable[MachineStands]) -> list[MachineStands]:
