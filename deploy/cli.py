@@ -171,7 +171,7 @@ def _render_usage(error: click.ClickException) -> int:
 
 
 def _render_group(group: BaseExceptionGroup[BaseException]) -> int:
-    """Tasks that failed together: ours are told one by one, anything else is a fault of ours."""
+    """Tasks that failed together: each of our errors by itself; anything else is a bug."""
     ours, others = group.split(DeployError)
     if others is not None:
         return _render_fault(others)
@@ -180,7 +180,7 @@ def _render_group(group: BaseExceptionGroup[BaseException]) -> int:
 
 
 def _render_fault(fault: BaseException) -> int:
-    """A fault of this program. A run may have been under way, so the app may be in between."""
+    """A bug in this program. A run may have been under way, so the app may be in between."""
     if os.environ.get("TIDEGATE_TRACEBACK"):
         traceback.print_exception(fault)
     while isinstance(fault, BaseExceptionGroup):

@@ -20,7 +20,7 @@ from deploy.run import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A deploy as it was asked for. None is what nobody said."""
+    """A deploy as it was asked for. None means not given."""
 
     image: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)

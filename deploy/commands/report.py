@@ -92,7 +92,7 @@ def _find(identity: str | None, app: str | None) -> journal.Kept:
     of_app = f" of {printable(app)}" if app else ""
     if not known:
         raise UsageProblem(
-            f"there is no run{of_app} in the journal {directory}",
+            f"the journal {directory} has no run{of_app}",
             hint="a journal is kept where a deploy ran; `deploy history` asks the platform",
         )
     newest = ", ".join(printable(each.started.run_id) for each in known[:3])

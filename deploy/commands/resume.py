@@ -29,7 +29,9 @@ from deploy.plan.release import fly_release, is_stamped, next_number
 @click.command("resume")
 @targeted(needs_config=True)
 @take(*FLAG, *RUN)
-@click.option("--env", "-e", metavar="KEY=VALUE", multiple=True, help="As the deploy was given.")
+@click.option(
+    "--env", "-e", metavar="KEY=VALUE", multiple=True, help="As the unfinished deploy was given."
+)
 def resume_command(target: Target, **options: Any) -> None:
     """Finish a deploy that was left unfinished, from any computer."""
     run_and_leave(options, partial(resume_app, target, order_of(options)))

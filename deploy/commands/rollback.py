@@ -47,8 +47,8 @@ from deploy.plan.release import (
 @click.command("rollback")
 @targeted(needs_config=False)
 @take(*FLAG, *RUN)
-@click.option("--to", metavar="RELEASE", help="A number or deploy id of `deploy history`.")
-@click.option("--max-unavailable", type=MaxUnavailable(), help="As for a deploy.")
+@click.option("--to", metavar="RELEASE", help="Release number or deploy id, from `deploy history`.")
+@click.option("--max-unavailable", type=MaxUnavailable(), help="As for `deploy`.")
 def rollback_command(target: Target, to: str | None, **options: Any) -> None:
     """Bring back what ran before the newest deploy, finished or not."""
     run_and_leave(options, partial(rollback_app, target, order_of(options), to))

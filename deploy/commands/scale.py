@@ -30,7 +30,9 @@ from deploy.plan.scale import clone_config, plan_scale
 @click.argument("group_counts", metavar="GROUP=N", nargs=1)
 @targeted(needs_config=False)
 @take(*RUN, *FLAG)
-@click.option("--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="For a first machine.")
+@click.option(
+    "--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="Image of a group's first machine."
+)
 def scale_command(target: Target, group_counts: str, **options: Any) -> None:
     """Create or destroy machines until process group GROUP has N."""
     group, _, number = group_counts.partition("=")

@@ -1,6 +1,6 @@
 """Where a command goes: which app, which fly.toml, which platform, which token.
 
-Reads the file and the environment that it is given; talks to nobody.
+Reads the file and the environment that it is given; opens no connection.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def _local_files(directory: Path) -> Callable[[str], bytes]:
 
 
 def _read_regular(path: Path, most_bytes: int) -> bytes:
-    """The file's first bytes. Raises OSError, also for what is no file once links are followed."""
-    # Asked before it is opened: to open a pipe is to wait for whoever writes to it.
+    """The file's first bytes. Raises OSError, also for a directory or a pipe behind a link."""
+    # Checked before it is opened: opening a pipe waits for its writer.
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a directory")

@@ -40,7 +40,7 @@ class Scope:
         return DEFAULT_GROUP if DEFAULT_GROUP in self.groups else min(self.groups)
 
     def of(self, entry: Table, *, unsaid: Unsaid) -> tuple[str, ...]:
-        """The groups that `entry` names; a name that is no group is a problem."""
+        """The groups that `entry` names; an unknown name is a problem."""
         names = entry.texts("processes")
         if not names:
             return self._unsaid(entry, unsaid)
@@ -48,7 +48,9 @@ class Scope:
             if name not in self.groups:
                 have = ", ".join(shown(group) for group in self.groups)
                 fix = did_you_mean(name, self.groups) or f"name one of {have}"
-                entry.problem("processes", f"names {shown(name)}, which is no process group", fix)
+                entry.problem(
+                    "processes", f"names {shown(name)}, which is not a process group", fix
+                )
         return tuple(group for group in self.groups if group in names)
 
     def each(

@@ -85,7 +85,7 @@ def _commands(step: str) -> str:
 
 def _facts(report: Report) -> str:
     moment = (report.started or "").replace("T", " ")[:19]
-    hiccups = f"{report.hiccups_met} met, {report.hiccups_mended} mended"
+    hiccups = f"{report.hiccups_met}" + (", all recovered" if report.hiccups_mended else "")
     passes = str(report.passes_used)
     if report.passes_back:
         passes += f" forward, {report.passes_back} back"
