@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bench.definitions import KEY
 from bench.ours import FLAGS_TEXT, flags
 from rollout.review import cohort
-from rollout.review.units import Units
+from rollout.sources.units import Units
 
 _BATCH = 8192
 _PEAK = """\

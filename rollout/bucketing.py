@@ -15,7 +15,8 @@ from functools import cache
 
 from mmh3 import mmh3_32_uintdigest as digest
 
-from rollout.errors import InvalidValue, show
+from rollout.errors import InvalidValue
+from rollout.wording import show
 
 BUCKETS = 100_000
 """Buckets are 0..99999, a thousandth of a percent each."""

@@ -18,22 +18,23 @@ import click
 from rollout.errors import BadFlagFile, RolloutError
 
 _COMMANDS = {
-    "check": "check:check",
-    "list": "look:list_",
-    "explain": "look:explain",
-    "set": "bump:set_",
-    "diff": "diff:diff",
-    "cohort": "cohort:cohort",
-    "ramp": "ramp:ramp",
-    "schedule": "ramp:schedule",
-    "pause": "hold:pause",
-    "kill": "hold:kill",
-    "resume": "hold:resume",
-    "schema": "schema:schema",
-    "serve": "serve:serve",
-    "export": "export:export",
+    "check": ("check:check", "Say all that is wrong with a flags file."),
+    "list": ("look:list_", "Show every flag and how far it is rolled out."),
+    "explain": ("look:explain", "Say what FLAG is worth for a unit, and why."),
+    "set": ("bump:set_", "Bump FLAG to another percentage."),
+    "diff": ("diff:diff", "Say what changes from OLD to NEW, and for whom."),
+    "cohort": ("cohort:cohort", "List the units that FLAG has inside, in their order."),
+    "ramp": ("ramp:ramp", "Let FLAG rise by the clock."),
+    "schedule": ("ramp:schedule", "Show what each flag will be when, with a small chart."),
+    "pause": ("hold:pause", "Let the ramp of FLAG stand still where it is."),
+    "kill": ("hold:kill", "Put everybody outside of FLAG, at once."),
+    "resume": ("hold:resume", "Undo rollout pause or rollout kill on FLAG."),
+    "schema": ("schema:schema", "Print the JSON Schema of a flags file, for editors."),
+    "serve": ("serve:serve", "Evaluate flags over HTTP, for OpenFeature's OFREP providers."),
+    "export": ("export:export", "Write flags, or those named, as another evaluator's definition."),
 }
-"""Command -> module under rollout/commands and its function, in the order of the help."""
+"""Command -> its module and function under rollout/commands, and its line in the help, which
+loads none of them; in the order of the help."""
 
 _MOST_PROBLEMS = 50
 
@@ -63,9 +64,13 @@ class _Group(click.Group):
     def get_command(self, _context: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"rollout.commands.{module}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from rollout.wording import did_you_mean, show
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -81,13 +83,9 @@ class UnknownFlag(RolloutError, KeyError):
 
     def __init__(self, key: str, known: Iterable[str], source: str) -> None:
         names = list(known)
-        near = nearest(key, names)
-        if near:
-            hint = f"did you mean {near}?"
-        elif names:
-            hint = "the flags are: " + ", ".join(names[:10]) + (", ..." if names[10:] else "")
-        else:
-            hint = "add it under flags:"
+        listed = ", ".join(names[:10]) + (", ..." if names[10:] else "")
+        otherwise = f"the flags are: {listed}" if names else "add it under flags:"
+        hint = did_you_mean(key, names, otherwise)
         super().__init__(f"{source} has no flag {show(key)}", hint=hint)
         self.key = key
 
@@ -108,18 +106,3 @@ class InvalidValue(RolloutError, ValueError):
     """A value that the caller gave cannot be used."""
 
     exit_code = EXIT_USAGE
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that `word` is most likely a slip of, or nothing."""
-    import difflib
-
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), "")
-
-
-def show(text: str) -> str:
-    """`text` as it can stand in a message of one line: quoted if odd, cut if long, no controls."""
-    if text and len(text) <= 60 and text.isprintable() and " " not in text:
-        return text
-    cut = text if len(text) <= 60 else text[:57] + "..."
-    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from mmh3 import mmh3_32_uintdigest as digest
 
 from rollout import bucketing
-from rollout.errors import show
 from rollout.flag import (
     Context,
     Decision,
@@ -34,6 +33,7 @@ from rollout.flag import (
     percent_text,
     time_text,
 )
+from rollout.wording import show
 
 NOTHING_ELSE: Context = MappingProxyType({})
 

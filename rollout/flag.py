@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from rollout.bucketing import bucket_of
-from rollout.errors import show
+from rollout.bucketing import BUCKETS, bucket_of
+from rollout.wording import show
 
 Value: TypeAlias = bool | int | str
 """What a flag can be worth."""
@@ -27,6 +27,9 @@ Context: TypeAlias = Mapping[str, Any]
 Reason: TypeAlias = Literal["SPLIT", "TARGETING_MATCH", "DISABLED", "ERROR"]
 ErrorCode: TypeAlias = Literal["", "TARGETING_KEY_MISSING", "INVALID_CONTEXT"]
 Variant: TypeAlias = Literal["inside", "outside"]
+
+EVERYBODY = BUCKETS
+"""The threshold of 100 %."""
 
 NOBODY: Mapping[str, frozenset[str]] = MappingProxyType({})
 
@@ -48,6 +51,11 @@ class Ramp(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     paused: datetime | None = None
     waiting: tuple[Step, ...] = ()
+
+    @property
+    def planned(self) -> tuple[Step, ...]:
+        """All steps that the file has, those waiting included."""
+        return (*self.steps, *self.waiting)
 
     def current(self, now: datetime) -> Step | None:
         """The step that holds at `now` (with an offset), None before the first."""
@@ -82,6 +90,10 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
             return self.rollout
         step = self.rollout.current(now)
         return step.threshold if step else 0
+
+    def live_threshold(self, now: datetime) -> int:
+        """The threshold that holds at `now`: 0 for a flag that is off."""
+        return self.threshold_at(now) if self.enabled else 0
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -164,6 +176,16 @@ def percent_text(threshold: int) -> str:
     """A threshold as the shortest exact decimal number of percent."""
     whole, thousandths = divmod(threshold, 1000)
     return f"{whole}.{thousandths:03d}".rstrip("0").rstrip(".") if thousandths else str(whole)
+
+
+def share_text(threshold: int) -> str:
+    """The same with its sign: "5 %"."""
+    return f"{percent_text(threshold)} %"
+
+
+def arrow_text(was: int, is_now: int) -> str:
+    """Two thresholds: "1 % -> 5 %"."""
+    return f"{share_text(was)} -> {share_text(is_now)}"
 
 
 def time_text(at: datetime) -> str:

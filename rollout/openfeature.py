@@ -38,7 +38,7 @@ from openfeature.provider import AbstractProvider, Metadata
 from rollout import targeting
 from rollout.errors import BadFlagFile, RolloutError, UnknownFlag
 from rollout.flag import Decision
-from rollout.sources.live import Live, State
+from rollout.live import Live, State
 
 T = TypeVar("T", bool, int, str)
 Structure = Sequence[FlagValueType] | Mapping[str, FlagValueType]

@@ -1,4 +1,5 @@
 """The commands of `rollout`, one module for each matter; see rollout/cli.py.
 
-A module imports nothing but click and the error tree until its command runs.
+A command parses its options, calls one function, prints, and sets the exit code. What
+is heavy (HTTP, servers, rich) is imported when it is used.
 """

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from rollout.commands.diff import count_units, summary
 from rollout.errors import InvalidValue, RolloutError
-
-if TYPE_CHECKING:
-    from rollout.file.edit import Edit
-    from rollout.file.flagfile import FlagFile
-    from rollout.flag import Flag
-    from rollout.review.cohort import Tally
+from rollout.file import flagfile
+from rollout.file.edit import Edit
+from rollout.file.flagfile import FlagFile
+from rollout.flag import Flag
+from rollout.review.cohort import Tally
+from rollout.review.diff import diff
+from rollout.sources import git, source
+from rollout.sources.rewrite import rewrite
 
 _SLOW = timedelta(hours=1)
 _LONG = timedelta(days=400)
@@ -23,43 +25,43 @@ _LONG = timedelta(days=400)
 
 def apply(
     file: str,
+    flag: str,
     change: Callable[[FlagFile], Edit | None],
     now: datetime,
+    *,
+    otherwise: str,
     units: str | None = None,
-) -> Edit | None:
-    """Change the file, and print the lines changed and whom that moves; None if it stands so."""
-    from rollout.commands.diff import count_units, summary
-    from rollout.file import flagfile
-    from rollout.file.rewrite import rewrite
-    from rollout.review.diff import diff
-    from rollout.sources import source
+) -> Flag:
+    """Change the file, print the lines changed and whom that moves; the flag as it then is.
 
+    When there is nothing to change, `otherwise` says so.
+    """
     source.read(source.changeable(file))  # a wrong path is named before anything is locked
-    made: Edit | None = None
-    counts: dict[str, Tally] = {}
+    found: list[tuple[FlagFile, Edit | None, dict[str, Tally]]] = []
 
     def rewritten(path: Path) -> tuple[bytes, bytes] | None:
-        nonlocal made, counts
         data = source.read(path).data
-        made = change(flagfile.parse_bytes(data, file))
-        if made is None:
-            return None
-        if units is not None:
+        before = flagfile.parse_bytes(data, file)
+        made, counts = change(before), dict[str, Tally]()
+        if made is not None and units is not None:
             # Before anything is written, so that units that cannot be read change nothing.
-            diffs = diff(made.before.flags, made.file.flags, now)
-            counts = count_units(diffs, units, now)
-        return data, made.file.text.encode()
+            counts = count_units(diff(before.flags, made.file.flags, now), units, now)
+        found.append((before, made, counts))
+        return None if made is None else (data, made.file.text.encode())
 
     rewrite(Path(file), rewritten)
-    if made is not None:
-        for hunk in made.hunks:
-            click.echo(f"{file}:{hunk.line}")
-            for sign, lines in (("-", hunk.before), ("+", hunk.after)):
-                for line in lines:
-                    click.echo(sign + line)
-        for line in summary(diff(made.before.flags, made.file.flags, now), counts):
-            click.echo(line)
-    return made
+    before, made, counts = found[-1]
+    if made is None:
+        click.echo(f"{otherwise}; {file} was not touched")
+        return before.flags[flag]
+    for hunk in made.hunks:
+        click.echo(f"{file}:{hunk.line}")
+        for sign, lines in (("-", hunk.before), ("+", hunk.after)):
+            for line in lines:
+                click.echo(sign + line)
+    for line in summary(diff(before.flags, made.file.flags, now), counts):
+        click.echo(line)
+    return made.file.flags[flag]
 
 
 def say_if_off(flag: Flag) -> None:
@@ -74,8 +76,6 @@ def newest_commit(file: str, now: datetime) -> datetime | None:
     None if nothing tells, or where a time was given with --at, which needs no clock. A
     clock that is far ahead of it is only wondered about, on standard error.
     """
-    from rollout.sources import git
-
     given = click.get_current_context().get_parameter_source("now")
     if given is not click.core.ParameterSource.DEFAULT:
         return None
@@ -86,8 +86,7 @@ def newest_commit(file: str, now: datetime) -> datetime | None:
     except (RolloutError, ValueError):
         return None
     if now > newest + _LONG:
-        stands = f"{_here(now)} {newest.date()}"
-        click.echo(f"Note: {stands}; is the clock right?", err=True)
+        click.echo(f"Note: {_here(now)} {newest.date()}; is the clock right?", err=True)
     return newest
 
 

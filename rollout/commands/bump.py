@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from rollout.commands import options
-
-if TYPE_CHECKING:
-    from rollout.file.edit import Edit
-    from rollout.file.flagfile import FlagFile
+from rollout.commands.applying import apply, say_if_off
+from rollout.file import edit
+from rollout.flag import share_text
 
 
 @click.command("set")
 @options.flag_argument
 @click.option("--percent", required=True, metavar="P", help="From 0 to 100, up to three decimals.")
-@options.units_option
+@options.units_option()
 @options.at_option
 @options.file_option
 def set_(flag: str, percent: str, units: str | None, now: datetime, file: str) -> None:
@@ -26,17 +24,13 @@ def set_(flag: str, percent: str, units: str | None, now: datetime, file: str) -
     Changes that one number in the file and nothing else, or nothing at all; then says
     what that changes, with --units for how many.
     """
-    from rollout.commands.applying import apply, say_if_off
-    from rollout.file import edit
-    from rollout.flag import percent_text
-
     threshold = options.parse_percent(percent, "--percent")
-    seen: list[FlagFile] = []
-
-    def change(before: FlagFile) -> Edit | None:
-        seen.append(before)
-        return edit.set_percent(before, flag, threshold)
-
-    if apply(file, change, now, units) is None:
-        click.echo(f"{flag} is at {percent_text(threshold)} % already; {file} was not touched")
-    say_if_off(seen[-1].flags[flag])
+    changed = apply(
+        file,
+        flag,
+        lambda before: edit.set_percent(before, flag, threshold),
+        now,
+        otherwise=f"{flag} is at {share_text(threshold)} already",
+        units=units,
+    )
+    say_if_off(changed)

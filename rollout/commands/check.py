@@ -7,17 +7,19 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import click
+import msgspec
 
 from rollout.commands import options
 from rollout.errors import BadFlagFile, NoSuchSource
-
-if TYPE_CHECKING:
-    from rollout.file.flagfile import FlagFile
-    from rollout.flag import Flag
-    from rollout.review.hygiene import Finding
+from rollout.file.flagfile import FlagFile
+from rollout.flag import Flag
+from rollout.review.hygiene import FINISHED_DAYS, Facts, Finding, inspect
+from rollout.sources import history
+from rollout.sources.source import GIT, beside
+from rollout.wording import count
 
 _MOST_FINDINGS = 50
 
@@ -55,42 +57,42 @@ def check(
     if not strict and (base is not None or max_step is not None):
         raise click.UsageError("--base and --max-step go with --strict.")
     most = None if max_step is None else options.parse_percent(max_step, "--max-step")
-    records = []
-    for path in paths or (file,):
-        flags, findings = _file(path, strict, base, most, now)
-        records.append((path, flags, findings))
-        if output == "text":
-            _print(path, flags, findings)
+    checked = [_check(path, strict, base, most, now) for path in paths or (file,)]
     if output == "json":
-        _print_json(records)
-    if any(finding.level == "error" for _, _, findings in records for finding in findings):
+        _print_json(checked)
+    else:
+        for each in checked:
+            _print(each)
+    if not all(each.in_order for each in checked):
         ctx.exit(1)
 
 
-def _file(
-    path: str, strict: bool, base: str | None, most: int | None, now: datetime
-) -> tuple[int, Sequence[Finding]]:
-    """(number of flags, findings)."""
+class Checked(NamedTuple):
+    """A file with the number of its flags and what should be otherwise in it."""
+
+    path: str
+    flags: int
+    findings: Sequence[Finding]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing is worse than a warning."""
+        return all(finding.level == "warning" for finding in self.findings)
+
+
+def _check(path: str, strict: bool, base: str | None, most: int | None, now: datetime) -> Checked:
     try:
         found = options.load(path)
     except BadFlagFile as error:
-        from rollout.review.hygiene import Finding
-
-        return 0, [
-            Finding(rule="file", level="error", line=p.line, column=p.column,
-                    message=p.message, fix=p.fix)
-            for p in error.problems
-        ]  # fmt: skip
-    return len(found.flags), _strict(path, found, base, most, now) if strict else []
+        return Checked(path, 0, [Finding(rule="file", **p._asdict()) for p in error.problems])
+    findings = _strict(path, found, base, most, now) if strict else []
+    return Checked(path, len(found.flags), findings)
 
 
 def _strict(
     path: str, found: FlagFile, base: str | None, most: int | None, now: datetime
 ) -> list[Finding]:
-    from rollout.review import history
-    from rollout.review.hygiene import Facts, inspect
-
-    finished = history.finished(path, found.flags, now)
+    finished = history.finished(path, found.flags, now, FINISHED_DAYS)
     facts = Facts(
         now=now,
         base=None if base is None else _base(base, path),
@@ -103,12 +105,10 @@ def _strict(
 
 def _base(base: str, path: str) -> dict[str, Flag] | None:
     """The flags to compare with: none if the file is new; None if they cannot be read."""
-    from rollout.sources.gitsource import PREFIX, beside
-
     try:
         return dict(options.load(beside(base, path)).flags)
     except NoSuchSource:
-        if not base.startswith(PREFIX):
+        if not base.startswith(GIT):
             raise
         return {}
     except BadFlagFile as error:
@@ -117,7 +117,8 @@ def _base(base: str, path: str) -> dict[str, Flag] | None:
         return None
 
 
-def _print(path: str, flags: int, findings: Sequence[Finding]) -> None:
+def _print(checked: Checked) -> None:
+    path, flags, findings = checked
     for finding in findings[:_MOST_FINDINGS]:
         click.echo(f"{path}:{finding}", err=True)
     if (hidden := len(findings) - _MOST_FINDINGS) > 0:
@@ -125,9 +126,9 @@ def _print(path: str, flags: int, findings: Sequence[Finding]) -> None:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for finding in findings[:_MOST_FINDINGS]:
             click.echo(_annotation(path, finding))
-    if all(finding.level == "warning" for finding in findings):
-        warned = f", {options.count(len(findings), 'warning')}" if findings else ""
-        click.echo(f"{path} is in order: {options.count(flags, 'flag')}{warned}")
+    if checked.in_order:
+        warned = f", {count(len(findings), 'warning')}" if findings else ""
+        click.echo(f"{path} is in order: {count(flags, 'flag')}{warned}")
 
 
 def _annotation(path: str, finding: Finding) -> str:
@@ -155,16 +156,14 @@ def _escaped(text: str, also: str = "") -> str:
     return text
 
 
-def _print_json(records: Sequence[tuple[str, int, Sequence[Finding]]]) -> None:
-    import msgspec
-
-    shown: list[dict[str, Any]] = [
+def _print_json(checked: Sequence[Checked]) -> None:
+    files = [
         {
-            "file": path,
-            "flags": flags,
-            "in_order": all(finding.level == "warning" for finding in findings),
-            "findings": [msgspec.to_builtins(finding) for finding in findings],
+            "file": each.path,
+            "flags": each.flags,
+            "in_order": each.in_order,
+            "findings": msgspec.to_builtins(each.findings),
         }
-        for path, flags, findings in records
+        for each in checked
     ]
-    click.echo(json.dumps({"version": 1, "files": shown}, indent=2, ensure_ascii=True))
+    click.echo(json.dumps({"version": 1, "files": files}, indent=2, ensure_ascii=True))

@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rollout.commands import options
+from rollout.commands.reading import left_out, opened, write_lines
 from rollout.errors import Eviction, InvalidValue, NoSuchSource
+from rollout.flag import Flag
+from rollout.review.cohort import Tally
+from rollout.review.diff import FlagDiff, count, moves
+from rollout.review.diff import diff as compare
+from rollout.sources.source import GIT, beside, git_parts
+from rollout.sources.units import Units
+from rollout.wording import count as number_of
 
-if TYPE_CHECKING:
-    from rollout.flag import Flag
-    from rollout.review.cohort import Names, Tally
-    from rollout.review.diff import FlagDiff
-    from rollout.review.units import Units
+Moved = dict[str, dict[str, list[str]]]
 
 
 @click.command()
 @click.argument("old")
 @click.argument("new")
-@options.units_option
+@options.units_option()
 @click.option(
     "--by", metavar="NAME", help="What the units are, such as app; the rest is not counted."
 )
@@ -49,25 +53,30 @@ def diff(
     Exit code 1 when somebody who is inside would be thrown out: of the units given, or
     without --units of any there may be.
     """
-    from rollout.review.diff import diff as compare
-
     asked = old
     old, new = _paths(old, new)
     diffs = compare(_old_flags(asked, old), options.load(new).flags, now)
     if names and units is None:
         raise click.UsageError("--names needs --units.")
     counts: dict[str, Tally] = {}
-    moved: dict[str, dict[str, list[str]]] = {}
-    found = None
+    moved: Moved | None = {} if names else None
+    found: Units | None = None
     if units is not None:
-        counts, found = _count(_counted(diffs, by), units, now, _names(names, output, moved))
+        counted = _counted(diffs, by)
+        with opened(units, bar=not names) as found:
+            if moved is None:
+                counts = count(counted, found, now)
+            else:
+                counts = _name(counted, found, now, moved if output == "json" else None)
     if output == "json":
-        _print_json(old, new, now, diffs, counts, moved if names else None, found)
+        _print_json(old, new, now, diffs, counts, moved, found)
     else:
         for line in summary(diffs, counts):
             click.echo(line)
         if found is not None:
-            click.echo(_said(found))
+            click.echo(
+                f"read {number_of(found.found, 'unit')} from {found.source}{left_out(found, ',')}"
+            )
     if not allow_eviction:
         _refuse(diffs, counts)
 
@@ -81,7 +90,7 @@ def summary(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> Iterator[
         for change in each.changes:
             yield f"  {change.text}" if change.what == "flag" else f"  {change.what}: {change.text}"
         if tally := counts.get(each.key):
-            units = options.count(sum(tally), "unit")
+            units = number_of(sum(tally), "unit")
             yield (
                 f"  of {units} {tally.enters:,} enter, {tally.leaves:,} leave,"
                 f" {each.changes_value(tally):,} change value:"
@@ -91,7 +100,8 @@ def summary(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> Iterator[
 
 def count_units(diffs: Sequence[FlagDiff], units: str, now: datetime) -> dict[str, Tally]:
     """Who moves of the units in a file, for the flags whose unit is the same before and after."""
-    return _count([each for each in diffs if each.countable], units, now, None)[0]
+    with opened(units) as found:
+        return count([each for each in diffs if each.countable], found, now)
 
 
 def _old_flags(asked: str, old: str) -> Mapping[str, Flag]:
@@ -107,10 +117,9 @@ def _old_flags(asked: str, old: str) -> Mapping[str, Flag]:
 
 def _paths(old: str, new: str) -> tuple[str, str]:
     """Both with the path of the other one, where a git:REV names none."""
-    from rollout.sources.gitsource import PREFIX, beside, split
 
     def path(spec: str) -> str:
-        return split(spec)[1] if spec.startswith(PREFIX) else spec
+        return git_parts(spec)[1] if spec.startswith(GIT) else spec
 
     def plain(spec: str) -> bool:
         return "://" not in spec and bool(path(spec))
@@ -133,44 +142,20 @@ def _counted(diffs: Sequence[FlagDiff], by: str | None) -> list[FlagDiff]:
     return countable
 
 
-def _count(
-    diffs: list[FlagDiff], path: str, now: datetime, on_names: Any
-) -> tuple[dict[str, Tally], Units]:
-    from rollout.commands.reading import opened
-    from rollout.review.diff import count
-
-    with opened(path, bar=on_names is None) as units:
-        return count(diffs, units, now, on_names), units
-
-
-def _names(wanted: bool, output: str, moved: dict[str, dict[str, list[str]]]) -> Any:
-    """What to do with names: print them as they come, or keep them for the JSON."""
-    from rollout.commands.reading import write_lines
-
-    def named(each: FlagDiff, found: Names) -> Iterator[tuple[str, list[bytes]]]:
-        yield "enters", found.enters
-        yield "leaves", found.leaves
-        inside, outside = each.value_changes
-        yield "changes", [*(found.stays_inside if inside else []),
-                          *(found.stays_outside if outside else [])]  # fmt: skip
-
-    def write(each: FlagDiff, found: Names) -> None:
-        for verb, units in named(each, found):
-            write_lines(units, f"{each.key}: {verb} ".encode())
-
-    def keep(each: FlagDiff, found: Names) -> None:
-        kept = moved.setdefault(each.key, {})
-        for verb, units in named(each, found):
-            kept.setdefault(verb, []).extend(unit.decode() for unit in units)
-
-    if not wanted:
-        return None
-    return keep if output == "json" else write
-
-
-def _said(units: Units) -> str:
-    said = f"read {options.count(units.found, 'unit')} from {units.source}"
-    return said + (f", left out {options.count(units.empty, 'empty line')}" if units.empty else "")
+def _name(
+    diffs: Sequence[FlagDiff], units: Units, now: datetime, kept: Moved | None
+) -> dict[str, Tally]:
+    """Count the units, and print those that move as they come, or keep them for the JSON."""
+    totals = {each.key: Tally() for each in diffs}
+    for each, found in moves(diffs, units, now):
+        totals[each.key] = totals[each.key].plus(Tally(*map(len, found)))
+        for verb, names in each.named(found):
+            if kept is None:
+                write_lines(names, f"{each.key}: {verb} ".encode())
+            else:
+                named = kept.setdefault(each.key, {}).setdefault(verb, [])
+                named.extend(unit.decode() for unit in names)
+    return totals
 
 
 def _print_json(
@@ -179,7 +164,7 @@ def _print_json(
     now: datetime,
     diffs: Sequence[FlagDiff],
     counts: Mapping[str, Tally],
-    moved: Mapping[str, dict[str, list[str]]] | None,
+    moved: Moved | None,
     units: Units | None,
 ) -> None:
     def flag(each: FlagDiff) -> dict[str, Any]:

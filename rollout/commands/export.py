@@ -7,6 +7,8 @@ import json
 import click
 
 from rollout.commands import options
+from rollout.file.edit import flag_in
+from rollout.serving.export import to_flagd
 
 
 @click.command()
@@ -19,9 +21,6 @@ def export(flags: tuple[str, ...], to: str, file: str) -> None:  # noqa: ARG001 
     The definition gives every unit the same answer; a flag for which there is none such
     is refused with the reason. In flagd the unit is the targeting key.
     """
-    from rollout.flags import Flags
-    from rollout.serving.export import to_flagd
-
-    found = Flags(options.load(file))
-    chosen = [found[key] for key in flags or found]
+    found = options.load(file)
+    chosen = [flag_in(found, key) for key in flags or found.flags]
     click.echo(json.dumps(to_flagd(chosen), indent=2, ensure_ascii=False))

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from rollout.commands import options
-
-if TYPE_CHECKING:
-    from rollout.file.edit import Edit
-    from rollout.file.flagfile import FlagFile
-    from rollout.flag import Step
+from rollout.commands.applying import apply, newest_commit, too_early, trust_clock
+from rollout.file import edit
 
 
 @click.command()
@@ -26,12 +21,9 @@ def pause(flag: str, now: datetime, file: str) -> None:
     Writes `paused:` with the time into the file; the steps to come wait until
     rollout resume, which moves them by the time that the pause took.
     """
-    from rollout.commands.applying import apply, trust_clock
-    from rollout.file import edit
-
     trust_clock(file, now)
-    if apply(file, lambda before: edit.pause(before, flag, now), now) is None:
-        click.echo(f"{flag} is paused already; {file} was not touched")
+    already = f"{flag} is paused already"
+    apply(file, flag, lambda before: edit.pause(before, flag, now), now, otherwise=already)
 
 
 @click.command()
@@ -44,16 +36,13 @@ def kill(flag: str, now: datetime, file: str) -> None:
     Writes `enabled: false` into the file, and lets a ramp that runs stand still, so
     that rollout resume finds the flag where it was.
     """
-    from rollout.commands.applying import apply, newest_commit, too_early
-    from rollout.file import edit
-
     newest = newest_commit(file, now)
     if newest is not None and (doubt := too_early(now, newest)):
         # Nothing keeps a kill from being done; a ramp stands still where it was by then.
         click.echo(f"Note: the clock is wrong, and that time is taken: {doubt}", err=True)
         now = newest
-    if apply(file, lambda before: edit.kill(before, flag, now), now) is None:
-        click.echo(f"{flag} is off already; {file} was not touched")
+    already = f"{flag} is off already"
+    apply(file, flag, lambda before: edit.kill(before, flag, now), now, otherwise=already)
 
 
 @click.command()
@@ -70,18 +59,7 @@ def resume(
     moved by the time that the pause took: by whole days, rounded up, when they are a
     day or more apart.
     """
-    from rollout.commands.applying import apply, trust_clock
-    from rollout.file import edit
-    from rollout.ramps.ramp import after_pause
-
     hours = options.hours(weekdays, between, tz)
     trust_clock(file, now)
-
-    def change(before: FlagFile) -> Edit | None:
-        def move(paused: datetime, begun: Sequence[Step], waiting: Sequence[Step]) -> list[Step]:
-            return after_pause(begun, waiting, paused, now, hours)
-
-        return edit.resume(before, flag, move)
-
-    if apply(file, change, now) is None:
-        click.echo(f"{flag} is neither off nor paused; {file} was not touched")
+    already = f"{flag} is neither off nor paused"
+    apply(file, flag, lambda before: edit.resume(before, flag, now, hours), now, otherwise=already)

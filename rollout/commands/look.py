@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from rollout.commands import options
-from rollout.errors import InvalidValue, show
-
-if TYPE_CHECKING:
-    from rollout.flag import Flag
+from rollout.errors import InvalidValue
+from rollout.flag import Flag, Ramp, share_text, value_text
+from rollout.flags import Flags
+from rollout.wording import show, table
 
 
 @click.command("list")
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 @options.file_option
 def list_(now: datetime, file: str) -> None:
     """Show every flag and how far it is rolled out."""
-    from rollout.flag import value_text
-
     flags = options.load(file).flags
     if not flags:
         click.echo("no flags")
@@ -31,10 +28,8 @@ def list_(now: datetime, file: str) -> None:
         state = _state(flag, now)
         owner = flag.owner if flag.owner.isprintable() else show(flag.owner)
         rows.append((key, state, flag.bucket_by, inside, outside, owner, flag.expires))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    for line in table(rows):
+        click.echo(line)
 
 
 @click.command()
@@ -51,8 +46,6 @@ def list_(now: datetime, file: str) -> None:
 @options.file_option
 def explain(flag: str, unit: str, attributes: tuple[str, ...], now: datetime, file: str) -> None:
     """Say what FLAG is worth for a unit, and why."""
-    from rollout.flags import Flags
-
     context = dict(map(_attribute, attributes))
     flags = Flags(options.load(file))
     context[flags[flag].bucket_by] = unit
@@ -65,11 +58,9 @@ def explain(flag: str, unit: str, attributes: tuple[str, ...], now: datetime, fi
 
 
 def _state(flag: Flag, now: datetime) -> str:
-    from rollout.flag import Ramp, percent_text
-
     if not flag.enabled:
         return "off"
-    state = f"{percent_text(flag.threshold_at(now))} %"
+    state = share_text(flag.threshold_at(now))
     if not isinstance(flag.rollout, Ramp):
         return state
     return f"{state} (paused)" if flag.rollout.paused else f"{state} (ramp)"

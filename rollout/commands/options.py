@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from rollout.errors import InvalidValue, RolloutError
-
-if TYPE_CHECKING:
-    from rollout.file.flagfile import FlagFile
-    from rollout.ramps.hours import Hours
+from rollout.file import fields, flagfile
+from rollout.file.flagfile import FlagFile
+from rollout.ramps.hours import Hours, parse_between, parse_zone
+from rollout.sources import source
 
 DEFAULT_FILE = "flags.yaml"
+
+T = TypeVar("T")
 
 
 def load(spec: str) -> FlagFile:
     """The flags file at `spec`, whatever kind of source that is."""
-    from rollout.file import flagfile
-    from rollout.sources import source
-
     text = source.read(spec)
     return flagfile.parse_bytes(text.data, text.source)
 
@@ -39,34 +38,25 @@ def complete_flag(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     ]
 
 
-def _time(_: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
-    return None if text is None else parse_time(text, param.opts[0])
-
-
-def _now(context: click.Context, param: click.Parameter, text: str | None) -> datetime:
-    return _time(context, param, text) or datetime.now(UTC)
-
-
 def parse_time(text: str, option: str) -> datetime:
     """The value of an option that is a time with an offset; raises InvalidValue."""
-    from rollout.file.fields import Wrong
-    from rollout.file.fields import parse_time as parse
-
-    try:
-        return parse(text)
-    except Wrong as wrong:
-        raise InvalidValue(f"{option} {wrong.message}", hint=wrong.fix) from None
+    return _parse(fields.parse_time, text, option)
 
 
 def parse_percent(text: str, option: str) -> int:
     """The value of an option that is a percentage, as a threshold; raises InvalidValue."""
-    from rollout.file.fields import Wrong
-    from rollout.file.fields import parse_percent as parse
+    return _parse(fields.parse_percent, text, option)
 
+
+def _parse(parse: Callable[[str], T], text: str, option: str) -> T:
     try:
         return parse(text)
-    except Wrong as wrong:
+    except fields.Wrong as wrong:
         raise InvalidValue(f"{option} {wrong.message}", hint=wrong.fix) from None
+
+
+def _now(_: click.Context, param: click.Parameter, text: str | None) -> datetime:
+    return datetime.now(UTC) if text is None else parse_time(text, param.opts[0])
 
 
 file_option: Callable[[Any], Any] = click.option(
@@ -88,12 +78,6 @@ at_option: Callable[[Any], Any] = click.option(
     callback=_now,
     help="Take this time, with an offset, for now.",
 )
-
-_UNITS_HELP = "A file with one unit on each line; - for standard input."
-units_option: Callable[[Any], Any] = click.option("--units", metavar="FILE|-", help=_UNITS_HELP)
-required_units_option: Callable[[Any], Any] = click.option(
-    "--units", metavar="FILE|-", required=True, help=_UNITS_HELP
-)
 output_option: Callable[[Any], Any] = click.option(
     "--output",
     type=click.Choice(["text", "json"]),
@@ -101,6 +85,12 @@ output_option: Callable[[Any], Any] = click.option(
     show_default=True,
     help="For people or for programs.",
 )
+
+
+def units_option(*, required: bool = False) -> Callable[[Any], Any]:
+    """--units, for commands that count or name units."""
+    text = "A file with one unit on each line; - for standard input."
+    return click.option("--units", metavar="FILE|-", required=required, help=text)
 
 
 def hours_options(command: Any) -> Any:
@@ -116,8 +106,6 @@ def hours_options(command: Any) -> Any:
 
 def hours(weekdays: bool, between: str | None, tz: str | None) -> Hours | None:
     """What those options say, None if nothing; raises InvalidValue."""
-    from rollout.ramps.hours import Hours, parse_between, parse_zone
-
     if tz is None:
         if weekdays or between is not None:
             raise InvalidValue(
@@ -130,8 +118,3 @@ def hours(weekdays: bool, between: str | None, tz: str | None) -> Hours | None:
         return Hours(zone, weekdays)
     opens, closes = parse_between(between, "--between")
     return Hours(zone, weekdays, opens, closes)
-
-
-def count(number: int, noun: str) -> str:
-    """ "1 flag", "2 flags", "10,000 units"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from rollout.commands import options
+from rollout.commands.applying import apply, say_if_off, trust_clock
 from rollout.errors import EditRefused, InvalidValue
-
-if TYPE_CHECKING:
-    from rollout.file.edit import Edit
-    from rollout.file.flagfile import FlagFile
-    from rollout.flag import Flag
+from rollout.file import edit
+from rollout.file.edit import Edit, flag_in
+from rollout.file.flagfile import FlagFile
+from rollout.flag import share_text
+from rollout.ramps.hours import Hours, parse_duration, parse_zone
+from rollout.ramps.ramp import one_way, plan, usual_steps
+from rollout.ramps.schedule import lines
 
 
 @click.command()
@@ -47,11 +49,6 @@ def ramp(
     Over whole days every step is on a day of its own, at the time of day of the first.
     What the flag is at now it stays until the ramp begins.
     """
-    from rollout.commands.applying import apply, say_if_off, trust_clock
-    from rollout.file import edit
-    from rollout.ramps.hours import Hours, parse_duration
-    from rollout.ramps.ramp import plan
-
     begin = options.parse_time(start, "--start") if start else now
     span = parse_duration(over, "--over")
     hours = options.hours(weekdays, between, tz) or Hours(begin.tzinfo or UTC)
@@ -61,24 +58,19 @@ def ramp(
             f"--start {start} is over: it is {now.isoformat(timespec='minutes')}",
             hint="take a time to come, or leave --start out to begin now",
         )
-    seen: list[Flag] = []
 
     def change(before: FlagFile) -> Edit | None:
-        asked = edit.flag_in(before, flag)
-        seen.append(asked)
-        current = asked.threshold_at(now)
+        current = flag_in(before, flag).threshold_at(now)
         wanted = _thresholds(current, first, last, steps)
         if wanted[0] < current and not allow_eviction:
             raise EditRefused(
-                f"{flag} is at {_percent(current)}: to begin at {_percent(wanted[0])} "
+                f"{flag} is at {share_text(current)}: to begin at {share_text(wanted[0])} "
                 "would throw units out",
-                hint=f"begin at {_percent(current)} or above, or say --allow-eviction",
+                hint=f"begin at {share_text(current)} or above, or say --allow-eviction",
             )
         return edit.set_ramp(before, flag, plan(current, wanted, begin, span, hours, now))
 
-    if apply(file, change, now) is None:
-        click.echo(f"{flag} has that ramp already; {file} was not touched")
-    say_if_off(seen[-1])
+    say_if_off(apply(file, flag, change, now, otherwise=f"{flag} has that ramp already"))
 
 
 @click.command()
@@ -88,10 +80,6 @@ def ramp(
 @options.file_option
 def schedule(flags: tuple[str, ...], tz: str | None, now: datetime, file: str) -> None:
     """Show what each flag will be when, with a small chart."""
-    from rollout.file.edit import flag_in
-    from rollout.ramps.hours import parse_zone
-    from rollout.ramps.schedule import lines
-
     zone = parse_zone(tz, "--tz") if tz else None
     found = options.load(file)
     if not (flags or found.flags):
@@ -102,14 +90,12 @@ def schedule(flags: tuple[str, ...], tz: str | None, now: datetime, file: str) -
 
 
 def _thresholds(current: int, first: str | None, last: str | None, steps: str | None) -> list[int]:
-    from rollout.ramps.ramp import one_way, usual_steps
-
     if steps is None:
         begin = current if first is None else options.parse_percent(first, "--from")
         end = options.parse_percent(last or "100", "--to")
         if begin == end:
             raise InvalidValue(
-                f"--from and --to are both {_percent(end)}",
+                f"--from and --to are both {share_text(end)}",
                 hint="a ramp leads from one percentage to another",
             )
         return usual_steps(begin, end)
@@ -122,12 +108,6 @@ def _thresholds(current: int, first: str | None, last: str | None, steps: str | 
                 hint=f"leave {option} out: the steps say it",
             )
     return wanted
-
-
-def _percent(threshold: int) -> str:
-    from rollout.flag import percent_text
-
-    return f"{percent_text(threshold)} %"
 
 
 def _has_blocks() -> bool:

@@ -6,17 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rollout.review.units import Units
+from rollout.sources.units import Units, open_units
+from rollout.wording import count, printable
 
 
 @contextmanager
 def opened(path: str, *, bar: bool = True) -> Iterator[Units]:
     """The units at `path` (`-` is standard input); the bar goes to standard error."""
-    from rollout.review.units import open_units
-
     if not (bar and sys.stderr.isatty()):
         with open_units(path) as units:
             yield units
@@ -39,14 +36,12 @@ def write_lines(units: list[bytes], before: bytes = b"") -> None:
     if not units:
         return
     if sys.stdout.isatty():
-        units = [_printable(unit) for unit in units]
+        units = [printable(unit.decode()).encode() for unit in units]
     sys.stdout.flush()
     sys.stdout.buffer.write(before + (b"\n" + before).join(units) + b"\n")
     sys.stdout.buffer.flush()  # before what standard error says about it
 
 
-def _printable(unit: bytes) -> bytes:
-    text = unit.decode()
-    if text.isprintable():
-        return unit
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).encode()
+def left_out(units: Units, sign: str) -> str:
+    """What was no unit, as the end of a sentence that goes on behind `sign`."""
+    return f"{sign} left out {count(units.empty, 'empty line')}" if units.empty else ""

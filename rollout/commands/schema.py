@@ -6,14 +6,14 @@ import json
 
 import click
 
+from rollout.file.schema import schema as made
+
 
 @click.command()
 def schema() -> None:
-    """Print the JSON Schema (2020-12) of a flags file, for editors.
+    """Print the JSON Schema of a flags file, for editors.
 
     An editor with a YAML language server reads it when the first line of the flags file
     names it: # yaml-language-server: $schema=flags.schema.json
     """
-    from rollout.file.schema import schema as made
-
     click.echo(json.dumps(made(), indent=2))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from rollout.commands import options
+from rollout.live import Live
+from rollout.serving.serve import serve as run
 
 
 @click.command()
@@ -59,9 +61,6 @@ def serve(
     Follows the file without a restart. A new file with errors is reported, on standard
     error and by /readyz, and the flags from before go on serving.
     """
-    from rollout.serving.serve import serve as run
-    from rollout.sources.live import Live
-
     run(
         Live(file),
         host=host,

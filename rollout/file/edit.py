@@ -7,7 +7,7 @@ text parses to the intended flags and to nothing else. Pure: text in, text out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from difflib import SequenceMatcher
 
@@ -19,6 +19,8 @@ from rollout.file import flagfile
 from rollout.file.flagfile import FlagFile
 from rollout.file.splice import Span, flag_texts, splice
 from rollout.flag import Flag, Ramp, Step, percent_text, time_text
+from rollout.ramps.hours import Hours
+from rollout.ramps.ramp import after_pause
 
 
 class Hunk(msgspec.Struct, frozen=True):
@@ -117,15 +119,10 @@ def kill(file: FlagFile, key: str, now: datetime) -> Edit | None:
     return _edit(file, meant, spans) if spans else None
 
 
-def resume(
-    file: FlagFile,
-    key: str,
-    move: Callable[[datetime, Sequence[Step], Sequence[Step]], Sequence[Step]],
-) -> Edit | None:
+def resume(file: FlagFile, key: str, now: datetime, hours: Hours | None) -> Edit | None:
     """Switch flag `key` on again and let its ramp go on; None if it is neither off nor paused.
 
-    `move` is given the time of the pause, the steps that had begun and those that wait
-    since, and gives the latter with their new times.
+    The steps that wait are moved by the time of the pause, as ramps.ramp.after_pause says.
     """
     flag = flag_in(file, key)
     text, ramp = flag_texts(file.text)[key], flag.rollout
@@ -135,7 +132,7 @@ def resume(
     if isinstance(ramp, Ramp) and ramp.paused:
         items = text.items("ramp")
         begun = len(items) - len(ramp.waiting)
-        later = move(ramp.paused, ramp.steps[:begun], ramp.waiting)
+        later = after_pause(ramp.steps[:begun], ramp.waiting, ramp.paused, now, hours)
         for item, old, new in zip(items[begun:], ramp.waiting, later, strict=True):
             if old != new:
                 spans.append(text.rewritten(item["at"].value, time_text(new.at)))

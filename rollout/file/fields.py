@@ -11,9 +11,9 @@ from datetime import date, datetime
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
-from rollout.errors import show
 from rollout.file.yamlnodes import is_ambiguous, is_plain, is_refused, kind
 from rollout.flag import Value
+from rollout.wording import show
 
 LARGEST_INT = 2**53 - 1
 """Beyond it, languages that read numbers as doubles see another one."""
@@ -44,25 +44,31 @@ class AlreadyReported(Wrong):
 
 def parse_percent(text: str) -> int:
     """Percent as decimal text -> threshold, 0..100000, exactly; raises Wrong."""
-    shown = show(text)
-    if match := _PERCENT.fullmatch(text):
-        whole, decimals = match[1], match[2] or ""
-        if len(whole) > 1 and whole.startswith("0"):
-            fix = f"write {whole.lstrip('0') or '0'}{'.' if decimals else ''}{decimals}"
-            raise Wrong(f"{shown} has a leading zero", fix)
-        if len(decimals) > 3:
-            raise Wrong(f"{shown} has more than three decimals", "write at most three, as in 0.001")
-        if len(whole) > 3 or (threshold := int(whole + decimals.ljust(3, "0"))) > 100_000:
-            raise Wrong(f"{shown} is over 100", "write a number from 0 to 100")
-        return threshold
+    match = _PERCENT.fullmatch(text)
+    if not match:
+        raise _no_percent(text)
+    whole, decimals = match[1], match[2] or ""
+    if len(whole) > 1 and whole.startswith("0"):
+        fix = f"write {whole.lstrip('0') or '0'}{'.' if decimals else ''}{decimals}"
+        raise Wrong(f"{show(text)} has a leading zero", fix)
+    if len(decimals) > 3:
+        fix = "write at most three, as in 0.001"
+        raise Wrong(f"{show(text)} has more than three decimals", fix)
+    if len(whole) > 3 or (threshold := int(whole + decimals.ljust(3, "0"))) > 100_000:
+        raise Wrong(f"{show(text)} is over 100", "write a number from 0 to 100")
+    return threshold
+
+
+def _no_percent(text: str) -> Wrong:
+    """What text that is no decimal number most likely means."""
     number = text.rstrip("%").strip()
     if number != text and _PERCENT.fullmatch(number):
-        raise Wrong(f"{shown} is not a bare number", f"write {number}")
+        return Wrong(f"{show(text)} is not a bare number", f"write {number}")
     if text.startswith("-") and _PERCENT.fullmatch(text[1:]):
-        raise Wrong(f"{shown} is below 0", "write a number from 0 to 100")
+        return Wrong(f"{show(text)} is below 0", "write a number from 0 to 100")
     if text.startswith(".") and _PERCENT.fullmatch("0" + text):
-        raise Wrong(f"{shown} does not begin with a digit", f"write 0{text}")
-    raise Wrong(f"{shown} is not a number", "write a number from 0 to 100, such as 5 or 0.5")
+        return Wrong(f"{show(text)} does not begin with a digit", f"write 0{text}")
+    return Wrong(f"{show(text)} is not a number", "write a number from 0 to 100, such as 5 or 0.5")
 
 
 def parse_time(text: str) -> datetime:

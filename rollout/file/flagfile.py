@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from yaml import Node
 
-from rollout.errors import BadFlagFile, Problem, nearest, show
+from rollout.errors import BadFlagFile, Problem
 from rollout.file import fields, yamlnodes
 from rollout.file.fields import AlreadyReported, Wrong
-from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key
-from rollout.flag import NOBODY, Flag, Ramp, Step, Value
+from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key, Kind
+from rollout.flag import Flag, Ramp, Step
+from rollout.wording import did_you_mean, show
 
 LARGEST_BYTES = 1 << 20
 """A flags file may have a size of up to 1 MiB."""
@@ -106,21 +107,17 @@ class _Reader:
             return None
         seen = len(self.problems)
         self.complete(key_node, found, FLAG_KEYS)
-        nothing: Value = 0
-        flag = Flag(
-            key=key,
-            bucket_by=self.optional(found, "bucket_by", fields.name, ""),
-            inside=self.optional(found, "inside", fields.value, nothing),
-            outside=self.optional(found, "outside", fields.value, nothing),
-            rollout=self.rollout(key_node, found),
-            salt=self.optional(found, "salt", fields.name, key),
-            enabled=self.optional(found, "enabled", fields.boolean, True),
-            always_inside=self.lists(found, "always_inside"),
-            always_outside=self.lists(found, "always_outside"),
-            description=self.optional(found, "description", fields.text, ""),
-            owner=self.optional(found, "owner", fields.text, ""),
-            expires=self.optional(found, "expires", fields.iso_date, ""),
-        )
+        values: dict[str, Any] = {"bucket_by": "", "inside": 0, "outside": 0, "salt": key}
+        for name, (_, value_node) in found.items():
+            kind = FLAG_KEYS[name].kind
+            if kind == "lists":
+                values[name] = self.lists(found, name)
+            elif (
+                kind in _SCALARS
+                and (value := self.read(value_node, _SCALARS[kind], name)) is not None
+            ):
+                values[name] = value
+        flag = Flag(key=key, rollout=self.rollout(key_node, found), **values)
         if len(self.problems) == seen and type(flag.inside) is not type(flag.outside):
             message = f"is {_type(flag.outside)}, but inside is {_type(flag.inside)}"
             self.wrong(found["outside"][1], Wrong(message, "make both one type"), "outside")
@@ -141,9 +138,13 @@ class _Reader:
             later = max(found["percent"][0], found["ramp"][0], key=lambda n: n.start_mark.index)
             self.wrong(later, Wrong("a flag has either percent or ramp, not both", fix))
             self.optional(found, "percent", fields.percent, 0)
+        steps = self.steps(found)
+        return paused_ramp(steps, paused) if paused else Ramp(tuple(steps))
+
+    def steps(self, found: _Found) -> list[Step]:
         steps: list[Step] = []
-        nodes: list[Node] = self.optional(found, "ramp", fields.items, [])
-        for number, node in enumerate(nodes, 1):
+        nodes = self.read(found["ramp"][1], fields.items, "ramp")
+        for number, node in enumerate(nodes or [], 1):
             with self.inside(f"ramp step {number}"):
                 step = self.step(node)
             if step is None:
@@ -152,10 +153,10 @@ class _Reader:
                 message = "this step is not after the one before it"
                 self.wrong(node, Wrong(message, "put the steps in order of time"), "ramp")
             steps.append(step)
-        if not nodes and "ramp" in found and yamlnodes.kind(found["ramp"][1]) == "a list":
+        if nodes == []:
             fix = "add steps with at and percent, or write percent instead"
             self.wrong(found["ramp"][1], Wrong("it has no steps", fix), "ramp")
-        return paused_ramp(steps, paused) if paused else Ramp(tuple(steps))
+        return steps
 
     def step(self, node: Node) -> Step | None:
         found = self.mapping(node, STEP_KEYS)
@@ -167,8 +168,6 @@ class _Reader:
         return None if at is None or threshold is None else Step(at, threshold)
 
     def lists(self, found: _Found, key: str) -> Mapping[str, frozenset[str]]:
-        if key not in found:
-            return NOBODY
         lists: dict[str, frozenset[str]] = {}
         for attribute, (_, node) in (self.under(key, found) or {}).items():
             with_path = f"{key}: {show(attribute)}"
@@ -195,8 +194,7 @@ class _Reader:
             if key is None:
                 continue
             if known and key not in known:
-                near = nearest(key, known)
-                fix = f"did you mean {near}?" if near else f"use one of {', '.join(known)}"
+                fix = did_you_mean(key, known, f"use one of {', '.join(known)}")
                 self.wrong(key_node, Wrong(f"unknown key {show(key)}", fix))
             elif key in found:
                 first = found[key][0].start_mark.line + 1
@@ -241,6 +239,15 @@ class _Reader:
             return
         message = ": ".join([*self.path, *([what] if what else []), wrong.message])
         self.problems.append(yamlnodes.problem(node, message, wrong.fix))
+
+
+_SCALARS: Mapping[Kind, Callable[[Node], Any]] = {
+    "text": fields.text,
+    "name": fields.name,
+    "date": fields.iso_date,
+    "boolean": fields.boolean,
+    "value": fields.value,
+}
 
 
 def _type(value: object) -> str:

@@ -1,7 +1,7 @@
 """The keys of a flags file: what each holds and means, and which must be there.
 
-The one table from which both the reader (rollout/flagfile.py) and the schema for
-editors (rollout/schema.py) are made. Knows neither YAML nor JSON Schema.
+The one table from which both the reader (flagfile) and the schema for editors
+(schema) are made. Knows neither YAML nor JSON Schema.
 """
 
 from __future__ import annotations

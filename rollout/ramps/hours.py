@@ -13,7 +13,8 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 
 import msgspec
 
-from rollout.errors import InvalidValue, nearest, show
+from rollout.errors import InvalidValue
+from rollout.wording import did_you_mean, show
 
 LONGEST_DAYS = 366
 
@@ -140,8 +141,7 @@ def parse_zone(name: str, option: str) -> tzinfo:
             f"{option} {show(name)}: this machine has no time zones",
             hint="pip install tzdata (or install the system's tzdata package), or use --tz UTC",
         )
-    near = nearest(name, sorted(known))
-    hint = f"did you mean {near}?" if near else "write one such as Europe/Berlin, or UTC"
+    hint = did_you_mean(name, sorted(known), "write one such as Europe/Berlin, or UTC")
     raise InvalidValue(f"{option} {show(name)} is not a time zone", hint=hint)
 
 

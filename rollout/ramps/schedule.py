@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
-from rollout.flag import Flag, Ramp, percent_text, time_text
+from rollout.flag import Flag, Ramp, Step, percent_text, share_text, time_text
 from rollout.ramps.hours import fixed
+from rollout.wording import count
 
 WIDTH = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -17,33 +18,44 @@ def lines(flag: Flag, now: datetime, zone: tzinfo | None, *, ascii_only: bool) -
 
     Times are shown in `zone`, or with the offsets that the file gives them.
     """
-
-    def at(moment: datetime) -> str:
-        return time_text(fixed(moment, zone) if zone else moment)
-
-    ramp = flag.rollout
     off = "off (enabled: false), " if not flag.enabled else ""
-    stands = f"{flag.key}: {off}{_percent(flag.threshold_at(now))}"
+    stands = f"{flag.key}: {off}{share_text(flag.threshold_at(now))}"
+    ramp = flag.rollout
     if not isinstance(ramp, Ramp):
         yield f"{stands}, no ramp"
         return
-    last = (*ramp.steps, *ramp.waiting)[-1]
-    if ramp.paused:
-        yield f"{stands}, paused since {at(ramp.paused)}, {_count(len(ramp.waiting))} waiting"
-    elif last.at > now:
-        yield f"{stands} now, {_percent(last.threshold)} from {at(last.at)}"
-    else:
-        yield f"{stands} since {at(last.at)}, the ramp is over"
-    current = ramp.current(now)
-    steps = [step for step in ramp.steps if not (ramp.paused == step.at and not step.threshold)]
-    rows = [(step, "<- now" if step is current else "") for step in steps]
-    rows += [(step, "waiting") for step in ramp.waiting]
-    width = max(len(at(step.at)) for step, _ in rows)
+    yield stands + _course(ramp, now, zone)
+    rows = _rows(ramp, now)
+    width = max(len(_at(step.at, zone)) for step, _ in rows)
     for step, mark in rows:
         day = (step.at.astimezone(zone) if zone else step.at).strftime("%a")
         drawn = bar(step.threshold, ascii_only=ascii_only).ljust(WIDTH)
         share = f"{percent_text(step.threshold):>7} %"
-        yield f"  {day} {at(step.at):<{width}} {share}  {drawn}  {mark}".rstrip()
+        yield f"  {day} {_at(step.at, zone):<{width}} {share}  {drawn}  {mark}".rstrip()
+
+
+def _rows(ramp: Ramp, now: datetime) -> list[tuple[Step, str]]:
+    """The steps that the file has, each with its mark."""
+    current = ramp.current(now)
+    # A pause before the beginning is a step to 0 that the file does not have.
+    steps = [step for step in ramp.steps if not (ramp.paused == step.at and not step.threshold)]
+    rows = [(step, "<- now" if step is current else "") for step in steps]
+    return rows + [(step, "waiting") for step in ramp.waiting]
+
+
+def _course(ramp: Ramp, now: datetime, zone: tzinfo | None) -> str:
+    """Where the ramp is, as the end of a sentence."""
+    if ramp.paused:
+        waiting = count(len(ramp.waiting), "step")
+        return f", paused since {_at(ramp.paused, zone)}, {waiting} waiting"
+    last = ramp.steps[-1]
+    if last.at > now:
+        return f" now, {share_text(last.threshold)} from {_at(last.at, zone)}"
+    return f" since {_at(last.at, zone)}, the ramp is over"
+
+
+def _at(moment: datetime, zone: tzinfo | None) -> str:
+    return time_text(fixed(moment, zone) if zone else moment)
 
 
 def bar(threshold: int, *, ascii_only: bool) -> str:
@@ -52,11 +64,3 @@ def bar(threshold: int, *, ascii_only: bool) -> str:
         return "#" * max(round(threshold * WIDTH / 100_000), threshold > 0)
     whole, rest = divmod(max(threshold * WIDTH * 8 // 100_000, threshold > 0), 8)
     return _EIGHTHS[8] * whole + (_EIGHTHS[rest] if rest else "")
-
-
-def _percent(threshold: int) -> str:
-    return f"{percent_text(threshold)} %"
-
-
-def _count(number: int) -> str:
-    return "1 step" if number == 1 else f"{number} steps"

@@ -1,22 +1,21 @@
 """Two states of the flags -> what changed, in words, and whether it throws somebody out. Pure.
 
 To be thrown out is to be inside before and outside after. Some changes say by
-themselves whom they throw out; for the others it takes the units: rollout/cohort.py.
+themselves whom they throw out; for the others it takes the units: rollout/review/cohort.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
-from rollout.errors import show
 from rollout.evaluate import compile_flag
-from rollout.flag import Flag, Ramp, Step, percent_text, time_text, value_text
+from rollout.flag import EVERYBODY, Flag, Ramp, Step, arrow_text, share_text, time_text, value_text
 from rollout.review.cohort import Names, Tally, names, tally
-
-EVERYBODY = 100_000
+from rollout.wording import count as number_of
+from rollout.wording import show
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -73,6 +72,13 @@ class FlagDiff(msgspec.Struct, frozen=True):
         inside, outside = self.value_changes
         return inside * counts.stays_inside + outside * counts.stays_outside
 
+    def named(self, found: Names) -> Iterator[tuple[str, list[bytes]]]:
+        """The units that move, by what they do: "enters", "leaves" or "changes"."""
+        inside, outside = self.value_changes
+        yield "enters", found.enters
+        yield "leaves", found.leaves
+        yield "changes", found.stays_inside * inside + found.stays_outside * outside
+
     @property
     def value_changes(self) -> tuple[bool, bool]:
         """Whether the value changes for those who stay (inside, outside)."""
@@ -99,26 +105,24 @@ def diff(old: Mapping[str, Flag], new: Mapping[str, Flag], now: datetime) -> tup
 
 
 def count(
-    diffs: Sequence[FlagDiff],
-    batches: Iterable[Sequence[bytes]],
-    now: datetime,
-    on_names: Callable[[FlagDiff, Names], None] | None = None,
+    diffs: Sequence[FlagDiff], batches: Iterable[Sequence[bytes]], now: datetime
 ) -> dict[str, Tally]:
-    """How many units of the batches move, for each flag of `diffs`, in one pass.
-
-    `on_names` is given the units themselves, batch by batch, at three times the price.
-    """
+    """How many units of the batches move, for each flag of `diffs`, in one pass."""
     totals = {each.key: Tally() for each in diffs}
     for batch in batches:
         for each in diffs:
-            if on_names:
-                found = names(each.before, each.after, batch, now)
-                on_names(each, found)
-                counts = Tally(*map(len, found))
-            else:
-                counts = tally(each.before, each.after, batch, now)
+            counts = tally(each.before, each.after, batch, now)
             totals[each.key] = totals[each.key].plus(counts)
     return totals
+
+
+def moves(
+    diffs: Sequence[FlagDiff], batches: Iterable[Sequence[bytes]], now: datetime
+) -> Iterator[tuple[FlagDiff, Names]]:
+    """The units themselves, flag by flag and batch by batch, at three times the price."""
+    for batch in batches:
+        for each in diffs:
+            yield each, names(each.before, each.after, batch, now)
 
 
 def _changes(before: Flag | None, after: Flag | None, now: datetime) -> Iterator[Change]:
@@ -150,31 +154,29 @@ def _words(before: Flag, after: Flag) -> Iterator[Change]:
     for what in ("owner", "expires", "description"):
         was, is_now = getattr(before, what), getattr(after, what)
         if was != is_now:
-            yield Change(
-                what, f"{show(was) if was else 'none'} -> {show(is_now) if is_now else 'none'}"
-            )
+            old, new = (show(text) if text else "none" for text in (was, is_now))
+            yield Change(what, f"{old} -> {new}")
 
 
 def _drawn_anew(what: str, before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
     was, is_now = getattr(before, what), getattr(after, what)
     if was != is_now:
         # At 100 % everybody is inside under any salt, but not without the attribute.
-        may_miss = what == "bucket_by" or _threshold(after, now) < EVERYBODY
-        evicts = _threshold(before, now) > 0 and may_miss
+        may_miss = what == "bucket_by" or after.live_threshold(now) < EVERYBODY
+        evicts = before.live_threshold(now) > 0 and may_miss
         text = f"{show(was)} -> {show(is_now)}: everybody is drawn anew"
         yield Change(what, text, evicts, counted=what == "salt")
 
 
 def _removed(flag: Flag, now: datetime) -> Change:
-    threshold = _threshold(flag, now)
+    threshold = flag.live_threshold(now)
     if threshold == EVERYBODY:
-        text = "removed at 100 %: no code may ask for it any more"
-        return Change("flag", text)
-    text = f"removed, {_stands(flag, now)}: whoever is inside is thrown out"
-    inside = threshold > 0 or (flag.enabled and any(flag.always_inside.values()))
-    if not inside:
-        return Change("flag", f"removed, {_stands(flag, now)}: nobody was inside")
-    return Change("flag", text, evicts=True, counted=threshold > 0 and not _unseen(flag))
+        return Change("flag", "removed at 100 %: no code may ask for it any more")
+    stood = f"removed, {_stands(flag, now)}"
+    if threshold == 0 and not (flag.enabled and any(flag.always_inside.values())):
+        return Change("flag", f"{stood}: nobody was inside")
+    counted = threshold > 0 and not _unseen(flag)
+    return Change("flag", f"{stood}: whoever is inside is thrown out", True, counted)
 
 
 def _switched(before: Flag, after: Flag, now: datetime) -> Change:
@@ -186,42 +188,47 @@ def _switched(before: Flag, after: Flag, now: datetime) -> Change:
 
 
 def _rollout(before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
-    old, new = before.rollout, after.rollout
     was, is_now = before.threshold_at(now), after.threshold_at(now)
-    moves = _moves(was, is_now) if before.enabled and after.enabled else "the flag is off"
-    lowered = before.enabled and after.enabled and is_now < was
+    both_on = before.enabled and after.enabled
+    moves = _moves(was, is_now) if both_on else "the flag is off"
+    lowered = both_on and is_now < was
+    old, new = before.rollout, after.rollout
     if isinstance(old, int) and isinstance(new, int):
-        yield Change("percent", f"{_arrow(was, is_now)}: {moves}", lowered)
+        yield Change("percent", f"{arrow_text(was, is_now)}: {moves}", lowered)
         return
-    text = f"{_arrow(was, is_now)} now: {moves}" if was != is_now else f"stays at {_percent(was)}"
-    if isinstance(old, Ramp) and isinstance(new, Ramp):
-        text = f"{_pausing(old, new)}, {text}"
-    else:
-        text = f"{'a ramp in place of percent' if isinstance(new, Ramp) else 'no ramp'}, {text}"
+    changed = f"{arrow_text(was, is_now)} now: {moves}"
+    stands = changed if was != is_now else f"stays at {share_text(was)}"
+    later = [step for step in new.steps if step.at > now] if isinstance(new, Ramp) else []
+    yield Change("ramp", f"{_instead(old, new)}, {stands}{_to_come(later)}", lowered)
+    yield from _falls(old, later, is_now, after.enabled)
+
+
+def _falls(old: int | Ramp, later: Sequence[Step], level: int, is_on: bool) -> Iterator[Change]:
+    """The steps down that the ramp from before did not have."""
+    for step in later:
+        if step.threshold < level and not (isinstance(old, Ramp) and step in old.steps):
+            falls = f"goes down on {time_text(step.at)}, {arrow_text(level, step.threshold)}"
+            yield Change("ramp", f"{falls}: the last in leave first", is_on, counted=False)
+        level = step.threshold
+
+
+def _to_come(later: Sequence[Step]) -> str:
+    if not later:
+        return ""
+    last = f"{share_text(later[-1].threshold)} on {time_text(later[-1].at)}"
+    return f"; {number_of(len(later), 'step')} to come, {last}"
+
+
+def _instead(old: int | Ramp, new: int | Ramp) -> str:
     if not isinstance(new, Ramp):
-        yield Change("ramp", text, lowered)
-        return
-    later = [step for step in new.steps if step.at > now]
-    if later:
-        steps = "1 step" if len(later) == 1 else f"{len(later)} steps"
-        text += f"; {steps} to come, {_percent(later[-1].threshold)} on {time_text(later[-1].at)}"
-    yield Change("ramp", text, lowered)
-    for step, level in zip(later, [is_now, *(step.threshold for step in later)], strict=False):
-        if step.threshold < level and not _falls_anyway(old, step):
-            falls = f"goes down on {time_text(step.at)}, {_arrow(level, step.threshold)}"
-            yield Change("ramp", f"{falls}: the last in leave first", after.enabled, counted=False)
-
-
-def _pausing(old: Ramp, new: Ramp) -> str:
+        return "no ramp"
+    if not isinstance(old, Ramp):
+        return "a ramp in place of percent"
     if new.paused and not old.paused:
         return f"paused since {time_text(new.paused)}"
     if old.paused and not new.paused:
         return "no longer paused"
     return "another ramp"
-
-
-def _falls_anyway(old: int | Ramp, step: Step) -> bool:
-    return isinstance(old, Ramp) and step in old.steps
 
 
 def _lists(what: str, before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
@@ -256,8 +263,8 @@ def _list_evicts(
         )
         return any(moved) or (what == "always_outside" and _unseen(before))
     if what == "always_inside":
-        return _threshold(after, now) < EVERYBODY
-    return _threshold(before, now) > 0 or any(before.always_inside.values())
+        return after.live_threshold(now) < EVERYBODY
+    return before.live_threshold(now) > 0 or any(before.always_inside.values())
 
 
 def _unseen(flag: Flag) -> bool:
@@ -269,27 +276,15 @@ def _stands(flag: Flag, now: datetime) -> str:
     if not flag.enabled:
         return "off"
     ramp = " on a ramp" if isinstance(flag.rollout, Ramp) else ""
-    return f"at {_percent(flag.threshold_at(now))}{ramp}"
-
-
-def _threshold(flag: Flag, now: datetime) -> int:
-    return flag.threshold_at(now) if flag.enabled else 0
+    return f"at {share_text(flag.threshold_at(now))}{ramp}"
 
 
 def _moves(was: int, is_now: int) -> str:
     if is_now > was:
-        return f"another {_percent(is_now - was)} enter, nobody leaves"
+        return f"another {share_text(is_now - was)} enter, nobody leaves"
     if is_now < was:
-        return f"{_percent(was - is_now)} leave, the last in first"
+        return f"{share_text(was - is_now)} leave, the last in first"
     return "nobody moves"
-
-
-def _arrow(was: int, is_now: int) -> str:
-    return f"{_percent(was)} -> {_percent(is_now)}"
-
-
-def _percent(threshold: int) -> str:
-    return f"{percent_text(threshold)} %"
 
 
 def _differ(was: object, is_now: object) -> bool:

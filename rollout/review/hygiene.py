@@ -16,22 +16,22 @@ Lowering is never a jump: going back must always be possible.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from rollout.errors import show
 from rollout.file.flagfile import FlagFile
 from rollout.file.splice import FlagText, flag_texts
-from rollout.flag import Flag, Ramp, percent_text, time_text
+from rollout.flag import Flag, Ramp, Step, arrow_text, share_text, time_text
 from rollout.ramps.ramp import jumps
+from rollout.wording import show
 
 FINISHED_DAYS = 30
-_EVERYBODY = 100_000
 
 Rule: TypeAlias = Literal["file", "owner", "expiry", "finished", "salt", "shared", "jump"]
+Level: TypeAlias = Literal["error", "warning"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rule: Rule
-    level: Literal["error", "warning"]
+    level: Level = "error"
     line: int
     column: int
     message: str
@@ -70,135 +70,125 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     places: Mapping[str, tuple[str, ...]] = {}
 
 
-def inspect(file: FlagFile, facts: Facts) -> list[Finding]:
-    """All that should be otherwise, in the order of the file."""
-    found: list[Finding] = []
-    texts = flag_texts(file.text)
-    for key, flag in file.flags.items():
-        text = texts[key]
-        found += _owned(flag, text, facts.now)
-        if key in facts.finished:
-            places = facts.places.get(key, ())
-            message = f"{key}: at 100 % for over {FINISHED_DAYS} days"
-            fix = "remove this flag, and the code that asks for it"
-            found.append(
-                _at(key, text, "", "finished", message, fix, level="warning", places=places)
-            )
-        if facts.base is not None:
-            found += _drawn_anew(flag, facts.base.get(key), text)
-        if facts.max_step is not None:
-            found += _jumps(flag, facts, facts.max_step, text)
-    found += _shared(file, texts, facts.base)
-    return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
+class Subject(msgspec.Struct, frozen=True):
+    """One flag for the rules to look at: in its file, and as it was in the base, if it was."""
 
+    flag: Flag
+    text: FlagText
+    before: Flag | None
+    facts: Facts
 
-def at_everybody(flag: Flag | None, now: datetime) -> bool:
-    """Whether the flag is on and at 100 % at `now`."""
-    return flag is not None and flag.enabled and flag.threshold_at(now) == _EVERYBODY
-
-
-def _owned(flag: Flag, text: FlagText, now: datetime) -> Iterator[Finding]:
-    if not flag.owner.strip():
-        fix = "add owner: with the team that answers for it"
-        yield _at(flag.key, text, "owner", "owner", f"{flag.key}: it has no owner", fix)
-    if not flag.expires:
-        fix = "add expires: with the last day on which it should exist"
-        yield _at(flag.key, text, "expires", "expiry", f"{flag.key}: it has no expiry", fix)
-    elif now.astimezone(UTC).date() > date.fromisoformat(flag.expires):
-        fix = "remove the flag, or agree with its owner on a later day"
-        message = f"{flag.key}: it expired on {flag.expires}"
-        yield _at(flag.key, text, "expires", "expiry", message, fix)
-
-
-def _finished(key: str, text: FlagText, places: tuple[str, ...]) -> Finding:
-    message = f"{key}: at 100 % for over {FINISHED_DAYS} days"
-    fix = "remove this flag, and the code that asks for it"
-    return _at(key, text, "", "finished", message, fix, level="warning", places=places)
-
-
-def _drawn_anew(flag: Flag, before: Flag | None, text: FlagText) -> Iterator[Finding]:
-    if before is None:
-        return
-    for what in ("salt", "bucket_by"):
-        was, is_now = getattr(before, what), getattr(flag, what)
-        if was != is_now:
-            message = f"{flag.key}: {what} was {show(was)} in the base: everybody is drawn anew"
-            yield _at(flag.key, text, what, "salt", message, f"write {what}: {show(was)}")
-
-
-def _jumps(flag: Flag, facts: Facts, most: int, text: FlagText) -> Iterator[Finding]:
-    before = (facts.base or {}).get(flag.key)
-    if before is not None and before.rollout == flag.rollout:
-        return
-    level = before.threshold_at(facts.now) if before is not None else 0
-    limit = f"more than the {percent_text(most)} % allowed"
-    if not isinstance(flag.rollout, Ramp):
-        if facts.base is not None and flag.rollout - level > most:
-            message = f"{flag.key}: {_arrow(level, flag.rollout)} is {limit}"
-            fix = f"go to {percent_text(level + most)} % first"
-            yield _at(flag.key, text, "percent", "jump", message, fix)
-        return
-    steps = (*flag.rollout.steps, *flag.rollout.waiting)
-    old = before.rollout if before else None
-    known = jumps((*old.steps, *old.waiting), level, most) if isinstance(old, Ramp) else []
-    # Without a base nothing tells from where the first step rises.
-    start = level if facts.base is not None else steps[0].threshold
-    for was, step in jumps(steps, start, most):
-        if (was, step) not in known:
-            rise = f"{_arrow(was, step.threshold)} on {time_text(step.at)}"
-            message = f"{flag.key}: {rise} is {limit}"
-            yield _at(flag.key, text, "ramp", "jump", message, "add steps between the two")
-
-
-def _shared(
-    file: FlagFile, texts: Mapping[str, FlagText], base: Mapping[str, Flag] | None
-) -> Iterator[Finding]:
-    first_with: dict[str, str] = {}
-    for key, flag in file.flags.items():
-        other = first_with.setdefault(flag.salt, key)
-        if other == key:
-            continue
-        meant = all("salt" in texts[name].entries for name in (key, other))
-        new = base is not None and not (key in base and other in base)
-        if meant and not new:
-            continue
-        yield _at(
-            key,
-            texts[key],
-            "salt",
-            "shared",
-            f"{key}: it has the salt of {other}, so that both have the same units inside",
-            f"remove its salt; or, if that is meant, write salt: {show(flag.salt)} in both"
-            if not meant
-            else "remove its salt, if that is not meant",
-            level="warning" if meant else "error",
+    def find(
+        self,
+        rule: Rule,
+        what: str,
+        message: str,
+        fix: str,
+        *,
+        level: Level = "error",
+        places: tuple[str, ...] = (),
+    ) -> Finding:
+        """A finding at the value of the key `what`, or at the flag's name if it has none such."""
+        line, column = self.text.place(what)
+        return Finding(
+            rule=rule,
+            level=level,
+            line=line,
+            column=column,
+            message=f"{self.flag.key}: {message}",
+            fix=fix,
+            flag=self.flag.key,
+            places=places,
         )
 
 
-def _arrow(was: int, is_now: int) -> str:
-    return f"{percent_text(was)} % -> {percent_text(is_now)} %"
+def inspect(file: FlagFile, facts: Facts) -> list[Finding]:
+    """All that should be otherwise, in the order of the file."""
+    texts = flag_texts(file.text)
+    base = facts.base or {}
+    subjects = [Subject(flag, texts[key], base.get(key), facts) for key, flag in file.flags.items()]
+    found = [finding for subject in subjects for rule in _RULES for finding in rule(subject)]
+    found += _shared(subjects)
+    return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
 
 
-def _at(
-    key: str,
-    text: FlagText,
-    what: str,
-    rule: Rule,
-    message: str,
-    fix: str,
-    *,
-    level: Literal["error", "warning"] = "error",
-    places: tuple[str, ...] = (),
-) -> Finding:
-    """A finding at the value of the key `what`, or at the flag's name if it has no such key."""
-    line, column = text.place(what)
-    return Finding(
-        rule=rule,
-        level=level,
-        line=line,
-        column=column,
-        message=message,
-        fix=fix,
-        flag=key,
-        places=places,
-    )
+def _owned(it: Subject) -> Iterator[Finding]:
+    if not it.flag.owner.strip():
+        fix = "add owner: with the team that answers for it"
+        yield it.find("owner", "owner", "it has no owner", fix)
+
+
+def _expiry(it: Subject) -> Iterator[Finding]:
+    expires = it.flag.expires
+    if not expires:
+        fix = "add expires: with the last day on which it should exist"
+        yield it.find("expiry", "expires", "it has no expiry", fix)
+    elif it.facts.now.astimezone(UTC).date() > date.fromisoformat(expires):
+        fix = "remove the flag, or agree with its owner on a later day"
+        yield it.find("expiry", "expires", f"it expired on {expires}", fix)
+
+
+def _finished(it: Subject) -> Iterator[Finding]:
+    key = it.flag.key
+    if key in it.facts.finished:
+        message = f"at 100 % for over {FINISHED_DAYS} days"
+        fix = "remove this flag, and the code that asks for it"
+        places = it.facts.places.get(key, ())
+        yield it.find("finished", "", message, fix, level="warning", places=places)
+
+
+def _drawn_anew(it: Subject) -> Iterator[Finding]:
+    if it.before is None:
+        return
+    for what in ("salt", "bucket_by"):
+        was, is_now = getattr(it.before, what), getattr(it.flag, what)
+        if was != is_now:
+            message = f"{what} was {show(was)} in the base: everybody is drawn anew"
+            yield it.find("salt", what, message, f"write {what}: {show(was)}")
+
+
+def _jump(it: Subject) -> Iterator[Finding]:
+    flag, before, most, has_base = it.flag, it.before, it.facts.max_step, it.facts.base is not None
+    if most is None or (before is not None and before.rollout == flag.rollout):
+        return
+    level = before.threshold_at(it.facts.now) if before is not None else 0
+    limit = f"more than the {share_text(most)} allowed"
+    if isinstance(flag.rollout, Ramp):
+        for was, step in _new_jumps(flag.rollout, before, level, most, has_base):
+            rise = f"{arrow_text(was, step.threshold)} on {time_text(step.at)}"
+            yield it.find("jump", "ramp", f"{rise} is {limit}", "add steps between the two")
+    elif has_base and flag.rollout - level > most:
+        message = f"{arrow_text(level, flag.rollout)} is {limit}"
+        yield it.find("jump", "percent", message, f"go to {share_text(level + most)} first")
+
+
+def _new_jumps(
+    ramp: Ramp, before: Flag | None, level: int, most: int, has_base: bool
+) -> Iterator[tuple[int, Step]]:
+    """The jumps of a ramp that the one before did not have."""
+    old = before.rollout if before else None
+    known = jumps(old.planned, level, most) if isinstance(old, Ramp) else []
+    # Without a base nothing tells from where the first step rises.
+    start = level if has_base else ramp.planned[0].threshold
+    return (jump for jump in jumps(ramp.planned, start, most) if jump not in known)
+
+
+_RULES = (_owned, _expiry, _finished, _drawn_anew, _jump)
+
+
+def _shared(subjects: Sequence[Subject]) -> Iterator[Finding]:
+    first_with: dict[str, Subject] = {}
+    for it in subjects:
+        other = first_with.setdefault(it.flag.salt, it)
+        if other is it:
+            continue
+        meant = all("salt" in each.text.entries for each in (it, other))
+        known = it.facts.base is None or None not in (it.before, other.before)
+        if meant and known:
+            continue
+        message = f"it has the salt of {other.flag.key}, so that both have the same units inside"
+        if meant:
+            fix = "remove its salt, if that is not meant"
+        else:
+            fix = f"remove its salt; or, if that is meant, write salt: {show(it.flag.salt)} in both"
+        yield it.find("shared", "salt", message, fix, level="warning" if meant else "error")

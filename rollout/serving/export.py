@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollout.bucketing import BUCKETS, bucket
-from rollout.errors import ExportRefused, show
+from rollout.errors import ExportRefused
 from rollout.flag import Flag, Ramp
+from rollout.wording import show
 
 _SCHEMA = "https://flagd.dev/schema/v0/flags.json"
 _TARGETING_KEY = "targetingKey"

@@ -28,10 +28,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rollout import targeting
-from rollout.errors import UnknownFlag, show
+from rollout.errors import UnknownFlag
 from rollout.flags import Flags
+from rollout.live import Live
 from rollout.serving.limiter import Limiter
-from rollout.sources.live import Live
+from rollout.wording import show
 
 LARGEST_BODY_BYTES = 1 << 16
 """A context of more than 64 KiB is a mistake."""

@@ -1,6 +1,6 @@
 """Runs the OFREP service: listens, says where, looks for newer flags, and stops gracefully.
 
-Knows sockets, signals and uvicorn; what is served is rollout.ofrep's.
+Knows sockets, signals and uvicorn; what is served is ofrep's.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import anyio
 import uvicorn
 
 from rollout.errors import InvalidValue, SourceProblem
+from rollout.live import Live
 from rollout.serving import ofrep
 from rollout.sources import fetch
-from rollout.sources.live import Live
 
 _FAREWELL_S = 10
 """For requests that are being answered when the service is told to stop."""

@@ -15,7 +15,8 @@ from typing import IO
 
 import msgspec
 
-from rollout.errors import SourceProblem, show
+from rollout.errors import SourceProblem
+from rollout.wording import show
 
 TIMEOUT_S = 10.0
 

@@ -2,7 +2,7 @@
 
 https:// anywhere, plain http:// only on this machine. What does not parse is never
 kept, so it never takes the place of a good copy. `source` says how old the text is.
-Knows the rules; rollout.fetch does the talking and rollout.cache the keeping.
+Knows the rules; fetch does the talking and cache the keeping.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import re
 import time
 from urllib.parse import urlsplit
 
-from rollout.errors import BadFlagFile, SourceProblem, show
+from rollout.errors import BadFlagFile, SourceProblem
 from rollout.file import flagfile
 from rollout.sources import cache, fetch
-from rollout.sources.source import Text
+from rollout.sources.text import Text
+from rollout.wording import show
 
 DEADLINE_S = 1.0
 """A deploy waits this long for its flags, and not longer."""
@@ -32,21 +33,7 @@ def read(url: str) -> Text:
     name = _checked(url)
     kept = cache.load(url)
     try:
-        answer = fetch.get(
-            url,
-            etag=kept.etag if kept else "",
-            deadline_s=DEADLINE_S,
-            largest_bytes=flagfile.LARGEST_BYTES,
-        )
-        if answer.is_page:
-            raise fetch.Failed("answers with a web page, not with a flags file")
-        if kept and (answer.unchanged or answer.body == kept.data):
-            if answer.unchanged or answer.etag == kept.etag:
-                cache.confirm(url)
-            else:
-                cache.save(url, kept.data, answer.etag)
-            return Text(kept.data, f"{name} as of now")
-        flagfile.parse_bytes(answer.body, name)
+        return Text(_newest(url, name, kept), f"{name} as of now")
     except fetch.Failed as failure:
         if kept is None:
             raise SourceProblem(
@@ -59,8 +46,24 @@ def read(url: str) -> Text:
             raise
         first = bad.problems[0]
         return _earlier(kept, name, f"line {first.line} of it now: {first.message}")
+
+
+def _newest(url: str, name: str, kept: cache.Copy | None) -> bytes:
+    """What the server says now, kept for later; raises fetch.Failed and BadFlagFile."""
+    answer = fetch.get(
+        url,
+        etag=kept.etag if kept else "",
+        deadline_s=DEADLINE_S,
+        largest_bytes=flagfile.LARGEST_BYTES,
+    )
+    if answer.is_page:
+        raise fetch.Failed("answers with a web page, not with a flags file")
+    if kept and (answer.unchanged or (answer.body, answer.etag) == (kept.data, kept.etag)):
+        cache.confirm(url)
+        return kept.data
+    flagfile.parse_bytes(answer.body, name)
     cache.save(url, answer.body, answer.etag)
-    return Text(answer.body, f"{name} as of now")
+    return answer.body
 
 
 def _checked(url: str) -> str:

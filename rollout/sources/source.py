@@ -9,24 +9,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import msgspec
-
-from rollout.errors import NoSuchSource, SourceProblem, show
+from rollout.errors import NoSuchSource, SourceProblem
 from rollout.file.flagfile import LARGEST_BYTES
+from rollout.sources.text import Text
+from rollout.wording import show
 
-_PACKAGE = Path(__file__).parent
+GIT = "git:"
+DEFAULT_PATH = "flags.yaml"
 
-
-class Text(msgspec.Struct, frozen=True):
-    """What a source holds; `source` says for people where it is from, at the time of reading.
-
-    `problem` is why it is an earlier copy, if it is one. Of a file over the limit only
-    so much is read that the limit is seen to be passed.
-    """
-
-    data: bytes
-    source: str
-    problem: str = ""
+_PACKAGE = Path(__file__).parents[1]
 
 
 def read(spec: str | os.PathLike[str] | None = None) -> Text:
@@ -42,16 +33,30 @@ def read(spec: str | os.PathLike[str] | None = None) -> Text:
         from rollout.sources import http_source
 
         return http_source.read(where)
-    if where.startswith("git:"):
+    if where.startswith(GIT):
         from rollout.sources import gitsource
 
-        return gitsource.read(where)
+        revision, path = git_parts(where)
+        return gitsource.read(revision, path or DEFAULT_PATH)
     return Text(_bytes(Path(where)), where)
+
+
+def git_parts(spec: str) -> tuple[str, str]:
+    """`git:REV:PATH` -> (REV, PATH); PATH is empty if `spec` names none."""
+    revision, _, path = spec.removeprefix(GIT).partition(":")
+    return revision, path
+
+
+def beside(spec: str, path: str) -> str:
+    """`spec` with `path` for its PATH if it is a `git:REV` that names none."""
+    if not spec.startswith(GIT) or git_parts(spec)[1]:
+        return spec
+    return f"{GIT}{git_parts(spec)[0]}:{path}"
 
 
 def changeable(spec: str) -> Path:
     """The path that `spec` is; raises SourceProblem for what can only be read."""
-    if "://" in spec or spec.startswith("git:"):
+    if "://" in spec or spec.startswith(GIT):
         raise SourceProblem(
             f"{show(spec)} can be read, but not changed",
             hint="change the file in a checkout, and commit it",

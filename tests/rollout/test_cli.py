@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click import Context
 from click.testing import CliRunner, Result
 
 from rollout.cli import cli
@@ -245,6 +246,15 @@ def test_a_terminal_that_cannot_show_a_unit_is_no_crash(file: Path) -> None:
     done = process(*asked, cwd=file.parent, PYTHONIOENCODING="latin-1")
     assert done.returncode == 0
     assert done.stdout.startswith("deploy-retries -> 0 (app \\u30a2")
+
+
+def test_the_line_of_a_command_in_the_help_is_how_its_own_help_begins() -> None:
+    lines = run("--help").output.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert len(lines) == len(cli.list_commands(Context(cli)))
+    for name, line in (row.split(maxsplit=1) for row in lines):
+        command = cli.get_command(Context(cli), name)
+        assert command is not None
+        assert " ".join((command.help or "").split()).startswith(line.rstrip("."))
 
 
 def test_flag_names_are_completed(file: Path) -> None:

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from rollout import Flags
+from rollout.live import Live
 from rollout.serving import ofrep
 from rollout.serving.export import to_flagd
-from rollout.sources.live import Live
 
 GUIDE = Path(__file__).parents[2] / "docs" / "openfeature.md"
 

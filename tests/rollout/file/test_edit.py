@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,8 @@ from hypothesis import strategies as st
 
 from rollout.errors import EditRefused, UnknownFlag
 from rollout.file import edit, flagfile
+from rollout.file.edit import Edit
+from rollout.file.flagfile import FlagFile
 from rollout.file.splice import Span
 from rollout.flag import Ramp, Step, percent_text
 from tests.rollout.strategies import NOW, flag_texts, thresholds
@@ -73,12 +74,11 @@ DAY = timedelta(days=1)
 STEPS = (Step(NOW - DAY, 5_000), Step(NOW + DAY, 50_000), Step(NOW + 2 * DAY, 100_000))
 
 
-def stay(_: datetime, __: Sequence[Step], waiting: Sequence[Step]) -> Sequence[Step]:
-    return waiting
-
-
-def a_day_later(_: datetime, __: Sequence[Step], waiting: Sequence[Step]) -> list[Step]:
-    return [Step(step.at + DAY, step.threshold) for step in waiting]
+def resume(file: FlagFile, key: str, after: timedelta = timedelta(0)) -> Edit | None:
+    """Resume so long after the pause, or at any time if there is none."""
+    ramp = file.flags[key].rollout
+    paused = ramp.paused if isinstance(ramp, Ramp) else None
+    return edit.resume(file, key, (paused or NOW) + after, hours=None)
 
 
 @given(flag_texts(), st.data(), st.sampled_from([0, 1, 2, 3]))
@@ -107,10 +107,10 @@ def test_a_ramp_and_its_pause_and_kill_come_and_go_whatever_the_style(
         assert edit.pause(paused.file, key, now) is None
         held = paused.file.flags[key]
         assert held.threshold_at(NOW + 99 * DAY) == ramped.file.flags[key].threshold_at(now)
-        resumed = edit.resume(paused.file, key, stay)
+        resumed = resume(paused.file, key)
         assert resumed is not None
         assert resumed.file.text == ramped.file.text
-        later = edit.resume(paused.file, key, a_day_later)
+        later = resume(paused.file, key, after=DAY)
         assert later is not None
         moved = later.file.flags[key].rollout
         assert isinstance(moved, Ramp)
@@ -123,10 +123,10 @@ def test_a_ramp_and_its_pause_and_kill_come_and_go_whatever_the_style(
         assert killed is not None
         assert edit.kill(killed.file, key, now) is None
         assert not killed.file.flags[key].enabled
-        back = edit.resume(killed.file, key, stay)
+        back = resume(killed.file, key)
         assert back is not None
         assert back.file.text == before.text
-        assert edit.resume(back.file, key, stay) is None
+        assert resume(back.file, key) is None
 
 
 BLOCK = """\
@@ -199,14 +199,14 @@ def test_a_switch_that_is_there_is_turned(line: str, killed: str, resumed: str |
     made = edit.kill(flagfile.parse(text), "a", NOW)
     assert made is not None
     assert made.file.text == text.replace(line, killed)
-    back = edit.resume(made.file, "a", stay)
+    back = resume(made.file, "a")
     assert back is not None
     assert back.file.text == (text.replace(line, resumed) if resumed else BLOCK)
 
 
 def test_a_key_on_the_last_line_goes_without_leaving_one() -> None:
     text = BLOCK + "\n    enabled: false"
-    made = edit.resume(flagfile.parse(text), "a", stay)
+    made = resume(flagfile.parse(text), "a")
     assert made is not None
     assert made.file.text == BLOCK
 
@@ -216,9 +216,11 @@ def test_a_pause_before_the_ramp_began_waits_for_all_of_it() -> None:
     paused = edit.pause(flagfile.parse(RAMPED), "a", early)
     assert paused is not None
     assert paused.file.flags["a"].threshold_at(NOW) == 0
-    resumed = edit.resume(paused.file, "a", a_day_later)
+    resumed = resume(paused.file, "a", after=DAY)
     assert resumed is not None
-    assert resumed.file.flags["a"].rollout == Ramp(tuple(a_day_later(NOW, [], STEPS)))
+    assert resumed.file.flags["a"].rollout == Ramp(
+        tuple(Step(step.at + DAY, step.threshold) for step in STEPS)
+    )
 
 
 def test_a_step_to_nothing_at_the_very_pause_is_kept() -> None:
@@ -226,7 +228,7 @@ def test_a_step_to_nothing_at_the_very_pause_is_kept() -> None:
     file = flagfile.parse(text)
     paused = edit.pause(file, "a", STEPS[0].at)
     assert paused is not None
-    resumed = edit.resume(paused.file, "a", stay)
+    resumed = resume(paused.file, "a")
     assert resumed is not None
     assert resumed.file.flags == file.flags
 

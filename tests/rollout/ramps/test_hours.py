@@ -85,7 +85,7 @@ def test_a_machine_without_time_zones_is_told_what_to_install() -> None:
         "zoneinfo.reset_tzpath(to=())\n"
         "sys.modules['tzdata'] = None\n"
         "from rollout.errors import InvalidValue\n"
-        "from rollout.hours import parse_zone\n"
+        "from rollout.ramps.hours import parse_zone\n"
         "print(parse_zone('UTC', '--tz'))\n"
         "try:\n"
         "    parse_zone('Europe/Berlin', '--tz')\n"

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from starlette.types import ASGIApp
 
+from rollout.live import Live
 from rollout.serving import ofrep
-from rollout.sources.live import Live
 from tests.rollout.strategies import units
 
 TEXT = """\

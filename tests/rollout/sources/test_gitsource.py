@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rollout.errors import NoSuchSource, SourceProblem
-from rollout.sources import gitsource, source
+from rollout.sources import source
+from rollout.sources.text import Text
 from tests.rollout.repo import Repo
 
 
@@ -36,7 +37,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
 )
 @pytest.mark.usefixtures("repo")
 def test_a_revision_names_a_text_byte_for_byte(spec: str, data: bytes, name: str) -> None:
-    assert source.read(spec) == source.Text(data, name)
+    assert source.read(spec) == Text(data, name)
 
 
 def test_paths_are_those_of_the_working_directory(
@@ -107,6 +108,6 @@ def test_of_a_huge_file_only_the_limit_is_read(repo: Repo) -> None:
 
 
 def test_a_revision_without_a_path_takes_the_other_files_path() -> None:
-    assert gitsource.beside("git:main", "config/flags.yaml") == "git:main:config/flags.yaml"
-    assert gitsource.beside("git:main:x", "y") == "git:main:x"
-    assert gitsource.beside("flags.yaml", "y") == "flags.yaml"
+    assert source.beside("git:main", "config/flags.yaml") == "git:main:config/flags.yaml"
+    assert source.beside("git:main:x", "y") == "git:main:x"
+    assert source.beside("flags.yaml", "y") == "flags.yaml"

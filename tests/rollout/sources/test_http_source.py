@@ -27,6 +27,7 @@ from rollout import BadFlagFile, Flags, RolloutError, SourceProblem
 from rollout.cli import cli
 from rollout.file.flagfile import LARGEST_BYTES
 from rollout.sources import source
+from rollout.sources.text import Text
 from tests.rollout.servers import Behave, Server, response, saying, serving, with_etag
 
 TEXT = b"version: 1\nflags:\n  a: {bucket_by: app, percent: 5, inside: 5, outside: 0}\n"
@@ -73,7 +74,7 @@ def no_thread_is_left() -> bool:
 
 
 def test_it_is_read_and_says_from_where_and_when(server: Server) -> None:
-    assert source.read(server.url) == source.Text(TEXT, f"{server.url} as of now")
+    assert source.read(server.url) == Text(TEXT, f"{server.url} as of now")
     assert Flags.load(server.url).evaluate("a", app="hello").percent == "5"
 
 
@@ -81,7 +82,7 @@ def test_what_has_not_changed_is_not_sent_again(server: Server, cache_dir: Path)
     server.behave = with_etag(TEXT, '"v1"')
     source.read(server.url)
     grow_old(cache_dir, 7200)
-    assert source.read(server.url) == source.Text(TEXT, f"{server.url} as of now")
+    assert source.read(server.url) == Text(TEXT, f"{server.url} as of now")
     assert "if-none-match" not in server.heads[0].lower()
     assert 'if-none-match: "v1"' in server.heads[1].lower()
     server.behave = saying(b"")
@@ -92,7 +93,7 @@ def test_an_etag_that_no_request_can_carry_keeps_no_bump_away(server: Server) ->
     server.behave = saying(response(TEXT, ETag='"v\xe9"'))
     source.read(server.url)
     server.behave = with_etag(NEWER, '"v2"')
-    assert source.read(server.url) == source.Text(NEWER, f"{server.url} as of now")
+    assert source.read(server.url) == Text(NEWER, f"{server.url} as of now")
     assert "if-none-match" not in server.heads[1].lower()
 
 
@@ -204,7 +205,7 @@ def test_a_server_that_fails_costs_a_second_and_the_last_good_copy_is_used(
     began = time.monotonic()
     text = source.read(kept.url)
     assert time.monotonic() - began < PATIENCE_S
-    assert text == source.Text(
+    assert text == Text(
         TEXT, f"{kept.url} as of 3 h ago (it {said})", problem=f"{kept.url}: it {said}"
     )
     assert no_thread_is_left()
@@ -293,7 +294,7 @@ def test_gzip_is_understood(server: Server) -> None:
 
 def test_a_redirect_on_the_same_scheme_is_followed(server: Server) -> None:
     with serving(saying(response(b"", "302 Found", Location=server.url))) as other:
-        assert source.read(other.url) == source.Text(TEXT, f"{other.url} as of now")
+        assert source.read(other.url) == Text(TEXT, f"{other.url} as of now")
 
 
 @pytest.mark.parametrize(

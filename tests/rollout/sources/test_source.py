@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from rollout.cli import cli
 from rollout.errors import NoSuchSource, SourceProblem
 from rollout.sources import source
+from rollout.sources.text import Text
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,13 +33,13 @@ def test_an_installed_package_brings_its_own_copy(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout == f"{tmp_path / 'rollout' / 'source.py'} b'ours'\n"
+    assert done.stdout == f"{tmp_path / 'rollout' / 'sources' / 'source.py'} b'ours'\n"
 
 
 def test_a_path_is_read_and_named_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_bytes(b"\xef\xbb\xbfversion: 1\r\n")
-    assert source.read("mine.yaml") == source.Text(b"\xef\xbb\xbfversion: 1\r\n", "mine.yaml")
+    assert source.read("mine.yaml") == Text(b"\xef\xbb\xbfversion: 1\r\n", "mine.yaml")
     assert source.read(Path("mine.yaml")).source == "mine.yaml"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rollout.errors import EditRefused
-from rollout.file.rewrite import rewrite
+from rollout.sources.rewrite import rewrite
 
 
 @pytest.fixture

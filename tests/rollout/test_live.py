@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rollout import BadFlagFile, SourceProblem
-from rollout.sources.live import Live
+from rollout.live import Live
 from tests.rollout.servers import response, saying, serving
 
 TEXT = """\

@@ -6,7 +6,7 @@ tried on the way. Knows nothing of rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -14,8 +14,7 @@ from pathlib import Path
 from rollout.errors import BadFlagFile, SourceProblem
 from rollout.file import flagfile
 from rollout.file.flagfile import LARGEST_BYTES
-from rollout.flag import Flag, Ramp
-from rollout.review.hygiene import FINISHED_DAYS, at_everybody
+from rollout.flag import EVERYBODY, Flag, Ramp
 from rollout.sources import git
 
 MOST_VERSIONS = 100
@@ -23,30 +22,33 @@ MOST_VERSIONS = 100
 
 MOST_PLACES = 10
 MOST_FLAGS = 20
-_SPAN = timedelta(days=FINISHED_DAYS)
 
 
-def finished(path: str, flags: Mapping[str, Flag], now: datetime) -> frozenset[str]:
-    """The flags that are at 100 % and were so all the time since 30 days ago.
+def finished(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> frozenset[str]:
+    """The flags that are at 100 % and were so all the time since so many days ago.
 
     A ramp says it by its last step; for a percentage the file's versions in git do.
     Where there is no repository, or its history does not reach as far back, a
     percentage is not known to be finished. Raises nothing.
     """
-    standing = {key: flag for key, flag in flags.items() if at_everybody(flag, now)}
-    by_ramp = {key for key, flag in standing.items() if _by_ramp(flag, now)}
+    since = now - timedelta(days=days)
+    standing = {key: flag for key, flag in flags.items() if _is_complete(flag, now)}
+    by_ramp = {key for key, flag in standing.items() if _began_before(flag.rollout, now, since)}
     asked = standing.keys() - by_ramp
-    if not asked:
-        return frozenset(by_ramp)
+    return frozenset(by_ramp | (_all_along(path, asked, since) if asked else set()))
+
+
+def _all_along(path: str, asked: Set[str], since: datetime) -> set[str]:
+    """Those of the flags that the file has had at 100 % in every version since then."""
     try:
-        versions = _versions(path, now)
+        versions = _versions(path, since)
     except SourceProblem:
-        versions = []
-    for commit_time, found in versions:
-        # A version counts from the moment it was committed, the oldest from 30 days ago.
-        moment = max(commit_time, now - _SPAN)
-        asked = {key for key in asked if at_everybody(found.get(key), moment)}
-    return frozenset(by_ramp | (asked if versions else set()))
+        return set()
+    for committed_at, found in versions:
+        # A version counts from the moment it was committed, the oldest from `since`.
+        moment = max(committed_at, since)
+        asked = {key for key in asked if key in found and _is_complete(found[key], moment)}
+    return set(asked) if versions else set()
 
 
 def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -74,15 +76,19 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _by_ramp(flag: Flag, now: datetime) -> bool:
-    step = flag.rollout.current(now) if isinstance(flag.rollout, Ramp) else None
-    return step is not None and now - step.at > _SPAN
+def _is_complete(flag: Flag, now: datetime) -> bool:
+    return flag.live_threshold(now) == EVERYBODY
 
 
-def _versions(path: str, now: datetime) -> list[tuple[datetime, Mapping[str, Flag]]]:
-    """The file as it was 30 days ago and each time it changed since; nothing if not known."""
+def _began_before(rollout: int | Ramp, now: datetime, since: datetime) -> bool:
+    step = rollout.current(now) if isinstance(rollout, Ramp) else None
+    return step is not None and step.at < since
+
+
+def _versions(path: str, since: datetime) -> list[tuple[datetime, Mapping[str, Flag]]]:
+    """The file as it was at `since` and each time it changed from then; nothing if not known."""
     directory, name = git.whereabouts(path)
-    before = f"--before={(now - _SPAN).isoformat()}"
+    before = f"--before={since.isoformat()}"
     oldest = git.ask(directory, "rev-list", "-1", "--first-parent", before, "HEAD").text
     if not oldest:
         return []

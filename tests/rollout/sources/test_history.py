@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rollout.file import flagfile
-from rollout.review import history
+from rollout.sources import history
 from tests.rollout.repo import Repo
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -33,7 +33,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
 
 
 def finished(text: str = TEXT, now: datetime = NOW) -> bool:
-    return "a" in history.finished("flags.yaml", flagfile.parse(text).flags, now)
+    return "a" in history.finished("flags.yaml", flagfile.parse(text).flags, now, 30)
 
 
 def test_a_percentage_that_stood_for_over_30_days_is_finished(repo: Repo) -> None:

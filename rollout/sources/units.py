@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from rollout.errors import InvalidValue, SourceProblem, show
+from rollout.errors import InvalidValue, SourceProblem
+from rollout.wording import show
 
 LONGEST_UNIT_BYTES = 1 << 20
 """A line may have up to 1 MiB; one that is longer is hardly a unit."""

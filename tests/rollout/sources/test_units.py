@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollout.errors import InvalidValue, SourceProblem
-from rollout.review import units
-from rollout.review.units import LONGEST_UNIT_BYTES, Units, open_units
+from rollout.sources import units
+from rollout.sources.units import LONGEST_UNIT_BYTES, Units, open_units
 
 
 class Pieces(io.RawIOBase):

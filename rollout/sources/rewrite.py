@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rollout.errors import EditRefused, show
+from rollout.errors import EditRefused
+from rollout.wording import show
 
 
 def rewrite(path: Path, change: Callable[[Path], tuple[bytes, bytes] | None]) -> None:
