@@ -76,7 +76,7 @@ class AppConfigProblem(UsageProblem):
             if len(problems) > _MOST_SHOWN:
                 lines.append(f"  and {len(problems) - _MOST_SHOWN} more")
             message = "\n".join([f"{name} has {len(problems)} problems:", *lines])
-            super().__init__(message, hint=f"mend these in {name} and run the command again")
+            super().__init__(message, hint=f"fix these in {name} and run the command again")
         self.problems = problems
 
 
@@ -180,7 +180,7 @@ def _load(text: str, name: str) -> dict[str, Any]:
         return tomllib.loads(text, parse_float=_number)
     except tomllib.TOMLDecodeError as error:
         raise UsageProblem(
-            f"{name} is not TOML: {error}", hint="mend that line; https://toml.io has the grammar"
+            f"{name} is not TOML: {error}", hint="fix that line; https://toml.io has the grammar"
         ) from None
     except RecursionError:
         hint = "no key of fly.toml needs that"
@@ -200,7 +200,7 @@ def _app(top: Table) -> str | None:
     app = top.text("app") or None
     if app is not None and not _APP_NAME.fullmatch(app):
         fix = "an app's name is made of letters, digits and dashes"
-        top.problem("app", f"is {shown(app)}, which is no app's name", fix)
+        top.problem("app", f"is {shown(app)}, which is not an app name", fix)
     return app
 
 
@@ -239,7 +239,7 @@ def _max_unavailable(section: Table) -> Decimal | int | None:
     value = section.value(key)
     if value is None:
         return None
-    what = "is no number"
+    what = "is not a number"
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         is_finite = not isinstance(value, Decimal) or value.is_finite()
         if is_finite and 0 < value < 1:
