@@ -16,11 +16,11 @@ from pathlib import Path
 import anyio
 
 from deploy.errors import UsageProblem
-from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
-from deploy.local.process import ProcessRuntime
-from deploy.local.router import Router
+from deploy.local.http import api
+from deploy.local.routing.router import Router
+from deploy.local.runtimes.process import ProcessRuntime
 from deploy.local.serving import HttpServer, address, listen
 
 FAREWELL_S = 5.0  # for machines to stop by themselves when the platform ends

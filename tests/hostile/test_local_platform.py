@@ -18,9 +18,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from deploy.local import api
-from deploy.local.description import SHAPES, describe
 from deploy.local.engine import Platform
+from deploy.local.http import api
+from deploy.local.http.description import SHAPES, describe
 from deploy.local.serving import HttpServer, address, listen
 from tests.deploy.local.world import QUICKLY, config
 from tests.worlds.simulated.runtime import SimulatedRuntime, simulated_clock

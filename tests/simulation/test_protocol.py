@@ -21,8 +21,8 @@ from deploy.api.machine import Fleet
 from deploy.api.patience import Patience
 from deploy.commands.recovery import resume_app
 from deploy.errors import CallFailed
-from deploy.local import api
-from deploy.local.endpoints import WAIT_STATES
+from deploy.local.http import api
+from deploy.local.http.endpoints import WAIT_STATES
 from deploy.orchestrator.halt import Halt
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from tests.simulation.protocol import METHODS, PREFIX, deviations, document

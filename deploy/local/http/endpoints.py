@@ -7,9 +7,10 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from deploy.local import requests, views
-from deploy.local.calls import NOTHING, OK, Call, Reply
+from deploy.local import requests
 from deploy.local.config import duration_s, signal_name
+from deploy.local.http import views
+from deploy.local.http.calls import NOTHING, OK, Call, Reply
 from deploy.local.leases import DEFAULT_TTL_S, current
 from deploy.local.refusals import Refusal, invalid
 from deploy.local.state import Machine

@@ -18,7 +18,7 @@ _FALSE = frozenset({"false", "0", "f", "no"})
 class Call:
     """`path` holds the parts named in the route, `query` every pair in order.
 
-    `slot` is the place of the machine in its app, see `deploy.local.slots`.
+    `slot` is the place of the machine in its app, see `deploy.local.http.slots`.
     """
 
     platform: Platform

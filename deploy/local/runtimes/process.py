@@ -23,10 +23,10 @@ from typing import Self
 import anyio
 from anyio.abc import Process
 
-from deploy.local import checks, reaper
 from deploy.local.config import Check, Config
 from deploy.local.ports import Ports
 from deploy.local.runtime import CannotStart, Ended, HostStatus, Report, Spec
+from deploy.local.runtimes import checks, reaper
 
 LOG_LINES_KEPT = 1000
 LOGS_KEPT = 1000  # machines, the oldest go first
@@ -228,7 +228,7 @@ class LocalProcess:
 
 
 class Reaper:
-    """The other end of `deploy.local.reaper`: keeps its list of process groups true."""
+    """The other end of `deploy.local.runtimes.reaper`: keeps its list of process groups true."""
 
     def __init__(self) -> None:
         self._groups: set[int] = set()

@@ -23,13 +23,13 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deploy.local import endpoints as ep
-from deploy.local.calls import Call, Reply
-from deploy.local.description import describe
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Strike
+from deploy.local.http import endpoints as ep
+from deploy.local.http.calls import Call, Reply
+from deploy.local.http.description import describe
+from deploy.local.http.slots import slot_for
 from deploy.local.refusals import Refusal, invalid
-from deploy.local.slots import slot_for
 
 BODY_LIMIT_BYTES = 1024 * 1024
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})

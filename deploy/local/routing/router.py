@@ -3,7 +3,7 @@
 A machine gets traffic while it is started, uncordoned and passing. It leaves
 the rotation in the moment its state changes, and its process is not asked to
 stop before the requests in flight to it are answered (`drain`). HTTP goes
-request by request (`deploy.local.proxy`), so that a client's pooled connection
+request by request (`deploy.local.routing.proxy`), so that a client's pooled connection
 survives every machine behind it; anything else goes connection by connection.
 An HTTP request to upgrade (WebSocket) is handed on as a plain one.
 """
@@ -25,7 +25,7 @@ from anyio.abc import SocketStream
 from deploy.local.background import background
 from deploy.local.config import Port, Service
 from deploy.local.ports import moved_ports
-from deploy.local.proxy import Proxy
+from deploy.local.routing.proxy import Proxy
 from deploy.local.serving import HttpServer, address, listen
 from deploy.local.state import App, Machine
 

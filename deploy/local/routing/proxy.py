@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from deploy.local.state import App
 
 if TYPE_CHECKING:  # the router makes proxies
-    from deploy.local.router import Router, Target
+    from deploy.local.routing.router import Router, Target
 
 REPLAY_LIMIT_BYTES = 1024 * 1024  # of a body that is kept in case it has to be sent again
 _CONNECT_S = 5.0

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from deploy.local import endpoints as ep
 from deploy.local import requests
+from deploy.local.http import endpoints as ep
 
 Schema = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ _COMPONENTS = "#/components/schemas/"
 
 
 class Row(Protocol):
-    """One route: see `deploy.local.api.Operation`."""
+    """One route: see `deploy.local.http.api.Operation`."""
 
     @property
     def method(self) -> str: ...

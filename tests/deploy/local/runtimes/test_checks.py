@@ -9,9 +9,9 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from deploy.local.checks import OUTPUT_LIMIT, probe, watch
 from deploy.local.config import Check, Header
 from deploy.local.runtime import CheckStatus
+from deploy.local.runtimes.checks import OUTPUT_LIMIT, probe, watch
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deploy.local.api import BODY_LIMIT_BYTES, OPERATIONS
+from deploy.local.http.api import BODY_LIMIT_BYTES, OPERATIONS
 from tests.deploy.local.world import config, world
 
 
