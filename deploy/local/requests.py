@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from deploy.local.config import convert
+from deploy.local.config import Seconds, convert
 from deploy.local.refusals import invalid
 
 B = TypeVar("B")
@@ -43,10 +43,10 @@ class UpdateMachine(CreateMachine, frozen=True):
 
 
 class StopMachine(msgspec.Struct, frozen=True):
-    """`signal` is a name or a number, `timeout` Go's text."""
+    """`signal` is a name or a number."""
 
     signal: str | int | None = None
-    timeout: str | None = None
+    timeout_s: Seconds | None = msgspec.field(default=None, name="timeout")
 
 
 class SignalMachine(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What the platform asks of whoever carries requests to its machines."""
+"""What the platform asks of the router."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deploy.local.state import App
 
 
 class Traffic(Protocol):
-    """Whoever carries requests to machines: the router, or nobody."""
+    """Carries requests to machines."""
 
     def sync(self, app: App) -> None:
         """The services of an app may have changed."""
@@ -21,3 +21,18 @@ class Traffic(Protocol):
 
     async def drain(self, machine_id: str, timeout_s: float) -> None:
         """Return when no request is in flight to the machine, or the time is over."""
+
+
+class NoTraffic:
+    """Nobody carries requests to the machines."""
+
+    def sync(self, app: App) -> None:
+        """Nothing listens for it."""
+
+    remove = sync
+
+    def services(self, _app: str) -> list[dict[str, Any]]:
+        return []
+
+    async def drain(self, machine_id: str, timeout_s: float) -> None:
+        """Nothing is in flight."""

@@ -1,8 +1,7 @@
 """The Machines API over a `Platform`, as an ASGI application.
 
-The table of routes is the whole interface; each row names its operation, which
-is also the word by which `deploy.local.hiccups` knows it. No input makes this
-answer 500: what cannot be read is a 400, 404, 405 or 413 with a sentence.
+No input makes this answer 500: what cannot be read is a 400, 404, 405 or 413
+with a sentence.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import hmac
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,9 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Strike
-from deploy.local.http import endpoints as ep
 from deploy.local.http.calls import Call, Reply
 from deploy.local.http.description import describe
+from deploy.local.http.operations import OPERATIONS as TABLE
+from deploy.local.http.operations import Operation
 from deploy.local.http.slots import slot_for
 from deploy.local.refusals import Refusal, invalid
 
@@ -36,67 +35,13 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 NONCE_HEADER = "fly-machine-lease-nonce"
 _LOST = "tidegate.reply_lost"
 
-Handler = Callable[[Call], Reply | Awaitable[Reply]]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One row of the interface; `strikes` says whether hiccups may hit it."""
-
-    method: str
-    path: str
-    name: str
-    handler: Handler
-    strikes: bool = False
-
 
 def _description(_: Call) -> Reply:
     """What is served here, in OpenAPI's words."""
     return Reply(describe(OPERATIONS))
 
 
-_APP = "/v1/apps/{app}"
-_MACHINES = f"{_APP}/machines"
-_MACHINE = f"{_MACHINES}/{{machine}}"
-
-OPERATIONS = (
-    Operation("GET", "/v1/apps", "list_apps", ep.list_apps),
-    Operation("POST", "/v1/apps", "create_app", ep.create_app),
-    Operation("GET", _APP, "get_app", ep.get_app),
-    Operation("DELETE", _APP, "delete_app", ep.delete_app),
-    Operation("GET", _MACHINES, "list", ep.list_machines),
-    Operation("POST", _MACHINES, "create", ep.create_machine, strikes=True),
-    Operation("GET", _MACHINE, "get", ep.get_machine),
-    Operation("POST", _MACHINE, "update", ep.update_machine, strikes=True),
-    Operation("DELETE", _MACHINE, "destroy", ep.destroy_machine, strikes=True),
-    Operation("POST", f"{_MACHINE}/start", "start", ep.start_machine, strikes=True),
-    Operation("POST", f"{_MACHINE}/stop", "stop", ep.stop_machine, strikes=True),
-    Operation("POST", f"{_MACHINE}/restart", "restart", ep.restart_machine, strikes=True),
-    Operation("POST", f"{_MACHINE}/suspend", "suspend", ep.suspend_machine, strikes=True),
-    Operation("POST", f"{_MACHINE}/signal", "signal", ep.signal_machine, strikes=True),
-    Operation("POST", f"{_MACHINE}/cordon", "cordon", ep.cordon_machine, strikes=True),
-    Operation("POST", f"{_MACHINE}/uncordon", "uncordon", ep.uncordon_machine, strikes=True),
-    Operation("GET", f"{_MACHINE}/wait", "wait", ep.wait),
-    Operation("GET", f"{_MACHINE}/lease", "get_lease", ep.get_lease),
-    Operation("POST", f"{_MACHINE}/lease", "lease", ep.take_lease, strikes=True),
-    Operation("DELETE", f"{_MACHINE}/lease", "release", ep.release_lease, strikes=True),
-    Operation("GET", f"{_MACHINE}/metadata", "get_metadata", ep.get_metadata),
-    Operation("PATCH", f"{_MACHINE}/metadata", "metadata", ep.update_metadata, strikes=True),
-    Operation("PUT", f"{_MACHINE}/metadata", "metadata", ep.update_metadata, strikes=True),
-    Operation("GET", f"{_MACHINE}/metadata/{{key}}", "get_metadata", ep.get_metadata_key),
-    Operation(
-        "POST", f"{_MACHINE}/metadata/{{key}}", "metadata", ep.set_metadata_key, strikes=True
-    ),
-    Operation(
-        "DELETE", f"{_MACHINE}/metadata/{{key}}", "metadata", ep.remove_metadata_key, strikes=True
-    ),
-    Operation("GET", f"{_MACHINE}/events", "events", ep.list_events),
-    Operation("GET", f"{_MACHINE}/versions", "versions", ep.list_versions),
-    Operation("GET", f"{_MACHINE}/ps", "ps", ep.list_processes),
-    Operation("GET", "/local/v1/apps/{app}/services", "services", ep.list_services),
-    Operation("GET", f"/local{_MACHINE}/logs", "logs", ep.list_logs),
-    Operation("GET", "/local/openapi.json", "describe", _description),
-)
+OPERATIONS = (*TABLE, Operation("GET", "/local/openapi.json", _description, {"type": "object"}))
 
 
 def app(
@@ -158,7 +103,7 @@ class _Frame:
             query=request.query_params.multi_items(),
             nonce=request.headers.get(NONCE_HEADER, ""),
             owner=self._owner(request),
-            slot=self._slot(operation, request.path_params, body) if operation.strikes else "",
+            slot=self._slot(operation, request.path_params, body) if operation.struck_as else "",
             body=body,
         )
         strike = self._strike(operation, call)
@@ -175,7 +120,7 @@ class _Frame:
     def _slot(self, operation: Operation, path: Mapping[str, str], body: Any) -> str:
         """The slot of the machine that is written to; "" where there is none."""
         app = self._platform.apps.get(path["app"])
-        if operation.name == "create":
+        if operation.struck_as == "create":
             return slot_for(app, body)
         machine = app.machines.get(path["machine"]) if app else None
         return machine.slot if machine else ""
@@ -211,7 +156,7 @@ class _Frame:
         hiccups = self._platform.hiccups
         if hiccups is None or not call.slot:
             return None
-        name = "refresh" if operation.name == "lease" and call.nonce else operation.name
+        name = "refresh" if operation.struck_as == "lease" and call.nonce else operation.struck_as
         return hiccups.next(call.app, call.slot, name)
 
     def _response(self, reply: Reply) -> Response:
@@ -231,19 +176,10 @@ async def _body(request: Request) -> Any:
     """The request's JSON; {} for an empty body. Raises Refusal (400, 413)."""
     if request.method in ("GET", "HEAD"):
         return {}
-    too_large = Refusal(413, f"the body is larger than {BODY_LIMIT_BYTES} bytes")
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > BODY_LIMIT_BYTES:
-        raise too_large
-    read = bytearray()
-    try:
-        async with aclosing(request.stream()) as chunks:
-            async for chunk in chunks:
-                read += chunk
-                if len(read) > BODY_LIMIT_BYTES:
-                    raise too_large
-    except ClientDisconnect:
-        raise invalid("the request ended before its body did") from None
+        raise _too_large()
+    read = await _read(request)
     if not read:
         return {}
     try:
@@ -251,6 +187,23 @@ async def _body(request: Request) -> Any:
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise invalid(f"the body is not JSON: {why}") from None
+
+
+async def _read(request: Request) -> bytearray:
+    read = bytearray()
+    try:
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                read += chunk
+                if len(read) > BODY_LIMIT_BYTES:
+                    raise _too_large()
+    except ClientDisconnect:
+        raise invalid("the request ended before its body did") from None
+    return read
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"the body is larger than {BODY_LIMIT_BYTES} bytes")
 
 
 def _refused(refusal: Refusal) -> Reply:

@@ -46,6 +46,13 @@ class Call:
             raise machine_unknown()
         return machine
 
+    @property
+    def writable(self) -> Machine:
+        """The same, when whoever asks may write to it now; otherwise Refusal (404, 409, 503)."""
+        machine = self.living
+        self.platform.admit(machine, self.nonce)
+        return machine
+
     def all(self, key: str) -> list[str]:
         """Every value of a query parameter; commas separate values too."""
         return [part for name, value in self.query if name == key for part in value.split(",")]

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from deploy.local import requests
-from deploy.local.config import duration_s, signal_name
+from deploy.local.config import signal_name
 from deploy.local.http import views
 from deploy.local.http.calls import NOTHING, OK, Call, Reply
-from deploy.local.leases import DEFAULT_TTL_S, current
+from deploy.local.leases import DEFAULT_TTL_S, MAX_TTL_S
+from deploy.local.lifecycle import Stop
 from deploy.local.refusals import Refusal, invalid
 from deploy.local.state import Machine
 
 WAIT_LIMIT_S = 60
 WAIT_STATES = frozenset({"started", "stopped", "suspended", "destroyed", "failed", "settled"})
-_PAGE_LIMIT = 1000
+PAGE_LIMIT = 1000
 
 # -- apps ------------------------------------------------------------------------------
 
@@ -53,19 +54,19 @@ def delete_app(call: Call) -> Reply:
 
 
 def list_machines(call: Call) -> Reply:
-    limit = call.number("limit", least=1, most=_PAGE_LIMIT, default=0)
-    cursor = _cursor(call.one("cursor")) if call.one("cursor") else 0
+    limit = call.number("limit", least=1, most=PAGE_LIMIT, default=0)
+    cursor = _cursor(call.one("cursor"))
     if cursor and not limit:
         raise invalid("cursor requires limit")
-    wanted = _wanted(call)
-    found = [machine for machine in call.platform.machines(call.app) if wanted(machine)]
-    found = [machine for machine in found if machine.order > cursor]
-    headers = {}
-    if limit and len(found) > limit:
-        found = found[:limit]
-        headers["fly-next-cursor"] = _cursor_text(found[-1].order)
-    with_lease = call.flag("include_leases")
-    shown = [_shown(call, machine, with_lease=with_lease) for machine in found]
+    wanted, with_lease = _wanted(call), call.flag("include_leases")
+    found = [
+        machine
+        for machine in call.platform.machines(call.app)
+        if machine.order > cursor and wanted(machine)
+    ]
+    page = found[:limit] if limit else found
+    headers = {"fly-next-cursor": _cursor_text(page[-1].order)} if len(page) < len(found) else {}
+    shown = [_shown(call, machine, with_lease=with_lease) for machine in page]
     return Reply(shown, headers=headers)
 
 
@@ -101,7 +102,7 @@ async def wait(call: Call) -> Reply:
 
 def list_events(call: Call) -> Reply:
     machine = call.machine
-    limit = call.number("limit", least=1, most=_PAGE_LIMIT, default=_PAGE_LIMIT)
+    limit = call.number("limit", least=1, most=PAGE_LIMIT, default=PAGE_LIMIT)
     return Reply([views.event_view(event) for event in list(machine.events)[:limit]])
 
 
@@ -136,38 +137,40 @@ def update_machine(call: Call) -> Reply:
     request = requests.read(call.body, requests.UpdateMachine)
     if request.name:
         requests.machine_name(request.name)
-    machine = call.living
-    call.platform.update(machine, request, nonce=call.nonce, owner=call.owner)
+    machine = call.writable
+    call.platform.update(machine, request, owner=call.owner)
     return Reply(_with_nonce(machine, asked=bool(request.lease_ttl)))
 
 
 def destroy_machine(call: Call) -> Reply:
     force = call.flag("force") or call.flag("kill")
-    call.platform.destroy(call.living, nonce=call.nonce, force=force)
+    call.platform.destroy(call.writable, force=force)
     return OK
 
 
 def start_machine(call: Call) -> Reply:
-    before = call.platform.start(call.living, nonce=call.nonce)
+    before = call.platform.start(call.writable)
     return Reply({"previous_state": before, "migrated": False, "new_host": ""})
 
 
 def stop_machine(call: Call) -> Reply:
     request = requests.read(call.body, requests.StopMachine)
-    signal, timeout_s = _stop_words(request.signal, request.timeout)
-    call.platform.stop(call.living, nonce=call.nonce, signal=signal, timeout_s=timeout_s)
+    machine = call.writable
+    call.platform.stop(machine, _stop(machine, request))
     return OK
 
 
 def restart_machine(call: Call) -> Reply:
     """Signal and timeout stand in the query here, in the body of `stop`."""
-    signal, timeout_s = _stop_words(call.one("signal"), call.one("timeout"))
-    call.platform.restart(call.living, nonce=call.nonce, signal=signal, timeout_s=timeout_s)
+    words = {"signal": call.one("signal"), "timeout": call.one("timeout") or None}
+    request = requests.read(words, requests.StopMachine)
+    machine = call.writable
+    call.platform.restart(machine, _stop(machine, request))
     return OK
 
 
 def suspend_machine(call: Call) -> Reply:
-    call.platform.suspend(call.living, nonce=call.nonce)
+    call.platform.suspend(call.writable)
     return OK
 
 
@@ -178,12 +181,12 @@ def signal_machine(call: Call) -> Reply:
 
 
 def cordon_machine(call: Call) -> Reply:
-    call.platform.cordon(call.living, nonce=call.nonce, cordoned=True)
+    call.platform.cordon(call.writable, cordoned=True)
     return OK
 
 
 def uncordon_machine(call: Call) -> Reply:
-    call.platform.cordon(call.living, nonce=call.nonce, cordoned=False)
+    call.platform.cordon(call.writable, cordoned=False)
     return OK
 
 
@@ -192,27 +195,23 @@ def uncordon_machine(call: Call) -> Reply:
 
 def get_lease(call: Call) -> Reply:
     machine = call.living
-    return Reply(views.lease_view(machine, call.platform.lease(machine)))
+    return Reply(views.lease_view(machine, call.platform.leases.held(machine)))
 
 
 def take_lease(call: Call) -> Reply:
     """Acquire, or refresh when the request carries the nonce."""
     request = requests.read(call.body, requests.TakeLease)
-    ttl_s = request.ttl or call.number("ttl", least=1, most=24 * 3600, default=DEFAULT_TTL_S)
-    machine = call.living
+    ttl_s = request.ttl or call.number("ttl", least=1, most=MAX_TTL_S, default=DEFAULT_TTL_S)
+    machine, leases, text = call.living, call.platform.leases, request.description
     if call.nonce:
-        held = call.platform.refresh_lease(
-            machine, nonce=call.nonce, description=request.description, ttl_s=ttl_s
-        )
+        held = leases.refresh(machine, nonce=call.nonce, ttl_s=ttl_s, description=text)
     else:
-        held = call.platform.acquire_lease(
-            machine, owner=call.owner, description=request.description or "", ttl_s=ttl_s
-        )
+        held = leases.acquire(machine, owner=call.owner, ttl_s=ttl_s, description=text or "")
     return Reply(views.lease_view(machine, held), 201)
 
 
 def release_lease(call: Call) -> Reply:
-    call.platform.release_lease(call.machine, nonce=call.nonce)
+    call.platform.leases.release(call.machine, nonce=call.nonce)
     return OK
 
 
@@ -265,7 +264,7 @@ def list_logs(call: Call) -> Reply:
 
 
 def _shown(call: Call, machine: Machine, *, with_lease: bool) -> dict[str, Any]:
-    lease = current(machine, call.platform.clock()) if with_lease else None
+    lease = call.platform.leases.current(machine) if with_lease else None
     return views.machine_view(machine, lease=lease)
 
 
@@ -296,11 +295,11 @@ def _wanted(call: Call) -> Callable[[Machine], bool]:
     return wanted
 
 
-def _stop_words(signal: str | int | None, timeout: str | None) -> tuple[str, float | None]:
-    return (
-        signal_name(signal) if signal else "",
-        duration_s(timeout, "timeout") if timeout else None,
-    )
+def _stop(machine: Machine, request: requests.StopMachine) -> Stop:
+    """How to end it: as the request says, else as its configuration does."""
+    usual = Stop.of(machine.config)
+    signal = signal_name(request.signal) if request.signal else usual.signal
+    return Stop(signal, usual.timeout_s if request.timeout_s is None else request.timeout_s)
 
 
 def _cursor_text(order: int) -> str:
@@ -308,6 +307,9 @@ def _cursor_text(order: int) -> str:
 
 
 def _cursor(text: str) -> int:
+    """The order after which the page begins; 0 without a cursor. Raises Refusal (400)."""
+    if not text:
+        return 0
     try:
         kind, _, order = base64.urlsafe_b64decode(text).decode().partition(":")
         if kind == "after" and order.isascii() and order.isdigit() and len(order) < 16:
