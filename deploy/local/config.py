@@ -173,10 +173,10 @@ def accept(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Config]:
     return kept, convert(kept, Config, "config")
 
 
-def convert(raw: Any, kind: type[T], what: str) -> T:
-    """`raw` read as `kind`. Raises Refusal (400) that names the place, e.g. `config.env`."""
+def convert(raw: Any, kind: type[T], what: str, *, strict: bool = True) -> T:
+    """`raw` read as `kind`, from text too if not `strict`; Refusal (400) names the place."""
     try:
-        return msgspec.convert(raw, kind, dec_hook=_read_duration)
+        return msgspec.convert(raw, kind, strict=strict, dec_hook=_read_duration)
     except msgspec.ValidationError as error:
         raise invalid(str(error).replace("`$", f"`{what}")) from None
 
@@ -215,6 +215,11 @@ def _check_values(config: Config) -> None:
     for name, check in config.named_checks.items():
         if check.type not in (None, "tcp", "http"):
             raise invalid(f"check {name!r}: type must be tcp or http")
+    _check_command(config)
+
+
+def _check_command(config: Config) -> None:
+    """What no process could be started with."""
     for name, value in (config.env or {}).items():
         if not name or "=" in name or "\0" in name + value:
             raise invalid(f"config.env: {name[:40]!r} cannot be an environment variable")
@@ -229,12 +234,12 @@ def _normalise(config: dict[str, Any]) -> None:
         if config.get(key) is None:
             config[key] = dict(usual)
     _rewrite_durations(config.get("stop_config") or {}, ("timeout",))
-    services = config.get("services") or ()
-    for service in services:
+    checks = list((config.get("checks") or {}).values())
+    for service in config.get("services") or ():
         service.setdefault("protocol", "tcp")
         service.setdefault("force_instance_key", None)
-    of_services = [check for service in services for check in service.get("checks") or ()]
-    for check in (*(config.get("checks") or {}).values(), *of_services):
+        checks += service.get("checks") or ()
+    for check in checks:
         _rewrite_durations(check, _CHECK_DURATIONS)
         check.setdefault("headers", None)
 

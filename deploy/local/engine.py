@@ -24,7 +24,7 @@ from deploy.local.lifecycle import Lifecycle, Stop
 from deploy.local.requests import CreateMachine, UpdateMachine
 from deploy.local.runtime import Clock, Runtime
 from deploy.local.state import App, Machine, Version
-from deploy.local.traffic import NoTraffic, Traffic
+from deploy.local.traffic import NoTraffic, ServiceAddress, Traffic
 
 DESTROYED_KEPT = 1000
 _SETTLED = frozenset({"created", "started", "stopped", "suspended", "failed", "destroyed"})
@@ -102,7 +102,7 @@ class Platform(HasTasks):
         del self.apps[name]
         self._traffic.remove(app)
 
-    def services(self, app: str) -> list[dict[str, Any]]:
+    def services(self, app: str) -> list[ServiceAddress]:
         """Where each service of the app listens. Raises Refusal (404)."""
         self.app(app)
         return self._traffic.services(app)
@@ -246,7 +246,7 @@ class Platform(HasTasks):
         """Set keys, or remove those whose value is None or empty; mints no new version."""
         if machine_version and machine_version != machine.version:
             raise refusals.metadata_version_moved(machine.version)
-        after = {**machine.raw["metadata"], **changes}
+        after = {**machine.metadata, **changes}
         metadata = {key: value for key, value in after.items() if value or key not in changes}
         machine.raw = {**machine.raw, "metadata": metadata}
         machine.config = msgspec.structs.replace(machine.config, metadata=metadata)

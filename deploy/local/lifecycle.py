@@ -19,7 +19,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from deploy.local.config import Config
 from deploy.local.identity import Identity
 from deploy.local.runtime import CannotStart, CheckStatus, Ended, Process, Runtime, Spec
-from deploy.local.state import CheckResult, Event, Machine, Run
+from deploy.local.state import CheckResult, Event, Machine, Run, rfc3339
 from deploy.local.traffic import Traffic
 
 Body = Callable[[Machine], Awaitable[None]]
@@ -228,7 +228,7 @@ class Lifecycle:
     def _reporter(self, machine: Machine, name: str) -> Callable[[CheckStatus, str], None]:
         def report(status: CheckStatus, output: str) -> None:
             if machine.state == "started":
-                machine.checks[name] = CheckResult(status, output, self._identity.clock())
+                machine.checks[name] = CheckResult(name, status, output, self._now())
 
         return report
 
@@ -270,9 +270,9 @@ class Lifecycle:
 
     def reset_checks(self, machine: Machine) -> None:
         """No result yet, which is not a pass: the checks of a machine that does not run."""
-        now = self._identity.clock()
+        now = self._now()
         machine.checks = {
-            name: CheckResult("warning", "the machine hasn't started", now)
+            name: CheckResult(name, "warning", "the machine hasn't started", now)
             for name in machine.config.named_checks
         }
 
@@ -292,6 +292,9 @@ class Lifecycle:
         machine.events.appendleft(
             Event(self._identity.ulid(), kind, status, source, self._now_ms(), request or {})
         )
+
+    def _now(self) -> str:
+        return rfc3339(self._identity.clock())
 
     def _now_ms(self) -> int:
         return int(self._identity.clock() * 1000)

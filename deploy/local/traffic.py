@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
+
+import msgspec
 
 from deploy.local.state import App
+
+
+class ServiceAddress(msgspec.Struct, frozen=True):
+    """Where one service of an app can be reached; `moved`: on another port than its own."""
+
+    port: int
+    protocol: str
+    address: str
+    moved: bool
 
 
 class Traffic(Protocol):
@@ -16,8 +27,8 @@ class Traffic(Protocol):
     def remove(self, app: App) -> None:
         """The app is gone."""
 
-    def services(self, app: str) -> list[dict[str, Any]]:
-        """Where the services of an app can be reached, as JSON."""
+    def services(self, app: str) -> list[ServiceAddress]:
+        """Where the services of an app can be reached."""
 
     async def drain(self, machine_id: str, timeout_s: float) -> None:
         """Return when no request is in flight to the machine, or the time is over."""
@@ -31,7 +42,7 @@ class NoTraffic:
 
     remove = sync
 
-    def services(self, _app: str) -> list[dict[str, Any]]:
+    def services(self, _app: str) -> list[ServiceAddress]:
         return []
 
     async def drain(self, machine_id: str, timeout_s: float) -> None:

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -28,7 +29,9 @@ from deploy.local.http.description import describe
 from deploy.local.http.operations import OPERATIONS as TABLE
 from deploy.local.http.operations import Operation
 from deploy.local.http.slots import slot_for
+from deploy.local.http.views import ErrorView
 from deploy.local.refusals import Refusal, invalid
+from deploy.local.requests import read, read_query
 
 BODY_LIMIT_BYTES = 1024 * 1024
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
@@ -36,12 +39,12 @@ NONCE_HEADER = "fly-machine-lease-nonce"
 _LOST = "tidegate.reply_lost"
 
 
-def _description(_: Call) -> Reply:
+def _description(_: Call) -> dict[str, Any]:
     """What is served here, in OpenAPI's words."""
-    return Reply(describe(OPERATIONS))
+    return describe(OPERATIONS)
 
 
-OPERATIONS = (*TABLE, Operation("GET", "/local/openapi.json", _description, {"type": "object"}))
+OPERATIONS = (*TABLE, Operation("GET", "/local/openapi.json", _description))
 
 
 def app(
@@ -92,9 +95,9 @@ class _Frame:
 
     def no_route(self, error: HTTPException, allowed: str) -> Response:
         headers = {"allow": allowed} if error.status_code == 405 else {}
-        return self._response(Reply({"error": error.detail}, error.status_code, headers))
+        return self._response(Reply(ErrorView(error.detail), error.status_code, headers))
 
-    async def _reply(self, operation: Operation, request: Request) -> Reply:
+    async def _reply(self, operation: Operation, request: Request) -> Reply[Any]:
         self._admit(request)
         body = await _body(request)
         call = Call(
@@ -125,14 +128,16 @@ class _Frame:
         machine = app.machines.get(path["machine"]) if app else None
         return machine.slot if machine else ""
 
-    def _struck(self, request: Request, call: Call, strike: Strike, reply: Reply | None) -> Reply:
+    def _struck(
+        self, request: Request, call: Call, strike: Strike, reply: Reply[Any] | None
+    ) -> Reply[Any]:
         """The answer that a hiccup makes of what was, or was not, carried out."""
         if strike.hidden_s and reply is not None and reply.status == 200:
-            self._platform.hide(call.app, reply.content["id"], for_s=strike.hidden_s)
+            self._platform.hide(call.app, reply.content.id, for_s=strike.hidden_s)
             return reply
         if strike.lost:
             request.scope[_LOST] = True
-            return Reply()
+            return Reply(None)
         return _refused(Refusal(strike.status, strike.text, retry_after_s=strike.retry_after_s))
 
     def _admit(self, request: Request) -> None:
@@ -159,7 +164,7 @@ class _Frame:
         name = "refresh" if operation.struck_as == "lease" and call.nonce else operation.struck_as
         return hiccups.next(call.app, call.slot, name)
 
-    def _response(self, reply: Reply) -> Response:
+    def _response(self, reply: Reply[Any]) -> Response:
         headers = {"fly-request-id": f"{self._platform.identity.ulid()}-local", **reply.headers}
         if reply.content is None:
             return Response(status_code=reply.status, headers=headers)
@@ -167,9 +172,16 @@ class _Frame:
         return Response(body, reply.status, headers, media_type="application/json")
 
 
-async def _carried_out(operation: Operation, call: Call) -> Reply:
-    reply = operation.handler(call)
-    return await reply if inspect.isawaitable(reply) else reply
+async def _carried_out(operation: Operation, call: Call) -> Reply[Any]:
+    takes, given = operation.takes, {}
+    if "body" in takes:
+        given["body"] = read(call.body, takes["body"])
+    if "query" in takes:
+        given["query"] = read_query(call.query, takes["query"])
+    answer = operation.handler(call, **given)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    return answer if isinstance(answer, Reply) else Reply(answer, operation.status)
 
 
 async def _body(request: Request) -> Any:
@@ -206,10 +218,8 @@ def _too_large() -> Refusal:
     return Refusal(413, f"the body is larger than {BODY_LIMIT_BYTES} bytes")
 
 
-def _refused(refusal: Refusal) -> Reply:
-    content = {"error": refusal.text}
-    if refusal.code:
-        content["status"] = refusal.code
+def _refused(refusal: Refusal) -> Reply[Any]:
+    content = ErrorView(refusal.text, refusal.code or UNSET)
     headers = {}
     if refusal.retry_after_s is not None:
         headers["retry-after"] = str(refusal.retry_after_s)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from deploy.local.engine import Platform
-from deploy.local.refusals import invalid, machine_unknown
+from deploy.local.refusals import machine_unknown
 from deploy.local.state import Machine
 
-_TRUE = frozenset({"true", "1", "t", "yes"})
-_FALSE = frozenset({"false", "0", "f", "no"})
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,45 +52,11 @@ class Call:
         self.platform.admit(machine, self.nonce)
         return machine
 
-    def all(self, key: str) -> list[str]:
-        """Every value of a query parameter; commas separate values too."""
-        return [part for name, value in self.query if name == key for part in value.split(",")]
-
-    def one(self, key: str) -> str:
-        """The last value of a query parameter, or ""."""
-        return self._last(key) or ""
-
-    def flag(self, key: str) -> bool:
-        """Raises Refusal (400) unless it is absent, true or false."""
-        text = self._last(key)
-        if text is not None and text.lower() not in _TRUE | _FALSE:
-            raise invalid(f"{key} must be true or false")
-        return text is not None and text.lower() in _TRUE
-
-    def number(self, key: str, *, least: int, most: int, default: int) -> int:
-        """Raises Refusal (400) unless it is absent or a whole number in the range."""
-        text = self._last(key)
-        if text is None:
-            return default
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise invalid(f"{key} must be a whole number, {least} to {most}")
-        if not least <= int(text) <= most:
-            raise invalid(f"{key} must be {least} to {most}")
-        return int(text)
-
-    def _last(self, key: str) -> str | None:
-        values = [value for name, value in self.query if name == key]
-        return values[-1] if values else None
-
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Generic[T]):
     """`content` is what becomes JSON; None is an empty body."""
 
-    content: Any = None
+    content: T
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-OK = Reply({"ok": True})
-NOTHING = Reply(status=204)

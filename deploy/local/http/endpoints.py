@@ -1,191 +1,164 @@
-"""What each endpoint does: a `Call` in, a `Reply` out, one small function per operation."""
+"""What each endpoint does, one small function per operation.
+
+A handler takes the `Call`, and its `body` and `query` where it has them, read
+as the types that it names. It returns a view, or a `Reply` where headers belong
+to it.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from deploy.local import requests
 from deploy.local.config import signal_name
 from deploy.local.http import views
-from deploy.local.http.calls import NOTHING, OK, Call, Reply
-from deploy.local.leases import DEFAULT_TTL_S, MAX_TTL_S
+from deploy.local.http.calls import Call, Reply
 from deploy.local.lifecycle import Stop
 from deploy.local.refusals import Refusal, invalid
-from deploy.local.state import Machine
+from deploy.local.state import Event, Machine
+from deploy.local.traffic import ServiceAddress
 
-WAIT_LIMIT_S = 60
-WAIT_STATES = frozenset({"started", "stopped", "suspended", "destroyed", "failed", "settled"})
-PAGE_LIMIT = 1000
+OK = views.Ok()
 
 # -- apps ------------------------------------------------------------------------------
 
 
-def list_apps(call: Call) -> Reply:
-    organization = call.one("org_slug")
+def list_apps(call: Call, query: requests.AppsQuery) -> views.Apps:
     apps = [
         views.app_view(app)
         for app in call.platform.apps.values()
-        if not organization or app.organization == organization
+        if query.org_slug in ("", app.organization)
     ]
-    return Reply({"total_apps": len(apps), "apps": apps})
+    return views.Apps(len(apps), apps)
 
 
-def create_app(call: Call) -> Reply:
-    request = requests.read(call.body, requests.CreateApp)
-    name = requests.app_name(request.app_name or request.name or "")
-    app = call.platform.create_app(name, organization=request.org_slug or "personal")
-    app.network = request.network or app.network
-    return Reply({"id": views.app_view(app)["id"], "created_at": int(app.created_at_s)}, 201)
+def create_app(call: Call, body: requests.CreateApp) -> views.CreatedApp:
+    name = requests.app_name(body.app_name or body.name or "")
+    app = call.platform.create_app(name, organization=body.org_slug or "personal")
+    app.network = body.network or app.network
+    return views.CreatedApp(views.app_view(app).id, int(app.created_at_s))
 
 
-def get_app(call: Call) -> Reply:
-    return Reply(views.app_view(call.platform.app(call.app)))
+def get_app(call: Call) -> views.AppView:
+    return views.app_view(call.platform.app(call.app))
 
 
-def delete_app(call: Call) -> Reply:
+def delete_app(call: Call) -> None:
     call.platform.delete_app(call.app)
-    return Reply(status=202)
 
 
 # -- machines: reading -----------------------------------------------------------------
 
 
-def list_machines(call: Call) -> Reply:
-    limit = call.number("limit", least=1, most=PAGE_LIMIT, default=0)
-    cursor = _cursor(call.one("cursor"))
-    if cursor and not limit:
+def list_machines(call: Call, query: requests.ListQuery) -> Reply[list[views.MachineView]]:
+    cursor = _cursor(query.cursor)
+    if cursor and not query.limit:
         raise invalid("cursor requires limit")
-    wanted, with_lease = _wanted(call), call.flag("include_leases")
+    wanted = _wanted(call, query)
     found = [
         machine
         for machine in call.platform.machines(call.app)
         if machine.order > cursor and wanted(machine)
     ]
-    page = found[:limit] if limit else found
+    page = found[: query.limit]
     headers = {"fly-next-cursor": _cursor_text(page[-1].order)} if len(page) < len(found) else {}
-    shown = [_shown(call, machine, with_lease=with_lease) for machine in page]
+    shown = [_shown(call, machine, with_lease=query.include_leases) for machine in page]
     return Reply(shown, headers=headers)
 
 
-def get_machine(call: Call) -> Reply:
-    machine, with_lease = call.machine, call.flag("include_leases")
-    wanted = call.one("version")
-    if not wanted:
-        return Reply(_shown(call, machine, with_lease=with_lease))
-    for version in machine.versions:
-        if version.id == wanted:
-            return Reply(views.machine_view(machine, version=version))
-    raise Refusal(404, f"machine version {wanted[:40]!r} not found")
-
-
-async def wait(call: Call) -> Reply:
-    timeout_s = call.number("timeout", least=1, most=WAIT_LIMIT_S, default=WAIT_LIMIT_S)
-    states = call.all("state") or ["started"]
-    for state in states:
-        if state not in WAIT_STATES:
-            raise invalid(f"state {state[:40]!r}: wait for one of {', '.join(sorted(WAIT_STATES))}")
+def get_machine(call: Call, query: requests.GetQuery) -> views.MachineView:
     machine = call.machine
-    version = call.one("version") or call.one("instance_id")
+    if not query.version:
+        return _shown(call, machine, with_lease=query.include_leases)
+    for version in machine.versions:
+        if version.id == query.version:
+            return views.machine_view(machine, version=version)
+    raise Refusal(404, f"machine version {query.version[:40]!r} not found")
+
+
+async def wait(call: Call, query: requests.WaitQuery) -> views.Waited:
+    machine = call.machine
     reached = await call.platform.wait(
         machine,
-        states=states,
-        version=version,
-        from_event_id=call.one("from_event_id"),
-        timeout_s=timeout_s,
+        states=query.state,
+        version=query.version or query.instance_id,
+        from_event_id=query.from_event_id,
+        timeout_s=query.timeout,
     )
-    event_id = machine.events[0].id
-    return Reply({"ok": True, "state": reached, "version": machine.version, "event_id": event_id})
+    return views.Waited(reached, machine.version, machine.events[0].id)
 
 
-def list_events(call: Call) -> Reply:
-    machine = call.machine
-    limit = call.number("limit", least=1, most=PAGE_LIMIT, default=PAGE_LIMIT)
-    return Reply([views.event_view(event) for event in list(machine.events)[:limit]])
+def list_events(call: Call, query: requests.PageQuery) -> list[Event]:
+    return list(call.machine.events)[: query.limit]
 
 
-def list_versions(call: Call) -> Reply:
-    return Reply(
-        [{"version": known.id, "user_config": known.sent} for known in call.machine.versions]
-    )
+def list_versions(call: Call) -> list[views.VersionView]:
+    return [views.VersionView(known.id, known.sent) for known in call.machine.versions]
 
 
-def list_processes(call: Call) -> Reply:
+def list_processes(call: Call) -> list[views.ProcessView]:
     """What runs in the machine: a local machine has one process that is worth telling."""
     machine = call.living
     if machine.process is None:
-        return Reply([])
-    command = " ".join(machine.config.argv)
-    return Reply([{"pid": machine.process.pid, "command": command, "directory": "", "stime": 0}])
+        return []
+    return [views.ProcessView(machine.process.pid, " ".join(machine.config.argv))]
 
 
 # -- machines: writing -----------------------------------------------------------------
 
 
-def create_machine(call: Call) -> Reply:
-    request = requests.read(call.body, requests.CreateMachine)
+def create_machine(call: Call, body: requests.CreateMachine) -> views.MachineView:
     requests.app_name(call.app)
-    if request.name:
-        requests.machine_name(request.name)
-    machine = call.platform.create(call.app, request, slot=call.slot, owner=call.owner)
-    return Reply(_with_nonce(machine, asked=bool(request.lease_ttl)))
+    machine = call.platform.create(call.app, body, slot=call.slot, owner=call.owner)
+    return _with_nonce(machine, body)
 
 
-def update_machine(call: Call) -> Reply:
-    request = requests.read(call.body, requests.UpdateMachine)
-    if request.name:
-        requests.machine_name(request.name)
+def update_machine(call: Call, body: requests.UpdateMachine) -> views.MachineView:
     machine = call.writable
-    call.platform.update(machine, request, owner=call.owner)
-    return Reply(_with_nonce(machine, asked=bool(request.lease_ttl)))
+    call.platform.update(machine, body, owner=call.owner)
+    return _with_nonce(machine, body)
 
 
-def destroy_machine(call: Call) -> Reply:
-    force = call.flag("force") or call.flag("kill")
-    call.platform.destroy(call.writable, force=force)
+def destroy_machine(call: Call, query: requests.DestroyQuery) -> views.Ok:
+    call.platform.destroy(call.writable, force=query.force or query.kill)
     return OK
 
 
-def start_machine(call: Call) -> Reply:
-    before = call.platform.start(call.writable)
-    return Reply({"previous_state": before, "migrated": False, "new_host": ""})
+def start_machine(call: Call) -> views.Started:
+    return views.Started(call.platform.start(call.writable))
 
 
-def stop_machine(call: Call) -> Reply:
-    request = requests.read(call.body, requests.StopMachine)
+def stop_machine(call: Call, body: requests.StopMachine) -> views.Ok:
     machine = call.writable
-    call.platform.stop(machine, _stop(machine, request))
+    call.platform.stop(machine, _stop(machine, body))
     return OK
 
 
-def restart_machine(call: Call) -> Reply:
+def restart_machine(call: Call, query: requests.StopMachine) -> views.Ok:
     """Signal and timeout stand in the query here, in the body of `stop`."""
-    words = {"signal": call.one("signal"), "timeout": call.one("timeout") or None}
-    request = requests.read(words, requests.StopMachine)
     machine = call.writable
-    call.platform.restart(machine, _stop(machine, request))
+    call.platform.restart(machine, _stop(machine, query))
     return OK
 
 
-def suspend_machine(call: Call) -> Reply:
+def suspend_machine(call: Call) -> views.Ok:
     call.platform.suspend(call.writable)
     return OK
 
 
-def signal_machine(call: Call) -> Reply:
-    request = requests.read(call.body, requests.SignalMachine)
-    call.platform.signal(call.living, signal_name(request.signal))
+def signal_machine(call: Call, body: requests.SignalMachine) -> views.Ok:
+    call.platform.signal(call.living, signal_name(body.signal))
     return OK
 
 
-def cordon_machine(call: Call) -> Reply:
+def cordon_machine(call: Call) -> views.Ok:
     call.platform.cordon(call.writable, cordoned=True)
     return OK
 
 
-def uncordon_machine(call: Call) -> Reply:
+def uncordon_machine(call: Call) -> views.Ok:
     call.platform.cordon(call.writable, cordoned=False)
     return OK
 
@@ -193,24 +166,23 @@ def uncordon_machine(call: Call) -> Reply:
 # -- leases ----------------------------------------------------------------------------
 
 
-def get_lease(call: Call) -> Reply:
+def get_lease(call: Call) -> views.LeaseView:
     machine = call.living
-    return Reply(views.lease_view(machine, call.platform.leases.held(machine)))
+    return views.lease_view(machine, call.platform.leases.held(machine))
 
 
-def take_lease(call: Call) -> Reply:
+def take_lease(call: Call, body: requests.TakeLease, query: requests.LeaseQuery) -> views.LeaseView:
     """Acquire, or refresh when the request carries the nonce."""
-    request = requests.read(call.body, requests.TakeLease)
-    ttl_s = request.ttl or call.number("ttl", least=1, most=MAX_TTL_S, default=DEFAULT_TTL_S)
-    machine, leases, text = call.living, call.platform.leases, request.description
+    machine, leases, text = call.living, call.platform.leases, body.description
+    ttl_s = body.ttl or query.ttl
     if call.nonce:
         held = leases.refresh(machine, nonce=call.nonce, ttl_s=ttl_s, description=text)
     else:
         held = leases.acquire(machine, owner=call.owner, ttl_s=ttl_s, description=text or "")
-    return Reply(views.lease_view(machine, held), 201)
+    return views.lease_view(machine, held)
 
 
-def release_lease(call: Call) -> Reply:
+def release_lease(call: Call) -> views.Ok:
     call.platform.leases.release(call.machine, nonce=call.nonce)
     return OK
 
@@ -218,67 +190,61 @@ def release_lease(call: Call) -> Reply:
 # -- metadata --------------------------------------------------------------------------
 
 
-def get_metadata(call: Call) -> Reply:
-    return Reply(call.living.raw["metadata"])
+def get_metadata(call: Call) -> Mapping[str, str]:
+    return call.living.metadata
 
 
-def update_metadata(call: Call) -> Reply:
-    request = requests.read(call.body, requests.UpdateMetadata)
-    call.platform.set_metadata(
-        call.living, request.metadata, machine_version=request.machine_version or ""
-    )
-    return NOTHING
+def update_metadata(call: Call, body: requests.UpdateMetadata) -> None:
+    version = body.machine_version or ""
+    call.platform.set_metadata(call.living, body.metadata, machine_version=version)
 
 
-def get_metadata_key(call: Call) -> Reply:
-    metadata = call.living.raw["metadata"]
+def get_metadata_key(call: Call) -> views.Value:
+    metadata = call.living.metadata
     if call.path["key"] not in metadata:
         raise Refusal(404, "metadata key not found")
-    return Reply({"value": metadata[call.path["key"]]})
+    return views.Value(metadata[call.path["key"]])
 
 
-def set_metadata_key(call: Call) -> Reply:
-    request = requests.read(call.body, requests.SetMetadata)
-    call.platform.set_metadata(call.living, {call.path["key"]: request.value})
-    return NOTHING
+def set_metadata_key(call: Call, body: requests.SetMetadata) -> None:
+    call.platform.set_metadata(call.living, {call.path["key"]: body.value})
 
 
-def remove_metadata_key(call: Call) -> Reply:
+def remove_metadata_key(call: Call) -> None:
     call.platform.set_metadata(call.living, {call.path["key"]: None})
-    return NOTHING
 
 
 # -- what only the local platform has ---------------------------------------------------
 
 
-def list_services(call: Call) -> Reply:
+def list_services(call: Call) -> list[ServiceAddress]:
     """Where the router listens for each service of the app."""
-    return Reply(call.platform.services(call.app))
+    return call.platform.services(call.app)
 
 
-def list_logs(call: Call) -> Reply:
-    return Reply(call.platform.log(call.machine))
+def list_logs(call: Call) -> list[str]:
+    """The newest lines that the machine wrote, oldest first."""
+    return list(call.platform.log(call.machine))
 
 
 # -- helpers ---------------------------------------------------------------------------
 
 
-def _shown(call: Call, machine: Machine, *, with_lease: bool) -> dict[str, Any]:
+def _shown(call: Call, machine: Machine, *, with_lease: bool) -> views.MachineView:
     lease = call.platform.leases.current(machine) if with_lease else None
     return views.machine_view(machine, lease=lease)
 
 
-def _with_nonce(machine: Machine, *, asked: bool) -> dict[str, Any]:
+def _with_nonce(machine: Machine, request: requests.CreateMachine) -> views.MachineView:
     view = views.machine_view(machine)
-    if asked and machine.lease is not None:
-        view["nonce"] = machine.lease.nonce
+    if request.lease_ttl and machine.lease is not None:
+        view.nonce = machine.lease.nonce
     return view
 
 
-def _wanted(call: Call) -> Callable[[Machine], bool]:
-    """What the query asks for, read before any machine is looked at."""
-    states, region = [state for state in call.all("state") if state], call.one("region")
-    gone_too = call.flag("include_deleted") or "destroyed" in states
+def _wanted(call: Call, query: requests.ListQuery) -> Callable[[Machine], bool]:
+    states = frozenset(query.state) - {""}
+    gone_too = query.include_deleted or "destroyed" in states
     metadata = [
         (name.removeprefix("metadata."), value)
         for name, value in call.query
@@ -286,11 +252,12 @@ def _wanted(call: Call) -> Callable[[Machine], bool]:
     ]
 
     def wanted(machine: Machine) -> bool:
-        if machine.is_gone and not gone_too:
-            return False
-        if (states and machine.state not in states) or (region and machine.region != region):
-            return False
-        return all(machine.raw["metadata"].get(key) == value for key, value in metadata)
+        return (
+            (gone_too or not machine.is_gone)
+            and (not states or machine.state in states)
+            and query.region in ("", machine.region)
+            and all(machine.metadata.get(key) == value for key, value in metadata)
+        )
 
     return wanted
 

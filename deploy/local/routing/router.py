@@ -23,6 +23,7 @@ from deploy.local.routing.balance import Balancer, service_ports
 from deploy.local.routing.proxy import Proxy
 from deploy.local.serving import HttpServer, address, listen
 from deploy.local.state import App
+from deploy.local.traffic import ServiceAddress
 
 FIRST_FREE_PORT = 1024  # below it only the superuser may listen
 LOOPBACK = "127.0.0.1"
@@ -74,14 +75,14 @@ class Router(HasTasks):
                 listener.close()
                 del self._listeners[name, port]
 
-    def services(self, app: str) -> list[dict[str, Any]]:
+    def services(self, app: str) -> list[ServiceAddress]:
         return [
-            {
-                "port": port,
-                "protocol": "http" if listener.is_http else "tcp",
-                "address": listener.address,
-                "moved": listener.socket.getsockname()[1] != port,
-            }
+            ServiceAddress(
+                port,
+                "http" if listener.is_http else "tcp",
+                listener.address,
+                moved=listener.socket.getsockname()[1] != port,
+            )
             for (name, port), listener in sorted(self._listeners.items())
             if name == app
         ]
