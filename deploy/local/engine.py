@@ -183,7 +183,10 @@ class Platform(HasTasks):
             raise refusals.version_moved(machine.version)
         is_frozen = machine.state == "suspended"
         stop = Stop(None, 0) if is_frozen else Stop.of(machine.config)
-        self._apply(machine, request, kept, config)
+        if request.name and request.name != machine.name:
+            self._rename(machine, request.name)
+        self._configure(machine, request, kept, config)
+        self._lifecycle.reset_checks(machine)
         self.leases.for_writer(machine, owner=owner, ttl_s=request.lease_ttl)
         resting = None
         if request.skip_launch:
@@ -274,31 +277,30 @@ class Platform(HasTasks):
             slot=slot,
             order=self._order,
             created_at_s=now,
+            updated_at_s=now,
             raw=kept,
             config=config,
-            updated_at_s=now,
-            cordoned=bool(request.skip_service_registration),
         )
-        machine.versions.appendleft(Version(self.identity.ulid(), request.config, kept))
+        self._configure(machine, request, kept, config)
         self._lifecycle.created(machine)
         app.machines[machine.id] = machine
         app.by_name[machine.name] = machine.id
         return machine
 
-    def _apply(
-        self, machine: Machine, request: UpdateMachine, kept: dict[str, Any], config: Config
+    def _configure(
+        self, machine: Machine, request: CreateMachine, kept: dict[str, Any], config: Config
     ) -> None:
-        app = self.apps[machine.app]
-        if request.name and request.name != machine.name:
-            if request.name in app.by_name:
-                raise refusals.name_taken(app.by_name[request.name])
-            del app.by_name[machine.name]
-            machine.name = request.name
-            app.by_name[machine.name] = machine.id
         machine.raw, machine.config = kept, config
         machine.versions.appendleft(Version(self.identity.ulid(), request.config, kept))
         machine.cordoned = machine.cordoned or bool(request.skip_service_registration)
-        self._lifecycle.reset_checks(machine)
+
+    def _rename(self, machine: Machine, name: str) -> None:
+        app = self.apps[machine.app]
+        if name in app.by_name:
+            raise refusals.name_taken(app.by_name[name])
+        del app.by_name[machine.name]
+        app.by_name[name] = machine.id
+        machine.name = name
 
     def _free_name(self, app: App) -> str:
         while (name := self.identity.name()) in app.by_name:

@@ -170,7 +170,7 @@ class Lifecycle:
     async def _destroy(self, machine: Machine) -> None:
         machine.lease = None
         machine.checks.clear()
-        self._record(machine, "destroy", "destroyed", "flyd")
+        self._record(machine, "destroy", "destroyed")
         self._set_state(machine, "destroyed")
         self._destroyed(machine)
 
@@ -235,11 +235,11 @@ class Lifecycle:
     def _started(self, machine: Machine) -> None:
         for result in machine.checks.values():
             result.output = "waiting for status update"
-        self._record(machine, "start", "started", "flyd")
+        self._record(machine, "start", "started")
         self._set_state(machine, "started")
 
     def _failed(self, machine: Machine, why: str) -> None:
-        self._record(machine, "launch", "failed", "flyd", {"error": why})
+        self._record(machine, "launch", "failed", error=why)
         self._set_state(machine, "failed")
 
     async def _after_exit(self, machine: Machine, run: Run, ended: Ended) -> bool:
@@ -254,8 +254,8 @@ class Lifecycle:
             "restarting": again,
             "exited_at_ms": self._now_ms(),
         }
-        request = {"restart_count": machine.restarts, "exit_event": exit_event}
-        self._record(machine, "exit", "stopped", "flyd", request)
+        count = machine.restarts
+        self._record(machine, "exit", "stopped", restart_count=count, exit_event=exit_event)
         if run.ending:
             return False
         if again:
@@ -282,16 +282,10 @@ class Lifecycle:
         machine.wake()
 
     def _record(
-        self,
-        machine: Machine,
-        kind: str,
-        status: str,
-        source: str,
-        request: dict[str, Any] | None = None,
+        self, machine: Machine, kind: str, status: str, by: str = "flyd", **request: Any
     ) -> None:
-        machine.events.appendleft(
-            Event(self._identity.ulid(), kind, status, source, self._now_ms(), request or {})
-        )
+        event = Event(self._identity.ulid(), kind, status, by, self._now_ms(), request)
+        machine.events.appendleft(event)
 
     def _now(self) -> str:
         return rfc3339(self._identity.clock())

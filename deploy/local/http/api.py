@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Match, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Strike
@@ -36,7 +34,6 @@ from deploy.local.requests import read, read_query
 BODY_LIMIT_BYTES = 1024 * 1024
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 NONCE_HEADER = "fly-machine-lease-nonce"
-_LOST = "tidegate.reply_lost"
 
 
 def _description(_: Call) -> dict[str, Any]:
@@ -61,18 +58,8 @@ def app(
     the connection then (`deploy.local.server` aborts the transport).
     """
     frame = _Frame(platform, token, hosts)
-    routes = [
-        Route(operation.path, frame.endpoint(operation), methods=[operation.method])
-        for operation in OPERATIONS
-    ]
-
-    async def no_route(request: Request, error: HTTPException) -> Response:
-        return frame.no_route(error, _allowed(routes, request.scope))
-
-    handlers: Mapping[Any, Any] = {HTTPException: no_route}
-    application = Starlette(routes=routes, exception_handlers=handlers)
-    application.router.redirect_slashes = False
-    return _losing_replies(application)
+    rest = Route("/{rest:path}", frame)
+    return Router([*frame.routes, rest], redirect_slashes=False, default=frame)
 
 
 class _Frame:
@@ -82,20 +69,28 @@ class _Frame:
         self._platform = platform
         self._token = token
         self._hosts = hosts
+        self.routes = [
+            Route(operation.path, self._endpoint(operation), methods=[operation.method])
+            for operation in OPERATIONS
+        ]
 
-    def endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """No such operation: 405 where the path has one by another method, otherwise 404."""
+        matching = [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
+        allowed = sorted({method for route in matching for method in route.methods or ()})
+        reply = Reply(ErrorView("Not Found"), 404)
+        if allowed:  # RFC 9110, 15.5.6
+            reply = Reply(ErrorView("Method Not Allowed"), 405, {"allow": ", ".join(allowed)})
+        await self._response(reply)(scope, receive, send)
+
+    def _endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             try:
-                reply = await self._reply(operation, request)
+                return self._response(await self._reply(operation, request))
             except Refusal as refusal:
-                reply = _refused(refusal)
-            return self._response(reply)
+                return self._response(_refused(refusal))
 
         return respond
-
-    def no_route(self, error: HTTPException, allowed: str) -> Response:
-        headers = {"allow": allowed} if error.status_code == 405 else {}
-        return self._response(Reply(ErrorView(error.detail), error.status_code, headers))
 
     async def _reply(self, operation: Operation, request: Request) -> Reply[Any]:
         self._admit(request)
@@ -118,7 +113,7 @@ class _Frame:
                 reply = await _carried_out(operation, call)
             except Refusal as refusal:
                 reply = _refused(refusal)
-        return self._struck(request, call, strike, reply)
+        return self._struck(call, strike, reply)
 
     def _slot(self, operation: Operation, path: Mapping[str, str], body: Any) -> str:
         """The slot of the machine that is written to; "" where there is none."""
@@ -128,17 +123,14 @@ class _Frame:
         machine = app.machines.get(path["machine"]) if app else None
         return machine.slot if machine else ""
 
-    def _struck(
-        self, request: Request, call: Call, strike: Strike, reply: Reply[Any] | None
-    ) -> Reply[Any]:
+    def _struck(self, call: Call, strike: Strike, reply: Reply[Any] | None) -> Reply[Any]:
         """The answer that a hiccup makes of what was, or was not, carried out."""
         if strike.hidden_s and reply is not None and reply.status == 200:
             self._platform.hide(call.app, reply.content.id, for_s=strike.hidden_s)
             return reply
-        if strike.lost:
-            request.scope[_LOST] = True
-            return Reply(None)
-        return _refused(Refusal(strike.status, strike.text, retry_after_s=strike.retry_after_s))
+        if strike.refusal is None:
+            raise ConnectionResetError("a hiccup lost this reply")
+        return _refused(strike.refusal)
 
     def _admit(self, request: Request) -> None:
         """Only programs on this machine, or those that know the token: it runs commands."""
@@ -226,28 +218,7 @@ def _refused(refusal: Refusal) -> Reply[Any]:
     return Reply(content, refusal.status, headers)
 
 
-def _allowed(routes: Iterable[Route], scope: Scope) -> str:
-    """The methods that this path takes, over all rows that have it (RFC 9110, 15.5.6)."""
-    matching = [route for route in routes if route.matches(scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
-
-
 def _bare(authorization: bytes) -> bytes:
     """The token in an Authorization header, with or without the scheme's name."""
     scheme, _, token = authorization.partition(b" ")
     return token.strip() if scheme.lower() in (b"bearer", b"flyv1") else authorization.strip()
-
-
-def _losing_replies(inner: ASGIApp) -> ASGIApp:
-    """Swallow the answers that are to be lost, and say so by ConnectionResetError."""
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_unless_lost(message: Message) -> None:
-            if not scope.get(_LOST):
-                await send(message)
-
-        await inner(scope, receive, send_unless_lost)
-        if scope.get(_LOST):
-            raise ConnectionResetError("a hiccup lost this reply")
-
-    return application
