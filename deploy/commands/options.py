@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from deploy.commands.target import find_target
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.flytoml.durations import parse_duration_s
+from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import AUTO
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -136,7 +136,7 @@ RELEASE = (
         help="Set a variable in every process group.",
     ),
     click.option(
-        "--strategy", type=click.Choice(STRATEGIES), help="Rollout strategy. [default: rolling]"
+        "--strategy", type=click.Choice(STRATEGY_NAMES), help="Rollout strategy. [default: rolling]"
     ),
     click.option(
         "--max-unavailable",

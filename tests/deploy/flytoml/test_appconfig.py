@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.errors import EXIT_USAGE, UsageProblem
-from deploy.flytoml.appconfig import AppConfig, AppConfigProblem, Group, parse
+from deploy.flytoml.appconfig import AppConfig, AppConfigProblem, parse
+from deploy.plan.group import Group
 from tests.deploy.flytoml.texts import problems_of
 
 OWNED = ("env", "services", "checks", "init", "mounts", "files", "restart", "stop_config")
