@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 from click_default_group import DefaultGroup
 
-from deploy.commands.options import DEPLOY, take
+from deploy.commands.options import DEPLOY, TARGET, take
 from deploy.errors import (
     EXIT_IN_BETWEEN,
     EXIT_INTERRUPTED,
@@ -95,7 +95,7 @@ class _Group(DefaultGroup):
         return list(super().parse_args(ctx, args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        run: click.Command = click.command("run")(take(*DEPLOY)(lambda **_: None))
+        run: click.Command = click.command("run")(take(*TARGET, *DEPLOY)(lambda **_: None))
         run.format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
@@ -165,7 +165,7 @@ def _render_usage(error: click.ClickException) -> int:
 
 
 def _render_group(group: BaseExceptionGroup[BaseException]) -> int:
-    """Tasks that failed together: ours are told one by one, anything else is a fault of ours."""
+    """Tasks that failed together: each of our errors by itself; anything else is a bug."""
     ours, others = group.split(DeployError)
     if others is not None:
         return _render_fault(others)
@@ -174,7 +174,7 @@ def _render_group(group: BaseExceptionGroup[BaseException]) -> int:
 
 
 def _render_fault(fault: BaseException) -> int:
-    """A fault of this program. A run may have been under way, so the app may be in between."""
+    """A bug in this program. A run may have been under way, so the app may be in between."""
     if os.environ.get("TIDEGATE_TRACEBACK"):
         traceback.print_exception(fault)
     while isinstance(fault, BaseExceptionGroup):

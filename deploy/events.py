@@ -100,7 +100,7 @@ class PathChosen:
 class Planned:
     """What the first pass that gets its leases is to do: one (machine, group, verb) per action.
 
-    A machine is told by its name, by its id where it has none.
+    A machine goes by its name, or by its id where it has none.
     """
 
     actions: tuple[tuple[str, str, str], ...]

@@ -64,7 +64,7 @@ def from_flag(source: str | None, *, context: Mapping[str, str], now: datetime) 
     """What the flag says for this app at `now`, which has an offset.
 
     `source` is a path or URL, None for the flags that come with the program.
-    Never raises: what cannot be used is told in the answer.
+    Never raises: the answer carries a warning about what cannot be used.
     """
     from rollout import Flags, RolloutError
 

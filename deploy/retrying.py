@@ -108,7 +108,7 @@ async def _converge(
         return not (outcome.is_complete or halt.is_set or decided)
 
     async def pause(delay_s: float) -> None:
-        emit(BackingOff(delay_s=delay_s, number=number + 1))
+        emit(BackingOff(delay_s=float(delay_s), number=number + 1))
         with halt.cuts():
             await anyio.sleep(delay_s)
 

@@ -7,6 +7,7 @@ move a cursor, change a colour or break a line. Knows no event and prints nothin
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # ECMA-48: control sequences (CSI), strings (OSC, DCS, SOS, PM, APC) and two-character escapes.
 _SEQUENCE = re.compile(
@@ -38,6 +39,20 @@ def seconds(duration_s: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Aligned columns under the headings in the first row; those that say nothing are left out."""
+    clean = [[printable(cell) for cell in row] for row in rows]
+    columns = [column for column in zip(*clean, strict=True) if any(column[1:])]
+    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
+
+
+def ways_out(app: str) -> str:
+    """What may be done about a deploy that is neither here nor there."""
+    name = printable(app)
+    return f"`deploy resume --app {name}` finishes it, `deploy rollback --app {name}` undoes it"
 
 
 def count(number: int, noun: str) -> str:

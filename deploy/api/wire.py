@@ -192,31 +192,45 @@ def values(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
+# What a `Machine` has under the same name; its own default where the server says nothing.
+_SAME = (
+    "id",
+    "state",
+    "name",
+    "region",
+    "cordoned",
+    "host_status",
+    "private_ip",
+    "updated_at",
+    "nonce",
+)
+
+
 def _machine(raw: _Machine) -> Machine:
-    config = dict(raw.config if raw.config is not None else raw.incomplete_config or {})
-    _require_types(config)
-    if config.get("metadata"):
-        said = config["metadata"].items()
-        config["metadata"] = {key: value for key, value in said if value is not None}
     return Machine(
-        id=raw.id,
-        state=raw.state,
-        name=raw.name or "",
-        region=raw.region or "",
+        **{name: value for name in _SAME if (value := getattr(raw, name))},
         version=raw.version or raw.instance_id or "",
-        config=config,
-        checks=tuple(
-            Check(check.name or "", check.status or "", check.output or "")
-            for check in raw.checks or ()
-        ),
+        config=_config(raw),
+        checks=tuple(map(_check, raw.checks or ())),
         exits=tuple(_exits(raw.events or ())),
-        cordoned=bool(raw.cordoned),
-        host_status=raw.host_status or "ok",
         incomplete=raw.config is None and raw.incomplete_config is not None,
-        private_ip=raw.private_ip or "",
-        updated_at=raw.updated_at or "",
-        nonce=raw.nonce or "",
     )
+
+
+def _config(raw: _Machine) -> dict[str, Any]:
+    """As it came, but for metadata without a value; the parts that a deploy reads are checked."""
+    config = dict(raw.config if raw.config is not None else raw.incomplete_config or {})
+    try:
+        msgspec.convert(config, _Config)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"the configuration of a machine: {error}") from None
+    if metadata := config.get("metadata"):
+        config["metadata"] = {key: value for key, value in metadata.items() if value is not None}
+    return config
+
+
+def _check(raw: _Check) -> Check:
+    return Check(raw.name or "", raw.status or "", raw.output or "")
 
 
 def _exits(events: list[_Event] | tuple[()]) -> list[Exit]:
@@ -236,14 +250,6 @@ def _exits(events: list[_Event] | tuple[()]) -> list[Exit]:
                 )
             )
     return exits
-
-
-def _require_types(config: Mapping[str, Any]) -> None:
-    """The parts of a configuration that a deploy reads have the documented types."""
-    try:
-        msgspec.convert(config, _Config)
-    except msgspec.ValidationError as error:
-        raise Unreadable(f"the configuration of a machine: {error}") from None
 
 
 T = TypeVar("T")

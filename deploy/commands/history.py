@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import anyio
 import click
 
 from deploy.api.client import connect
-from deploy.commands.options import OUTPUT, TARGET, take
+from deploy.commands.options import OUTPUT, targeted
 from deploy.commands.reading import patience, read_fleet, read_versions
-from deploy.commands.tables import table
-from deploy.commands.target import Target, find_target
+from deploy.commands.target import Target
+from deploy.wording import table
 
 
 @click.command("history")
-@take(*TARGET)
+@targeted(needs_config=False)
 @OUTPUT
-def history_command(
-    directory: Path, app: str | None, config_path: Path | None, output: str
-) -> None:
+def history_command(target: Target, output: str) -> None:
     """Show the releases that the platform still knows, newest first."""
-    target = find_target(
-        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
-    )
     releases = anyio.run(history_of, target)
     click.echo(show_history(target.app, releases, as_json=output == "json"))
 

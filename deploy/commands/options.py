@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -9,8 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from deploy.flytoml.appconfig import STRATEGIES
+from deploy.commands.target import find_target
 from deploy.flytoml.durations import parse_duration_s
+from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import AUTO
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,9 +44,9 @@ class Duration(click.ParamType[float]):
         try:
             seconds = parse_duration_s(f"{text}s" if text.isdecimal() else text)
         except ValueError:
-            self.fail(f"{text!r} is no duration: write 90s, 5m or 1m30s", param, ctx)
+            self.fail(f"{text!r} is not a valid duration: write 90s, 5m or 1m30s", param, ctx)
         if seconds <= 0:
-            self.fail(f"{text!r} is not longer than nothing", param, ctx)
+            self.fail(f"{text!r} must be positive", param, ctx)
         return seconds
 
 
@@ -74,16 +77,39 @@ TARGET = (
         default=".",
         type=click.Path(path_type=Path),
     ),
-    click.option("--app", "-a", metavar="NAME", help="The app, if not fly.toml's."),
+    click.option("--app", "-a", metavar="NAME", help="App name. [default: fly.toml's]"),
     click.option(
         "--config",
         "-c",
         "config_path",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help="The fly.toml, if not DIR's.",
+        help="Path of fly.toml. [default: DIR/fly.toml]",
     ),
 )
+
+
+def targeted(*, needs_config: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A command that goes to an app: it gets the `target` that TARGET and the environment name."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_target(
+            directory: Path, app: str | None, config_path: Path | None, **options: Any
+        ) -> Any:
+            target = find_target(
+                directory,
+                app=app,
+                config_path=config_path,
+                environ=os.environ,
+                needs_config=needs_config,
+            )
+            return command(target, **options)
+
+        return take(*TARGET)(with_target)
+
+    return decorate
+
 
 FLAG = (
     click.option(
@@ -91,43 +117,57 @@ FLAG = (
         metavar="auto|N",
         default=AUTO,
         show_default=True,
-        help="Passes after the first; 0 is the legacy path, auto asks the flag.",
+        help="Passes after the first; 0 takes the legacy path, auto asks the flag.",
     ),
     click.option(
         "--flags",
         metavar="FILE|URL",
-        help="The flags to ask, also ROLLOUT_FLAGS. [default: those that come along]",
+        help="Flags to ask; also ROLLOUT_FLAGS. [default: the bundled flags.yaml]",
     ),
 )
 
 RELEASE = (
+    click.option("--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="Image to deploy."),
     click.option(
-        "--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="The image to deploy."
+        "--env",
+        "-e",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Set a variable in every process group.",
     ),
     click.option(
-        "--env", "-e", metavar="KEY=VALUE", multiple=True, help="Set in every group's env."
+        "--strategy", type=click.Choice(STRATEGY_NAMES), help="Rollout strategy. [default: rolling]"
     ),
-    click.option("--strategy", type=click.Choice(STRATEGIES), help="The order of things."),
     click.option(
         "--max-unavailable",
         type=MaxUnavailable(),
-        help="Count, or fraction of a group, that may be out at once. [default: 0.33]",
+        help="Machines of a group that may be out at once: count or fraction. [default: 0.33]",
     ),
-    click.option("--force", is_flag=True, help="Update machines that are there already."),
+    click.option("--force", is_flag=True, help="Update machines that already run this release."),
 )
 
 SELECTION = (
-    click.option("--only-machines", metavar="ID,...", multiple=True, help="Deploy to these only."),
-    click.option("--exclude-machines", metavar="ID,...", multiple=True, help="Leave these out."),
-    click.option("--regions", metavar="R,...", multiple=True, help="Only machines in these."),
-    click.option("--exclude-regions", metavar="R,...", multiple=True, help="None in these."),
-    click.option("--process-groups", metavar="G,...", multiple=True, help="Only these groups."),
-    click.option("--update-only", is_flag=True, help="Neither create nor destroy for groups."),
     click.option(
-        "--ha/--no-ha", default=True, help="A new group gets a spare machine. [default: ha]"
+        "--only-machines", metavar="ID,...", multiple=True, help="Deploy to these machines only."
     ),
-    click.option("--detach", is_flag=True, help="Do not wait for health."),
-    click.option("--no-smoke-checks", is_flag=True, help="Do not watch machines without checks."),
+    click.option(
+        "--exclude-machines", metavar="ID,...", multiple=True, help="Skip these machines."
+    ),
+    click.option("--regions", metavar="R,...", multiple=True, help="Deploy to these regions only."),
+    click.option(
+        "--exclude-regions", metavar="R,...", multiple=True, help="Skip machines in these regions."
+    ),
+    click.option(
+        "--process-groups", metavar="G,...", multiple=True, help="Deploy these process groups only."
+    ),
+    click.option("--update-only", is_flag=True, help="Update machines; create and destroy none."),
+    click.option(
+        "--ha/--no-ha", default=True, help="Give a new group a spare machine. [default: ha]"
+    ),
+    click.option("--detach", is_flag=True, help="Do not wait for machines to become healthy."),
+    click.option(
+        "--no-smoke-checks", is_flag=True, help="Do not watch machines that have no checks."
+    ),
     click.option("--skip-release-command", is_flag=True, help="Do not run release_command."),
 )
 
@@ -135,7 +175,7 @@ RUN = (
     click.option(
         "--wait-timeout",
         type=Duration(),
-        help="For one machine to get healthy. [default: 5m]",
+        help="Time for one machine to become healthy. [default: 5m]",
     ),
     click.option(
         "--lease-timeout",
@@ -147,36 +187,38 @@ RUN = (
     click.option(
         "--wait-for-lease",
         type=Duration(),
-        help="Wait so long for another deploy to end.",
+        help="Wait this long for another deploy to end.",
     ),
     click.option(
         "--on-failure",
         type=click.Choice(["rollback", "hold"]),
         default="rollback",
         show_default=True,
-        help="What a retrying run does when it cannot finish.",
+        help="What the retrying path does when it cannot finish.",
     ),
     click.option(
         "--max-concurrent",
         type=click.IntRange(1, 1000),
         default=64,
         show_default=True,
-        help="Machines in motion at once, whatever the strategy.",
+        help="Machines changed at once, whatever the strategy.",
     ),
-    click.option("--deadline", type=Duration(), help="For the whole way forward."),
+    click.option(
+        "--deadline", type=Duration(), help="Time limit for the deploy, before it turns back."
+    ),
     click.option(
         "--report",
         "report_path",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write the record of the run as JSON.",
+        help="Write the report as JSON.",
     ),
     click.option(
         "--output",
         type=click.Choice(["text", "json"]),
         default="text",
         show_default=True,
-        help="json is one event a line, the report the last.",
+        help="json prints one event a line, the report last.",
     ),
 )
 
@@ -184,4 +226,4 @@ OUTPUT = click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 
-DEPLOY = (*TARGET, *RELEASE, *FLAG, *SELECTION, *RUN)
+DEPLOY = (*RELEASE, *FLAG, *SELECTION, *RUN)

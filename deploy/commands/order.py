@@ -11,7 +11,8 @@ from typing import Any
 from deploy.commands.running import leave_at_once
 from deploy.commands.target import Target, refuse_unsendable
 from deploy.errors import UsageProblem
-from deploy.flytoml.appconfig import Group
+from deploy.flytoml.appconfig import AppConfig
+from deploy.plan.group import Group
 from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release
 from deploy.plan.selection import Selection
 from deploy.plan.strategies import DEFAULT, STRATEGIES
@@ -21,7 +22,7 @@ from deploy.run import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A deploy as it was asked for. None is what nobody said."""
+    """A deploy as it was asked for. None means not given."""
 
     image: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +80,23 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
     config = target.config
     if config is None:
         raise UsageProblem("a deploy needs fly.toml")
+    selection = order.settings.selection
+    unavailable = order.max_unavailable or config.deploy.max_unavailable
+    return Release(
+        app=target.app,
+        deploy_id=deploy_id,
+        image=_image(order, config),
+        groups=_groups(order, config),
+        strategy=_strategy(order, config),
+        max_unavailable=unavailable or DEFAULT_MAX_UNAVAILABLE,
+        region=config.primary_region or "",
+        high_availability=order.high_availability,
+        force=order.force,
+        update_only=order.update_only or not selection.is_everything,
+    )
+
+
+def _image(order: Order, config: AppConfig) -> str:
     image = order.image or config.image
     if not image:
         raise UsageProblem(
@@ -87,40 +105,37 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
         )
     refuse_unsendable("the image", image)
     if any(character.isspace() for character in image):
-        raise UsageProblem(f"{image!r} is no image reference", hint="it has no white space")
+        raise UsageProblem(
+            f"{image!r} is not an image reference", hint="an image reference has no white space"
+        )
+    return image
+
+
+def _groups(order: Order, config: AppConfig) -> tuple[Group, ...]:
+    """The selected process groups, with --env on top of their own."""
     for key, value in order.env.items():
         refuse_unsendable(f"--env {key}", key + value)
-    selection = order.settings.selection
-    groups = tuple(
-        Group(name=g.name, config={**g.config, "env": {**g.config["env"], **order.env}})
-        for g in config.groups
-        if not selection.process_groups or g.name in selection.process_groups
-    )
-    unknown = selection.process_groups - {group.name for group in groups}
-    if unknown:
+    selected = order.settings.selection.process_groups
+    if unknown := selected - {group.name for group in config.groups}:
         raise UsageProblem(
             f"fly.toml has no process group {', '.join(sorted(unknown))}",
             hint=f"its groups are {', '.join(group.name for group in config.groups)}",
         )
+    return tuple(
+        Group(name=g.name, config={**g.config, "env": {**g.config["env"], **order.env}})
+        for g in config.groups
+        if not selected or g.name in selected
+    )
+
+
+def _strategy(order: Order, config: AppConfig) -> str:
     strategy = order.strategy or config.deploy.strategy or DEFAULT
     if not order.settings.waits_for_health and STRATEGIES[strategy].extras is not None:
         raise UsageProblem(
-            f"strategy {strategy} is made of waiting for health, which --detach leaves out",
+            f"strategy {strategy} waits for health, and --detach does not",
             hint="leave --detach out, or use --strategy rolling or immediate",
         )
-    said = order.max_unavailable or config.deploy.max_unavailable
-    return Release(
-        app=target.app,
-        deploy_id=deploy_id,
-        image=image,
-        groups=groups,
-        strategy=strategy,
-        max_unavailable=said or DEFAULT_MAX_UNAVAILABLE,
-        region=config.primary_region or "",
-        high_availability=order.high_availability,
-        force=order.force,
-        update_only=order.update_only or not selection.is_everything,
-    )
+    return strategy
 
 
 def _selection(options: dict[str, Any]) -> Selection:

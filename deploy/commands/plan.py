@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,11 +12,11 @@ import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, OUTPUT, RELEASE, SELECTION, TARGET, take
+from deploy.commands.options import FLAG, OUTPUT, RELEASE, SELECTION, take, targeted
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import owner_of, read_fleet
 from deploy.commands.starting import new_id, retries_of
-from deploy.commands.target import Target, find_target
+from deploy.commands.target import Target
 from deploy.plan.actions import Action, Create, Destroy, Update
 from deploy.plan.base import Base
 from deploy.plan.forward import Situation
@@ -27,22 +25,16 @@ from deploy.plan.release import Release, next_number
 from deploy.plan.schedule import refuse_unsuited, schedule
 from deploy.plan.steps import Schedule
 from deploy.retries import Retries
-from deploy.wording import printable
+from deploy.wording import count, printable
 
 
 @click.command("plan")
-@take(*TARGET)
-@take(*RELEASE, *FLAG, *SELECTION)
-@OUTPUT
-def plan_command(
-    directory: Path, app: str | None, config_path: Path | None, output: str, **options: Any
-) -> None:
+@targeted(needs_config=True)
+@take(*RELEASE, *FLAG, *SELECTION, OUTPUT)
+def plan_command(target: Target, output: str, **options: Any) -> None:
     """Show what a deploy would do, and change nothing."""
-    order = order_of(options)
-    target = find_target(
-        directory, app=app, config_path=config_path, environ=os.environ, needs_config=True
-    )
-    click.echo(show_plan(*anyio.run(plan_app, target, order), as_json=output == "json"))
+    planned = anyio.run(plan_app, target, order_of(options))
+    click.echo(show_plan(*planned, as_json=output == "json"))
 
 
 async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedule, Retries]:
@@ -71,7 +63,8 @@ def show_plan(
     lines = [
         printable(retries.sentence),
         printable(
-            f"{release.app}: {release.image}, {release.strategy}, {len(fleet.managed)} machines"
+            f"{release.app}: {release.image}, {release.strategy}, "
+            f"{count(len(fleet.managed), 'machine')}"
         ),
     ]
     number = 0

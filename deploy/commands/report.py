@@ -15,21 +15,8 @@ from deploy.readers import atomic, journal
 from deploy.readers.chart import plain, render_timeline
 from deploy.readers.page import render_html
 from deploy.readers.report import Report, machine_table, next_step
-from deploy.readers.timeline import Kind
+from deploy.readers.timeline import COLOUR, Kind
 from deploy.wording import printable
-
-_COLOUR = {
-    Kind.IDLE: "bright_black",
-    Kind.WRITE: "blue",
-    Kind.START: "cyan",
-    Kind.CHECK: "yellow",
-    Kind.SWITCH: "magenta",
-    Kind.STOP: "magenta",
-    Kind.DONE: "green",
-    Kind.BACK: "yellow",
-    Kind.GONE: "bright_black",
-    Kind.FAILED: "red",
-}
 
 
 @click.command("report")
@@ -93,7 +80,7 @@ def _has_colours() -> bool:
 
 
 def _paint(text: str, kind: Kind | None) -> str:
-    return text if kind is None else click.style(text, fg=_COLOUR[kind])
+    return text if kind is None else click.style(text, fg=COLOUR[kind])
 
 
 def _find(identity: str | None, app: str | None) -> journal.Kept:
@@ -105,7 +92,7 @@ def _find(identity: str | None, app: str | None) -> journal.Kept:
     of_app = f" of {printable(app)}" if app else ""
     if not known:
         raise UsageProblem(
-            f"there is no run{of_app} in the journal {directory}",
+            f"the journal {directory} has no run{of_app}",
             hint="a journal is kept where a deploy ran; `deploy history` asks the platform",
         )
     newest = ", ".join(printable(each.started.run_id) for each in known[:3])

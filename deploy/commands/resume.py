@@ -6,22 +6,20 @@ leaves, and the versions that the platform keeps. Nothing needs the journal.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, RUN, TARGET, take
+from deploy.commands.options import FLAG, RUN, take, targeted
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import start_run
 from deploy.commands.taking_up import find_unfinished, take_up, taken_up
-from deploy.commands.target import Target, find_target
+from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
 from deploy.plan.intent import BACK
@@ -32,17 +30,14 @@ from deploy.run import Task
 
 
 @click.command("resume")
-@take(*TARGET, *FLAG, *RUN)
-@click.option("--env", "-e", metavar="KEY=VALUE", multiple=True, help="As the deploy was given.")
-def resume_command(
-    directory: Path, app: str | None, config_path: Path | None, **options: Any
-) -> None:
+@targeted(needs_config=True)
+@take(*FLAG, *RUN)
+@click.option(
+    "--env", "-e", metavar="KEY=VALUE", multiple=True, help="As the unfinished deploy was given."
+)
+def resume_command(target: Target, **options: Any) -> None:
     """Finish a deploy that was left unfinished, from any computer."""
-    order = order_of(options)
-    target = find_target(
-        directory, app=app, config_path=config_path, environ=os.environ, needs_config=True
-    )
-    run_and_leave(options, lambda emit: resume_app(target, order, emit))
+    run_and_leave(options, partial(resume_app, target, order_of(options)))
 
 
 async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | None:

@@ -5,25 +5,23 @@ Everything is read from the platform, as for `deploy resume`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet, Machine
-from deploy.commands.options import FLAG, RUN, TARGET, MaxUnavailable, take
+from deploy.commands.options import FLAG, RUN, MaxUnavailable, take, targeted
 from deploy.commands.order import Order, order_of
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import new_id, start_run
 from deploy.commands.taking_up import find_unfinished, take_up, taken_up
-from deploy.commands.target import Target, find_target
+from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
 from deploy.orchestrator.memory import TakenUp
@@ -37,18 +35,13 @@ from deploy.run import Task
 
 
 @click.command("rollback")
-@take(*TARGET, *FLAG, *RUN)
-@click.option("--to", metavar="RELEASE", help="A number or deploy id of `deploy history`.")
-@click.option("--max-unavailable", type=MaxUnavailable(), help="As for a deploy.")
-def rollback_command(
-    directory: Path, app: str | None, config_path: Path | None, to: str | None, **options: Any
-) -> None:
+@targeted(needs_config=False)
+@take(*FLAG, *RUN)
+@click.option("--to", metavar="RELEASE", help="Release number or deploy id, from `deploy history`.")
+@click.option("--max-unavailable", type=MaxUnavailable(), help="As for `deploy`.")
+def rollback_command(target: Target, to: str | None, **options: Any) -> None:
     """Bring back what ran before the newest deploy, finished or not."""
-    order = order_of(options)
-    target = find_target(
-        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
-    )
-    run_and_leave(options, lambda emit: rollback_app(target, order, to, emit))
+    run_and_leave(options, partial(rollback_app, target, order_of(options), to))
 
 
 async def rollback_app(

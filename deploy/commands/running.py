@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ import anyio
 import click
 
 from deploy.errors import EXIT_INTERRUPTED, UsageProblem
-from deploy.events import Emit, Event, RunFinished, emitter
+from deploy.events import Emit, RunFinished, emitter
 from deploy.readers import atomic, journal
 from deploy.readers.progress import open_progress
-from deploy.readers.report import Report
+
+# A run that tells what happens; None where there was nothing to do.
+Start = Callable[[Emit], Awaitable[RunFinished | None]]
 
 
-def run_and_leave(options: dict[str, Any], start: Callable[[Emit], Any]) -> None:
-    """Run with the three readers attached, write the record, leave with the run's code."""
-    told: list[tuple[float, Event]] = []
+def run_and_leave(options: dict[str, Any], start: Start) -> None:
+    """Run with progress and journal attached, write the record, leave with the run's code."""
     report_path: Path | None = options["report_path"]
     if report_path is not None and not report_path.absolute().parent.is_dir():
         raise UsageProblem(
@@ -34,14 +35,13 @@ def run_and_leave(options: dict[str, Any], start: Callable[[Emit], Any]) -> None
             open_progress(options["output"], sys.stdout, sys.stderr, os.environ, time.time)
         )
         kept = readers.enter_context(journal.Journal(journal.default_directory(), warn))
-        emit = emitter(time.time, progress, kept, lambda at, event: told.append((at, event)))
-        finished: RunFinished | None = anyio.run(start, emit)
+        finished = anyio.run(start, emitter(time.time, progress, kept))
         if finished is None:
             click.echo("nothing to do: no deploy is unfinished", err=True)
             return
     if report_path is not None:
         try:
-            atomic.write_text(report_path, f"{Report.of(told).to_line()}\n")
+            atomic.write_text(report_path, f"{progress.report.to_line()}\n")
         except OSError as error:
             warn(f"--report {report_path} could not be written: {error.strerror}")
     sys.exit(finished.exit_code)

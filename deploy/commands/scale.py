@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, RUN, TARGET, take
+from deploy.commands.options import FLAG, RUN, take, targeted
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import read_fleet
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import new_id, start_run
-from deploy.commands.target import Target, find_target
+from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
 from deploy.plan.actions import Create
@@ -30,25 +29,17 @@ from deploy.run import Task
 
 @click.command("scale")
 @click.argument("group_counts", metavar="GROUP=N", nargs=1)
-@take(*TARGET)
+@targeted(needs_config=False)
 @take(*RUN, *FLAG)
-@click.option("--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="For a first machine.")
-def scale_command(
-    group_counts: str,
-    directory: Path,
-    app: str | None,
-    config_path: Path | None,
-    **options: Any,
-) -> None:
+@click.option(
+    "--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="Image of a group's first machine."
+)
+def scale_command(target: Target, group_counts: str, **options: Any) -> None:
     """Create or destroy machines until process group GROUP has N."""
     group, _, number = group_counts.partition("=")
     if not group or not number.isdecimal() or len(number) > 4:
         raise UsageProblem(f"{group_counts!r} is not GROUP=N", hint="write app=3")
-    order = order_of(options)
-    target = find_target(
-        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
-    )
-    run_and_leave(options, lambda emit: scale_app(target, order, group, int(number), emit))
+    run_and_leave(options, partial(scale_app, target, order_of(options), group, int(number)))
 
 
 async def scale_app(

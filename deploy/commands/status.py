@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import click
 
+from deploy.addresses import url_is_loopback
 from deploy.api.client import connect
 from deploy.api.machine import Fleet, Machine
-from deploy.commands.options import OUTPUT, TARGET, take
+from deploy.commands.options import OUTPUT, targeted
 from deploy.commands.reading import read_fleet
-from deploy.commands.tables import table
-from deploy.commands.target import Target, find_target, is_loopback
+from deploy.commands.target import Target
 from deploy.errors import CallFailed
 from deploy.plan.intent import read_intent
-from deploy.wording import printable
+from deploy.wording import printable, table, ways_out
+
+_COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", "image")
 
 
 @click.command("status")
-@take(*TARGET)
+@targeted(needs_config=False)
 @OUTPUT
-def status_command(directory: Path, app: str | None, config_path: Path | None, output: str) -> None:
+def status_command(target: Target, output: str) -> None:
     """Show each machine: its version, state and checks."""
-    target = find_target(
-        directory, app=app, config_path=config_path, environ=os.environ, needs_config=False
-    )
     machines, routes = anyio.run(look_at, target)
     click.echo(show_status(target.app, machines, routes, as_json=output == "json"))
 
@@ -41,7 +37,7 @@ async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
     async with connect(target.address, target.token, target.app) as client:
         fleet = await read_fleet(client)
         routes: list[dict[str, Any]] = []
-        if is_loopback(urlsplit(target.address).hostname or ""):
+        if url_is_loopback(target.address):
             with suppress(CallFailed):
                 routes = await client.local_services()
         return fleet, routes
@@ -58,13 +54,8 @@ def show_status(
         )
     if not machines:
         return f"{app} has no machines yet"
-    rows: list[tuple[str, ...]] = [
-        ("machine", "name", "group", "region", "version", "state", "checks", "image")
-    ]
-    rows += [_machine_row(machine) for machine in machines]
-    lines = table(rows)
-    lines += [_route(route) for route in routes]
-    return "\n".join([*lines, *_warnings(app, machines)])
+    lines = table([_COLUMNS, *map(_machine_row, machines)])
+    return "\n".join([*lines, *map(_route, routes), *_warnings(app, machines)])
 
 
 def _warnings(app: str, machines: Fleet) -> list[str]:
@@ -72,7 +63,7 @@ def _warnings(app: str, machines: Fleet) -> list[str]:
     intents = {intent.deploy: intent for m in machines if (intent := read_intent(m))}
     lines = [
         f"warning: deploy {intent.deploy} of {printable(intent.image)} is unfinished; "
-        f"`deploy resume` finishes it, `deploy rollback` undoes it"
+        f"{ways_out(app)}"
         for intent in intents.values()
     ]
     if len(images) > 1:

@@ -1,12 +1,11 @@
 """Where a command goes: which app, which fly.toml, which platform, which token.
 
-Reads the file and the environment that it is given; talks to nobody.
+Reads the file and the environment that it is given; opens no connection.
 """
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import re
 import stat
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deploy.addresses import is_loopback, url_is_loopback
 from deploy.errors import UsageProblem
 from deploy.flytoml.appconfig import AppConfig, parse
 
@@ -50,7 +50,17 @@ def find_target(
     config = None
     if needs_config or config_path is not None or (path.is_file() and not app):
         config = read_config(path)
-    name = app or (config.app if config else None) or environ.get("FLY_APP") or ""
+    address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
+    return Target(
+        app=_app_name(app or (config and config.app) or environ.get("FLY_APP")),
+        config=config,
+        address=address,
+        token=read_token(address, environ),
+        organization=environ.get("FLY_ORG") or "personal",
+    )
+
+
+def _app_name(name: str | None) -> str:
     if not name:
         raise UsageProblem(
             "no app is named",
@@ -58,16 +68,9 @@ def find_target(
         )
     if not _APP_NAME.fullmatch(name):
         raise UsageProblem(
-            f"{name!r} is no app name", hint="letters, digits and dashes, as in my-app"
+            f"{name!r} is not an app name", hint="write letters, digits and dashes, as in my-app"
         )
-    address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
-    return Target(
-        app=name,
-        config=config,
-        address=address,
-        token=read_token(address, environ),
-        organization=environ.get("FLY_ORG") or "personal",
-    )
+    return name
 
 
 def refuse_unsendable(what: str, text: str) -> None:
@@ -121,8 +124,8 @@ def _local_files(directory: Path) -> Callable[[str], bytes]:
 
 
 def _read_regular(path: Path, most_bytes: int) -> bytes:
-    """The file's first bytes. Raises OSError, also for what is no file once links are followed."""
-    # Asked before it is opened: to open a pipe is to wait for whoever writes to it.
+    """The file's first bytes. Raises OSError, also for a directory or a pipe behind a link."""
+    # Checked before it is opened: opening a pipe waits for its writer.
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a directory")
@@ -150,19 +153,10 @@ def read_address(address: str) -> str:
     return address.rstrip("/").removesuffix("/v1")
 
 
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def read_token(address: str, environ: Mapping[str, str]) -> str:
     """FLY_API_TOKEN; on the loopback there may be none."""
     token = environ.get("FLY_API_TOKEN", "").strip()
-    if not token and not is_loopback(urlsplit(address).hostname or ""):
+    if not token and not url_is_loopback(address):
         raise UsageProblem(
             "no token: FLY_API_TOKEN is not set",
             hint='set it with: export FLY_API_TOKEN="$(fly tokens create deploy)"',

@@ -38,8 +38,8 @@ from deploy.flytoml.parts import (
 from deploy.flytoml.scope import DEFAULT_GROUP, Scope, Scoped, the_one
 from deploy.flytoml.services import clashing_ports, read_services
 from deploy.flytoml.tables import Problem, Table, Wire, said, shown
-
-STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
+from deploy.plan.group import Group
+from deploy.plan.strategies import STRATEGY_NAMES
 
 _LARGEST_FILE_BYTES = 1024 * 1024
 _MOST_GROUPS = 100
@@ -76,37 +76,8 @@ class AppConfigProblem(UsageProblem):
             if len(problems) > _MOST_SHOWN:
                 lines.append(f"  and {len(problems) - _MOST_SHOWN} more")
             message = "\n".join([f"{name} has {len(problems)} problems:", *lines])
-            super().__init__(message, hint=f"mend these in {name} and run the command again")
+            super().__init__(message, hint=f"fix these in {name} and run the command again")
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """One process group.
-
-    `config` is a machine configuration in the shape of the Machines API, holding
-    the keys that a deploy owns whole, always all of them (empty when fly.toml
-    says nothing): env, services, checks, init, mounts, files, restart,
-    stop_config; and guest, metrics, statics only when fly.toml names them. No
-    image, no metadata, no volume. The same text gives the same value, and it is
-    JSON.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-
-    @property
-    def has_services(self) -> bool:
-        return bool(self.config["services"])
-
-    @property
-    def has_checks(self) -> bool:
-        in_services = any(service.get("checks") for service in self.config["services"])
-        return in_services or bool(self.config["checks"])
-
-    @property
-    def has_mounts(self) -> bool:
-        return bool(self.config["mounts"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +151,7 @@ def _load(text: str, name: str) -> dict[str, Any]:
         return tomllib.loads(text, parse_float=_number)
     except tomllib.TOMLDecodeError as error:
         raise UsageProblem(
-            f"{name} is not TOML: {error}", hint="mend that line; https://toml.io has the grammar"
+            f"{name} is not TOML: {error}", hint="fix that line; https://toml.io has the grammar"
         ) from None
     except RecursionError:
         hint = "no key of fly.toml needs that"
@@ -200,7 +171,7 @@ def _app(top: Table) -> str | None:
     app = top.text("app") or None
     if app is not None and not _APP_NAME.fullmatch(app):
         fix = "an app's name is made of letters, digits and dashes"
-        top.problem("app", f"is {shown(app)}, which is no app's name", fix)
+        top.problem("app", f"is {shown(app)}, which is not an app name", fix)
     return app
 
 
@@ -222,7 +193,7 @@ def _deploy_section(top: Table) -> DeploySection:
     section.command("release_command")
     guest = section.table("release_command_vm")
     read = DeploySection(
-        strategy=section.text("strategy", one_of=STRATEGIES),
+        strategy=section.text("strategy", one_of=STRATEGY_NAMES),
         max_unavailable=_max_unavailable(section),
         wait_timeout_s=_seconds(section, "wait_timeout"),
         release_command=section.text("release_command") or None,
@@ -239,7 +210,7 @@ def _max_unavailable(section: Table) -> Decimal | int | None:
     value = section.value(key)
     if value is None:
         return None
-    what = "is no number"
+    what = "is not a number"
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         is_finite = not isinstance(value, Decimal) or value.is_finite()
         if is_finite and 0 < value < 1:

@@ -24,7 +24,8 @@ _UNITS_NS = {
     "h": 3600 * NS_PER_S,
 }
 _SUBSECOND = ("ms", "\N{MICRO SIGN}s", "ns")
-_PART = re.compile(r"([0-9]+)?(?:\.([0-9]*))?([a-z\u00b5\u03bc]+)")
+_PART = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?([a-z\u00b5\u03bc]+)")
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 _LONGEST_TEXT = 64
 
 
@@ -33,15 +34,9 @@ def parse_duration_ns(text: str) -> int:
     sign, body = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if body == "0":
         return 0
-    if not body or len(body) > _LONGEST_TEXT:
+    if len(body) > _LONGEST_TEXT or not _WHOLE.fullmatch(body):
         raise ValueError("a duration is a number with a unit")
-    total_ns = position = 0
-    while position < len(body):
-        part = _PART.match(body, position)
-        if part is None or not (part[1] or part[2]):
-            raise ValueError("a duration is a number with a unit")
-        total_ns += _part_ns(part[1] or "0", part[2] or "", part[3])
-        position = part.end()
+    total_ns = sum(_part_ns(*part) for part in _PART.findall(body))
     if total_ns > _LONGEST_NS:
         raise ValueError("a duration is at most 292 years")
     return sign * total_ns
@@ -74,7 +69,7 @@ def _part_ns(whole: str, fraction: str, unit: str) -> int:
         raise ValueError("the units of a duration are ms, s, m and h")
     unit_ns = _UNITS_NS[unit]
     scale: int = 10 ** len(fraction)
-    return int(whole) * unit_ns + int(fraction or "0") * unit_ns // scale
+    return int(whole or "0") * unit_ns + int(fraction or "0") * unit_ns // scale
 
 
 def _decimal(value: int, unit: int) -> str:

@@ -65,94 +65,37 @@ def read_stop_config(top: Table) -> Wire:
 
 def read_mounts(top: Table, scope: Scope) -> list[Scoped[Wire]]:
     """Mounts by the name of their volume; which volume it is, each machine knows."""
-    mounts = []
-    for entry in top.tables("mount", "mounts"):
-        groups = scope.of(entry, unsaid="default")
-        entry.require("source", example='source = "data"')
-        entry.require("destination", example='destination = "/data"')
-        entry.size("initial_size", kilo=1000, unit_bytes=_GB)
-        entry.integer("snapshot_retention", at_least=1, at_most=60)
-        entry.flag("scheduled_snapshots")
-        wire = said(
-            name=entry.text("source"),
-            path=entry.text("destination"),
-            extend_threshold_percent=entry.integer(
-                "auto_extend_size_threshold", at_least=50, at_most=99
-            ),
-            add_size_gb=entry.size("auto_extend_size_increment", kilo=1000, unit_bytes=_GB),
-            size_gb_limit=entry.size("auto_extend_size_limit", kilo=1000, unit_bytes=_GB),
-        )
-        entry.end()
-        mounts.append(Scoped(groups, wire, entry.path))
-    return mounts
+    return scope.each(top.tables("mount", "mounts"), _mount)
 
 
 def read_files(
     top: Table, scope: Scope, read_file: Callable[[str], bytes] | None
 ) -> list[Scoped[Wire]]:
     """Files to write into a machine; one whose source is empty is how flyctl says "none"."""
-    files = []
-    for entry in top.tables("files"):
-        groups = scope.of(entry, unsaid="default")
-        entry.require("guest_path", example='guest_path = "/etc/app.conf"')
-        entry.require(
-            "raw_value", "local_path", "secret_name", example="one of them: local_path = ..."
-        )
-        local_path, raw = entry.text("local_path"), entry.text("raw_value")
-        secret_name = entry.text("secret_name")
-        if local_path:
-            raw = _content(entry, local_path, read_file)
-        elif raw:
-            _check_base64(entry, raw)
-        wire = said(
-            guest_path=entry.text("guest_path"),
-            raw_value=raw or None,
-            secret_name=secret_name or None,
-        )
-        if sum(map(bool, (local_path, entry.value("raw_value"), secret_name))) > 1:
-            entry.problem("guest_path", "has more than one source", "keep one of them")
-        entry.end()
-        if len(wire) > 1:
-            files.append(Scoped(groups, wire, entry.path))
-    return files
+    files = scope.each(top.tables("files"), lambda entry: _file(entry, read_file))
+    return [file for file in files if len(file.value) > 1]
 
 
 def read_restarts(top: Table, scope: Scope) -> list[Scoped[Wire]]:
-    restarts = []
-    for entry in top.tables("restart"):
-        groups = scope.of(entry, unsaid="default")
-        entry.require("policy", example='policy = "on-failure"')
-        policy = entry.text("policy", one_of=_POLICIES)
-        wire = said(
-            policy=_POLICIES[policy] if policy else None, max_retries=entry.integer("retries")
-        )
-        entry.end()
-        restarts.append(Scoped(groups, wire, entry.path))
-    return restarts
+    return scope.each(top.tables("restart"), _restart)
 
 
 def read_metrics(top: Table, scope: Scope) -> list[Scoped[Wire]]:
-    metrics = []
-    for entry in top.tables("metric", "metrics"):
-        groups = scope.of(entry, unsaid="default")
-        entry.require("port", example="port = 9091")
-        wire = said(
-            port=entry.port("port"), path=entry.text("path"), https=entry.flag("https") or None
-        )
-        entry.end()
-        metrics.append(Scoped(groups, wire, entry.path))
-    return metrics
+    return scope.each(top.tables("metric", "metrics"), _metric)
 
 
 def read_guests(top: Table, scope: Scope) -> tuple[list[Scoped[Wire]], list[Scoped[Wire]]]:
     """The sizes of [[vm]]: those for named groups, and those for every other group."""
     host = top.text("host_dedication_id") or None
-    named: list[Scoped[Wire]] = []
-    others: list[Scoped[Wire]] = []
-    for entry in top.tables("compute", "computes", "vm"):
-        groups = scope.of(entry, unsaid="all")
-        kind = named if entry.value("processes") else others
-        kind.append(Scoped(groups, read_guest(entry, host_dedication_id=host), entry.path))
+    entries = top.tables("compute", "computes", "vm")
+    named, others = (
+        scope.each(
+            [entry for entry in entries if bool(entry.value("processes")) is is_named],
+            lambda entry: read_guest(entry, host_dedication_id=host),
+            unsaid="all",
+        )
+        for is_named in (True, False)
+    )
     return named, others
 
 
@@ -165,6 +108,48 @@ def read_statics(top: Table) -> list[Wire]:
         statics.append(said(**{key: entry.text(key) for key in keys}))
         entry.end()
     return statics
+
+
+def _mount(entry: Table) -> Wire:
+    entry.require("source", example='source = "data"')
+    entry.require("destination", example='destination = "/data"')
+    entry.size("initial_size", kilo=1000, unit_bytes=_GB)
+    entry.integer("snapshot_retention", at_least=1, at_most=60)
+    entry.flag("scheduled_snapshots")
+    return said(
+        name=entry.text("source"),
+        path=entry.text("destination"),
+        extend_threshold_percent=entry.integer(
+            "auto_extend_size_threshold", at_least=50, at_most=99
+        ),
+        add_size_gb=entry.size("auto_extend_size_increment", kilo=1000, unit_bytes=_GB),
+        size_gb_limit=entry.size("auto_extend_size_limit", kilo=1000, unit_bytes=_GB),
+    )
+
+
+def _restart(entry: Table) -> Wire:
+    entry.require("policy", example='policy = "on-failure"')
+    policy = entry.text("policy", one_of=_POLICIES)
+    return said(policy=_POLICIES[policy] if policy else None, max_retries=entry.integer("retries"))
+
+
+def _metric(entry: Table) -> Wire:
+    entry.require("port", example="port = 9091")
+    return said(port=entry.port("port"), path=entry.text("path"), https=entry.flag("https") or None)
+
+
+def _file(entry: Table, read_file: Callable[[str], bytes] | None) -> Wire:
+    entry.require("guest_path", example='guest_path = "/etc/app.conf"')
+    sources = ("raw_value", "local_path", "secret_name")
+    entry.require(*sources, example="one of them: local_path = ...")
+    raw, local_path, secret_name = (entry.text(key) or None for key in sources)
+    if sum(map(bool, (raw, local_path, secret_name))) > 1:
+        entry.problem("guest_path", "has more than one source", "keep one of them")
+    if local_path:
+        raw = _content(entry, local_path, read_file)
+    elif raw:
+        _check_base64(entry, raw)
+    return said(guest_path=entry.text("guest_path"), raw_value=raw, secret_name=secret_name)
 
 
 def _content(entry: Table, local_path: str, read_file: Callable[[str], bytes] | None) -> str | None:

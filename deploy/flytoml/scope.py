@@ -8,15 +8,16 @@ or else the first by name).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from deploy.flytoml.tables import Problem, Table, did_you_mean, shown
+from deploy.flytoml.tables import Problem, Table, Wire, did_you_mean, shown
 
 DEFAULT_GROUP = "app"
 
 T = TypeVar("T")
+Unsaid = Literal["default", "all", "only"]  # what an entry without `processes` is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Scope:
     def default(self) -> str:
         return DEFAULT_GROUP if DEFAULT_GROUP in self.groups else min(self.groups)
 
-    def of(self, entry: Table, *, unsaid: Literal["default", "all", "only"]) -> tuple[str, ...]:
-        """The groups that `entry` names; a name that is no group is a problem."""
+    def of(self, entry: Table, *, unsaid: Unsaid) -> tuple[str, ...]:
+        """The groups that `entry` names; an unknown name is a problem."""
         names = entry.texts("processes")
         if not names:
             return self._unsaid(entry, unsaid)
@@ -47,10 +48,23 @@ class Scope:
             if name not in self.groups:
                 have = ", ".join(shown(group) for group in self.groups)
                 fix = did_you_mean(name, self.groups) or f"name one of {have}"
-                entry.problem("processes", f"names {shown(name)}, which is no process group", fix)
+                entry.problem(
+                    "processes", f"names {shown(name)}, which is not a process group", fix
+                )
         return tuple(group for group in self.groups if group in names)
 
-    def _unsaid(self, entry: Table, unsaid: Literal["default", "all", "only"]) -> tuple[str, ...]:
+    def each(
+        self, entries: Iterable[Table], read: Callable[[Table], Wire], *, unsaid: Unsaid = "default"
+    ) -> list[Scoped[Wire]]:
+        """Every entry as `read` has it, to its last key, with the groups that it is for."""
+        found = []
+        for entry in entries:
+            groups = self.of(entry, unsaid=unsaid)
+            found.append(Scoped(groups, read(entry), entry.path))
+            entry.end()
+        return found
+
+    def _unsaid(self, entry: Table, unsaid: Unsaid) -> tuple[str, ...]:
         if unsaid == "all":
             return self.groups
         if unsaid == "only" and len(self.groups) > 1 and entry.value("processes") is None:

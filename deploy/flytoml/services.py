@@ -32,10 +32,10 @@ _DEEPEST = 8
 def read_services(top: Table, scope: Scope) -> list[Scoped[Wire]]:
     """Every service of fly.toml in the API's shape, [http_service] first, with its groups."""
     http = top.table("http_service")
-    services = [] if http is None else [_scoped(http, scope, _http_service(http))]
+    services = scope.each([] if http is None else [http], _http_service, unsaid="only")
     # An empty section is how older tools wrote "none".
-    services += [_scoped(one, scope, _service(one)) for one in top.tables("services") if one]
-    return services
+    written = [one for one in top.tables("services") if one]
+    return services + scope.each(written, _service, unsaid="only")
 
 
 def clashing_ports(services: Iterable[Scoped[Wire]], group: str) -> list[Problem]:
@@ -66,12 +66,6 @@ def _range(port: Wire) -> tuple[int, int]:
     if "port" in port:
         return port["port"], port["port"]
     return port.get("start_port", 0), port.get("end_port", 65535) if "start_port" in port else 0
-
-
-def _scoped(entry: Table, scope: Scope, wire: Wire) -> Scoped[Wire]:
-    groups = scope.of(entry, unsaid="only")
-    entry.end()
-    return Scoped(groups, wire, entry.path)
 
 
 def _http_service(entry: Table) -> Wire:

@@ -1,8 +1,8 @@
 """Reading a TOML table key by key, so that every problem in it is named at once.
 
-A reader asks a table for the keys it knows; whatever nobody asked for is a
+A reader asks a table for the keys it knows; a key that was not asked for is a
 problem in the end, with the nearest known key as a suggestion. A wrong value
-is noted and reads as if it had not been said, so that reading goes on.
+is noted and reads as if it were not given, so that reading goes on.
 Knows types, ranges and spelling; nothing of what a key means.
 """
 
@@ -60,11 +60,11 @@ class Table:
         """The keys of a table in which they are free: environment, processes, headers."""
         for key in self._values:
             if not key or "\0" in key:
-                self.problem(key, "is no name", "give it a name that can be printed")
+                self.problem(key, "is not a name", "give it a name that can be printed")
         return [key for key in self._values if key and "\0" not in key]
 
     def value(self, key: str) -> Any:
-        """The value as TOML gave it, None when it is not said."""
+        """The value as TOML gave it, None when it is not given."""
         self._known.add(key)
         return self._values.get(key)
 
@@ -181,7 +181,7 @@ class Table:
         return size
 
     def command(self, key: str) -> list[str] | None:
-        """A command as words, split as a shell would; None where nothing is said."""
+        """A command as words, split as a shell would; None when it is not given."""
         text = self.text(key)
         try:
             return shlex.split(text or "") or None
@@ -200,7 +200,7 @@ class Table:
             self._mistyped(key, value, "a list of texts", 'write ["one", "two"]')
             return None
         if not all(isinstance(item, str) for item in value):
-            self.problem(key, "lists something that is no text", 'write ["one", "two"]')
+            self.problem(key, "lists something that is not text", 'write ["one", "two"]')
             return None
         if any("\0" in item for item in value):
             self.problem(key, "holds a NUL character", "remove it")
@@ -235,7 +235,7 @@ class Table:
         return found
 
     def require(self, *keys: str, example: str) -> None:
-        """One of these keys must be said."""
+        """One of these keys must be given."""
         if all(self._values.get(key) is None for key in keys):
             self.problem(keys[0], "is missing", f"write {example}")
 
@@ -249,7 +249,7 @@ class Table:
         self._known.update(keys)
 
     def end(self) -> None:
-        """Everything known has been asked for: what is left over is misspelt or misplaced."""
+        """Every known key has been asked for: the rest are misspelt or misplaced."""
         unknown = [key for key in self._values if key not in self._known]
         for key in unknown[:_MOST_UNKNOWN_KEYS]:
             self.problem(
@@ -273,7 +273,7 @@ class Table:
 
 
 def said(**values: Any) -> Wire:
-    """Only what was said: the platform has its own defaults for the rest."""
+    """Only what was given: the platform has its own defaults for the rest."""
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -1,9 +1,10 @@
-"""Tasks that run beside a block of code and end with it."""
+"""Tasks that run beside other code and end with it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,3 +26,17 @@ async def background() -> AsyncIterator[TaskGroup]:
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+class HasTasks:
+    """An async context manager with tasks of its own, which end when it is left."""
+
+    _tasks: TaskGroup
+
+    async def __aenter__(self) -> Self:
+        self._background = background()
+        self._tasks = await self._background.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self._background.__aexit__(*error)

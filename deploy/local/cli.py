@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -42,23 +43,15 @@ def local() -> None:
     "--dir",
     "directory",
     default=".",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
     help="Directory that machines' commands run in.",
 )
-def up(host: str, port: int, token: str, hiccups: float, seed: int | None, directory: Path) -> None:
+def up(**options: Any) -> None:
     """Serve until Ctrl-C; every machine ends with it. State is in memory only."""
-    from deploy.local.server import serve  # starlette, uvicorn and httpx: only when serving
+    from deploy.local.server import Options, serve  # starlette and httpx: only when serving
 
     try:
-        serve(
-            host=host,
-            port=port,
-            token=token,
-            hiccup_rate=hiccups,
-            seed=seed,
-            directory=directory.resolve(),
-            say=_say,
-        )
+        serve(Options(**options), _say)
     except DeployError as error:
         click.echo(f"error: {error.message}\n  hint: {error.hint}", err=True)
         raise SystemExit(error.exit_code) from None

@@ -8,13 +8,13 @@ back changed: with `dns`, defaults and nulls added and durations rewritten.
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from deploy.local import durations
+from deploy.flytoml.durations import NS_PER_S, format_duration, parse_duration_ns
 from deploy.local.refusals import invalid
 
 T = TypeVar("T")
@@ -23,6 +23,21 @@ DEFAULT_STOP_SIGNAL = "SIGINT"
 DEFAULT_STOP_TIMEOUT_S = 5.0
 DEFAULT_MAX_RETRIES = 10
 _POLICIES = ("no", "always", "on-failure", "spot-price")
+_CHECK_DURATIONS = ("interval", "timeout", "grace_period")
+_LONGEST_NS = 10 * 365 * 24 * 3600 * NS_PER_S
+_FILLED_IN: Mapping[str, Mapping[str, Any]] = {
+    "init": {},
+    "env": {},
+    "metadata": {},
+    "guest": {"cpu_kind": "shared", "cpus": 1, "memory_mb": 256},
+    "restart": {"policy": "on-failure", "max_retries": DEFAULT_MAX_RETRIES},
+}
+
+PortNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class Seconds(float):
+    """A duration in seconds; on the wire it is Go's text, such as "1m30s"."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -31,13 +46,13 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One health check; durations are Go's text, see `deploy.local.durations`."""
+    """One health check."""
 
     type: str | None = None
-    port: int | None = None
-    interval: str | None = None
-    timeout: str | None = None
-    grace_period: str | None = None
+    port: PortNumber | None = None
+    interval_s: Seconds | None = msgspec.field(default=None, name="interval")
+    timeout_s: Seconds | None = msgspec.field(default=None, name="timeout")
+    grace_period_s: Seconds | None = msgspec.field(default=None, name="grace_period")
     method: str | None = None
     path: str | None = None
     protocol: str | None = None
@@ -47,15 +62,15 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Port(msgspec.Struct, frozen=True):
-    port: int | None = None
-    start_port: int | None = None
-    end_port: int | None = None
+    port: PortNumber | None = None
+    start_port: PortNumber | None = None
+    end_port: PortNumber | None = None
     handlers: tuple[str, ...] | None = None
 
 
 class Service(msgspec.Struct, frozen=True):
     protocol: str | None = None
-    internal_port: int | None = None
+    internal_port: PortNumber | None = None
     ports: tuple[Port, ...] | None = None
     checks: tuple[Check, ...] | None = None
 
@@ -77,7 +92,7 @@ class Restart(msgspec.Struct, frozen=True):
 
 class StopConfig(msgspec.Struct, frozen=True):
     signal: str | int | None = None
-    timeout: str | None = None
+    timeout_s: Seconds | None = msgspec.field(default=None, name="timeout")
 
 
 class Config(msgspec.Struct, frozen=True, dict=True):
@@ -130,8 +145,8 @@ class Config(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def stop_timeout_s(self) -> float:
-        text = self.stop_config.timeout if self.stop_config else None
-        return durations.parse_s(text) if text else DEFAULT_STOP_TIMEOUT_S
+        given_s = self.stop_config.timeout_s if self.stop_config else None
+        return DEFAULT_STOP_TIMEOUT_S if given_s is None else given_s
 
     def wants_restart(self, exit_code: int, restarts: int) -> bool:
         """Whether its policy starts it again after an exit that nobody asked for."""
@@ -151,17 +166,17 @@ def accept(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Config]:
 
     Raises Refusal (400) that names the key that is wrong.
     """
-    typed = convert(raw, Config, "config")
-    _check_values(typed)
+    config = convert(raw, Config, "config")
+    _check_values(config)
     kept: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(raw))
     _normalise(kept)
     return kept, convert(kept, Config, "config")
 
 
-def convert(raw: Any, kind: type[T], what: str) -> T:
-    """`raw` read as `kind`. Raises Refusal (400) that names the place, e.g. `config.env`."""
+def convert(raw: Any, kind: type[T], what: str, *, strict: bool = True) -> T:
+    """`raw` read as `kind`, from text too if not `strict`; Refusal (400) names the place."""
     try:
-        return msgspec.convert(raw, kind)
+        return msgspec.convert(raw, kind, strict=strict, dec_hook=_read_duration)
     except msgspec.ValidationError as error:
         raise invalid(str(error).replace("`$", f"`{what}")) from None
 
@@ -177,26 +192,34 @@ def signal_name(value: str | int) -> str:
         raise invalid(f"{str(value)[:20]!r} is not a signal: write it like SIGTERM") from None
 
 
-def duration_s(text: str, where: str) -> float:
-    """Seconds. Raises Refusal (400) that names the key."""
-    try:
-        return durations.parse_s(text)
-    except ValueError as error:
-        raise invalid(f"{where}: {error}") from None
+def _read_duration(_kind: type[Any], text: Any) -> Seconds:
+    """What msgspec asks for `Seconds`, the only type here that it does not know."""
+    if not isinstance(text, str):
+        raise ValueError('a duration is text such as "15s"')
+    return Seconds(_duration_ns(text) / NS_PER_S)
+
+
+def _duration_ns(text: str) -> int:
+    duration_ns = parse_duration_ns(text)
+    if not 0 <= duration_ns <= _LONGEST_NS:
+        raise ValueError("a duration is at least 0 and at most ten years")
+    return duration_ns
 
 
 def _check_values(config: Config) -> None:
-    stop = config.stop_config or StopConfig()
-    if stop.signal:
-        signal_name(stop.signal)
-    if stop.timeout:
-        duration_s(stop.timeout, "config.stop_config.timeout")
+    """What the types alone do not say."""
+    if config.stop_config and config.stop_config.signal:
+        signal_name(config.stop_config.signal)
     if config.restart and (config.restart.policy or "no") not in _POLICIES:
         raise invalid(f"config.restart.policy must be one of {', '.join(_POLICIES)}")
-    for service in config.services or ():
-        _check_service(service)
     for name, check in config.named_checks.items():
-        _check_check(check, name)
+        if check.type not in (None, "tcp", "http"):
+            raise invalid(f"check {name!r}: type must be tcp or http")
+    _check_command(config)
+
+
+def _check_command(config: Config) -> None:
+    """What no process could be started with."""
     for name, value in (config.env or {}).items():
         if not name or "=" in name or "\0" in name + value:
             raise invalid(f"config.env: {name[:40]!r} cannot be an environment variable")
@@ -204,53 +227,25 @@ def _check_values(config: Config) -> None:
         raise invalid("config.init: a command cannot hold a null character")
 
 
-def _check_service(service: Service) -> None:
-    _check_port(service.internal_port, "config.services[].internal_port")
-    for port in service.ports or ():
-        for number in (port.port, port.start_port, port.end_port):
-            _check_port(number, "config.services[].ports[]")
-
-
-def _check_check(check: Check, name: str) -> None:
-    where = f"check {name!r}"
-    _check_port(check.port, where)
-    if check.type not in (None, "tcp", "http"):
-        raise invalid(f"{where}: type must be tcp or http")
-    for key in ("interval", "timeout", "grace_period"):
-        text = getattr(check, key)
-        if text:
-            duration_s(text, f"{where}, {key}")
-
-
-def _check_port(number: int | None, where: str) -> None:
-    if number is not None and not 0 < number < 65536:
-        raise invalid(f"{where}: {number} is not a port; 1 to 65535 are")
-
-
 def _normalise(config: dict[str, Any]) -> None:
     """Make it look like the real platform's: never equal to what was sent."""
     config.setdefault("dns", {})
-    for key in ("init", "env", "metadata"):
+    for key, usual in _FILLED_IN.items():
         if config.get(key) is None:
-            config[key] = {}
-    if config.get("guest") is None:
-        config["guest"] = {"cpu_kind": "shared", "cpus": 1, "memory_mb": 256}
-    if config.get("restart") is None:
-        config["restart"] = {"policy": "on-failure", "max_retries": DEFAULT_MAX_RETRIES}
-    stop = config.get("stop_config") or {}
-    if stop.get("timeout"):
-        stop["timeout"] = durations.canonical(stop["timeout"])
-    for check in (config.get("checks") or {}).values():
-        _normalise_check(check)
+            config[key] = dict(usual)
+    _rewrite_durations(config.get("stop_config") or {}, ("timeout",))
+    checks = list((config.get("checks") or {}).values())
     for service in config.get("services") or ():
         service.setdefault("protocol", "tcp")
         service.setdefault("force_instance_key", None)
-        for check in service.get("checks") or ():
-            _normalise_check(check)
+        checks += service.get("checks") or ()
+    for check in checks:
+        _rewrite_durations(check, _CHECK_DURATIONS)
+        check.setdefault("headers", None)
 
 
-def _normalise_check(check: dict[str, Any]) -> None:
-    for key in ("interval", "timeout", "grace_period"):
-        if check.get(key):
-            check[key] = durations.canonical(check[key])
-    check.setdefault("headers", None)
+def _rewrite_durations(of: dict[str, Any], keys: Iterable[str]) -> None:
+    """Spell them as Go prints them."""
+    for key in keys:
+        if of.get(key):
+            of[key] = format_duration(_duration_ns(of[key]))

@@ -9,34 +9,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Any, Self
 
 import anyio
 import msgspec
 
-from deploy.local import leases, refusals
-from deploy.local.background import background
+from deploy.local import refusals
+from deploy.local.background import HasTasks
 from deploy.local.config import Config, accept
 from deploy.local.hiccups import Hiccups
 from deploy.local.identity import Identity
+from deploy.local.leases import Leases
 from deploy.local.lifecycle import Lifecycle, Stop
 from deploy.local.requests import CreateMachine, UpdateMachine
 from deploy.local.runtime import Clock, Runtime
-from deploy.local.state import App, HeldLease, Machine, Version
-from deploy.local.traffic import Traffic
+from deploy.local.state import App, Machine, Version
+from deploy.local.traffic import NoTraffic, ServiceAddress, Traffic
 
 DESTROYED_KEPT = 1000
 _SETTLED = frozenset({"created", "started", "stopped", "suspended", "failed", "destroyed"})
 _BUSY = frozenset({"replacing", "updating", "creating", "destroying", "suspending"})
+_RUNS = frozenset({"started", "starting", "restarting"})
 
 
-class Platform:
+class Platform(HasTasks):
     """All state, in memory. An async context manager: leaving it ends every machine.
 
     `seed` makes ids, versions and nonces repeatable; `hiccups` strike the writes
-    that come in over the API; `traffic` is the router, where there is one.
+    that come in over the API; `traffic` is the router. A write to a machine that
+    exists already has to be let in first: see `admit`.
     """
 
     def __init__(
@@ -52,31 +53,22 @@ class Platform:
         self.clock = clock
         self.hiccups = hiccups
         self.identity = Identity(seed, clock)
+        self.leases = Leases(self.identity)
         self._runtime = runtime
-        self._traffic = traffic
+        self._traffic = traffic or NoTraffic()
         self._order = 0
-        self._stack = AsyncExitStack()
         self._lifecycle: Lifecycle
 
     async def __aenter__(self) -> Self:
-        tasks = await self._stack.enter_async_context(background())
+        await super().__aenter__()
         self._lifecycle = Lifecycle(
             runtime=self._runtime,
-            clock=self.clock,
-            tasks=tasks,
-            drain=self._drain,
-            mint=self.identity.ulid,
+            identity=self.identity,
+            traffic=self._traffic,
+            tasks=self._tasks,
             destroyed=self._forget,
         )
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, trace)
 
     async def end_all(self, *, within_s: float) -> None:
         """Stop every machine with its own signal, all at once, and kill what is left."""
@@ -108,13 +100,12 @@ class Platform:
             if machine.state != "destroying":
                 self._lifecycle.destroy(machine)
         del self.apps[name]
-        if self._traffic is not None:
-            self._traffic.remove(app)
+        self._traffic.remove(app)
 
-    def services(self, app: str) -> list[dict[str, Any]]:
+    def services(self, app: str) -> list[ServiceAddress]:
         """Where each service of the app listens. Raises Refusal (404)."""
         self.app(app)
-        return self._traffic.services(app) if self._traffic is not None else []
+        return self._traffic.services(app)
 
     # -- reading -------------------------------------------------------------------
 
@@ -161,6 +152,14 @@ class Platform:
 
     # -- writing -------------------------------------------------------------------
 
+    def admit(self, machine: Machine, nonce: str) -> None:
+        """Raises Refusal unless who has this nonce ("" for none) may write to the machine now."""
+        if machine.is_gone:
+            raise refusals.machine_unknown()
+        self.leases.guard(machine, nonce)
+        if machine.host_status != "ok":
+            raise refusals.host_lost()
+
     def create(self, app_name: str, request: CreateMachine, *, slot: str, owner: str) -> Machine:
         """A new machine, launched unless the request says not to; makes the app if need be."""
         kept, config = self._accept(request.config)
@@ -168,37 +167,35 @@ class Platform:
         if request.name and request.name in app.by_name:
             raise refusals.name_taken(app.by_name[request.name])
         machine = self._register(app, request, slot, kept, config)
-        if request.lease_ttl:
-            self._lease_for_writer(machine, request.lease_ttl, owner)
+        self.leases.for_writer(machine, owner=owner, ttl_s=request.lease_ttl)
         if request.skip_launch:
             machine.wake()
         else:
             self._lifecycle.launch(machine, state="creating")
-        self._changed(app)
+        self._traffic.sync(app)
         return machine
 
-    def update(self, machine: Machine, request: UpdateMachine, *, nonce: str, owner: str) -> None:
+    def update(self, machine: Machine, request: UpdateMachine, *, owner: str) -> None:
         """Replace the whole configuration; the process of the version before is stopped."""
-        self._may_write(machine, nonce)
         kept, config = self._accept(request.config)
-        if machine.state in _BUSY:
-            raise refusals.update_in_progress(machine.state)
+        _refuse_if_busy(machine)
         if request.current_version and request.current_version != machine.version:
             raise refusals.version_moved(machine.version)
-        stop = Stop.of(machine.config)
-        frozen = machine.state in ("suspended", "suspending")
-        self._apply(machine, request, kept, config)
-        if request.lease_ttl:
-            self._lease_for_writer(machine, request.lease_ttl, owner)
+        is_frozen = machine.state == "suspended"
+        stop = Stop(None, 0) if is_frozen else Stop.of(machine.config)
+        if request.name and request.name != machine.name:
+            self._rename(machine, request.name)
+        self._configure(machine, request, kept, config)
+        self._lifecycle.reset_checks(machine)
+        self.leases.for_writer(machine, owner=owner, ttl_s=request.lease_ttl)
         resting = None
         if request.skip_launch:
             resting = "created" if machine.state == "created" else "stopped"
-        self._lifecycle.replace(machine, stop=Stop(None, 0) if frozen else stop, resting=resting)
-        self._changed(self.apps[machine.app])
+        self._lifecycle.replace(machine, stop=stop, resting=resting)
+        self._traffic.sync(self.apps[machine.app])
 
-    def start(self, machine: Machine, *, nonce: str) -> str:
+    def start(self, machine: Machine) -> str:
         """The state before. Starting what runs already changes nothing."""
-        self._may_write(machine, nonce)
         before = machine.state
         if before == "replacing":
             raise refusals.being_replaced()
@@ -206,33 +203,23 @@ class Platform:
             raise refusals.not_from_state("start", before)
         if before == "suspended":
             self._lifecycle.resume(machine)
-        elif before not in ("started", "starting", "restarting"):
+        elif before not in _RUNS:
             self._lifecycle.launch(machine)
         return before
 
-    def stop(
-        self, machine: Machine, *, nonce: str, signal: str = "", timeout_s: float | None = None
-    ) -> None:
-        self._may_write(machine, nonce)
-        if machine.state in _BUSY:
-            raise refusals.update_in_progress(machine.state)
-        if machine.state in ("started", "starting", "restarting", "suspended"):
-            self._lifecycle.stop(machine, stop=_stop(machine, signal, timeout_s))
+    def stop(self, machine: Machine, stop: Stop) -> None:
+        _refuse_if_busy(machine)
+        if machine.state in _RUNS or machine.state == "suspended":
+            self._lifecycle.stop(machine, stop=stop)
 
-    def restart(
-        self, machine: Machine, *, nonce: str, signal: str = "", timeout_s: float | None = None
-    ) -> None:
-        self._may_write(machine, nonce)
-        if machine.state in _BUSY:
-            raise refusals.update_in_progress(machine.state)
-        if machine.state not in ("started", "starting", "restarting"):
+    def restart(self, machine: Machine, stop: Stop) -> None:
+        _refuse_if_busy(machine)
+        if machine.state not in _RUNS:
             raise refusals.not_from_state("restart", machine.state)
-        self._lifecycle.restart(machine, stop=_stop(machine, signal, timeout_s))
+        self._lifecycle.restart(machine, stop=stop)
 
-    def suspend(self, machine: Machine, *, nonce: str) -> None:
-        self._may_write(machine, nonce)
-        if machine.state in _BUSY:
-            raise refusals.update_in_progress(machine.state)
+    def suspend(self, machine: Machine) -> None:
+        _refuse_if_busy(machine)
         if machine.state == "started":
             self._lifecycle.suspend(machine)
         elif machine.state != "suspended":
@@ -244,17 +231,15 @@ class Platform:
             raise refusals.not_from_state("signal", machine.state)
         machine.process.signal(name)
 
-    def destroy(self, machine: Machine, *, nonce: str, force: bool) -> None:
-        self._may_write(machine, nonce)
+    def destroy(self, machine: Machine, *, force: bool) -> None:
         if machine.state == "destroying":
             return
         if not force and machine.state not in ("created", "stopped", "suspended", "failed"):
             raise refusals.not_from_state("destroy", machine.state)
         self._lifecycle.destroy(machine)
 
-    def cordon(self, machine: Machine, *, nonce: str, cordoned: bool) -> None:
+    def cordon(self, machine: Machine, *, cordoned: bool) -> None:
         """Take it out of the router's choice, or put it back."""
-        self._may_write(machine, nonce)
         machine.cordoned = cordoned
         machine.updated_at_s = self.clock()
 
@@ -264,55 +249,13 @@ class Platform:
         """Set keys, or remove those whose value is None or empty; mints no new version."""
         if machine_version and machine_version != machine.version:
             raise refusals.metadata_version_moved(machine.version)
-        metadata = dict(machine.raw["metadata"])
-        for key, value in changes.items():
-            if value:
-                metadata[key] = value
-            else:
-                metadata.pop(key, None)
+        after = {**machine.metadata, **changes}
+        metadata = {key: value for key, value in after.items() if value or key not in changes}
         machine.raw = {**machine.raw, "metadata": metadata}
         machine.config = msgspec.structs.replace(machine.config, metadata=metadata)
         machine.updated_at_s = self.clock()
 
-    # -- leases --------------------------------------------------------------------
-
-    def lease(self, machine: Machine) -> HeldLease:
-        """Raises Refusal (404) if nobody holds one."""
-        held = leases.current(machine, self.clock())
-        if held is None:
-            raise refusals.lease_unknown()
-        return held
-
-    def acquire_lease(
-        self, machine: Machine, *, owner: str, description: str, ttl_s: int
-    ) -> HeldLease:
-        return leases.acquire(
-            machine,
-            nonce=self.identity.nonce(),
-            owner=owner,
-            description=description,
-            ttl_s=ttl_s,
-            now=self.clock(),
-        )
-
-    def refresh_lease(
-        self, machine: Machine, *, nonce: str, description: str | None, ttl_s: int
-    ) -> HeldLease:
-        return leases.refresh(
-            machine, nonce=nonce, description=description, ttl_s=ttl_s, now=self.clock()
-        )
-
-    def release_lease(self, machine: Machine, *, nonce: str) -> None:
-        leases.release(machine, nonce=nonce, now=self.clock())
-
     # -- helpers -------------------------------------------------------------------
-
-    def _may_write(self, machine: Machine, nonce: str) -> None:
-        if machine.is_gone:
-            raise refusals.machine_unknown()
-        leases.guard(machine, nonce, self.clock())
-        if machine.host_status != "ok":
-            raise refusals.host_lost()
 
     def _accept(self, raw: Mapping[str, Any]) -> tuple[dict[str, Any], Config]:
         kept, config = accept(raw)
@@ -334,38 +277,30 @@ class Platform:
             slot=slot,
             order=self._order,
             created_at_s=now,
+            updated_at_s=now,
             raw=kept,
             config=config,
-            updated_at_s=now,
-            cordoned=bool(request.skip_service_registration),
         )
-        machine.versions.appendleft(Version(self.identity.ulid(), request.config, kept))
+        self._configure(machine, request, kept, config)
         self._lifecycle.created(machine)
         app.machines[machine.id] = machine
         app.by_name[machine.name] = machine.id
         return machine
 
-    def _apply(
-        self, machine: Machine, request: UpdateMachine, kept: dict[str, Any], config: Config
+    def _configure(
+        self, machine: Machine, request: CreateMachine, kept: dict[str, Any], config: Config
     ) -> None:
-        app = self.apps[machine.app]
-        if request.name and request.name != machine.name:
-            if request.name in app.by_name:
-                raise refusals.name_taken(app.by_name[request.name])
-            del app.by_name[machine.name]
-            machine.name = request.name
-            app.by_name[machine.name] = machine.id
         machine.raw, machine.config = kept, config
         machine.versions.appendleft(Version(self.identity.ulid(), request.config, kept))
         machine.cordoned = machine.cordoned or bool(request.skip_service_registration)
-        self._lifecycle.reset_checks(machine)
 
-    def _lease_for_writer(self, machine: Machine, ttl_s: int, owner: str) -> None:
-        held = leases.current(machine, self.clock())
-        if held is None:
-            self.acquire_lease(machine, owner=owner, description="", ttl_s=ttl_s)
-        else:
-            self.refresh_lease(machine, nonce=held.nonce, description=None, ttl_s=ttl_s)
+    def _rename(self, machine: Machine, name: str) -> None:
+        app = self.apps[machine.app]
+        if name in app.by_name:
+            raise refusals.name_taken(app.by_name[name])
+        del app.by_name[machine.name]
+        app.by_name[name] = machine.id
+        machine.name = name
 
     def _free_name(self, app: App) -> str:
         while (name := self.identity.name()) in app.by_name:
@@ -382,20 +317,12 @@ class Platform:
         gone = [other.id for other in app.machines.values() if other.is_gone]
         for machine_id in gone[: max(0, len(gone) - DESTROYED_KEPT)]:
             del app.machines[machine_id]
-        self._changed(app)
-
-    async def _drain(self, machine_id: str, timeout_s: float) -> None:
-        if self._traffic is not None:
-            await self._traffic.drain(machine_id, timeout_s)
-
-    def _changed(self, app: App) -> None:
-        if self._traffic is not None:
-            self._traffic.sync(app)
+        self._traffic.sync(app)
 
 
-def _stop(machine: Machine, signal: str, timeout_s: float | None) -> Stop:
-    usual = Stop.of(machine.config)
-    return Stop(signal or usual.signal, usual.timeout_s if timeout_s is None else timeout_s)
+def _refuse_if_busy(machine: Machine) -> None:
+    if machine.state in _BUSY:
+        raise refusals.update_in_progress(machine.state)
 
 
 def _state_of(machine: Machine, version: str) -> str:

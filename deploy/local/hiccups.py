@@ -14,50 +14,48 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploy.local import refusals
+from deploy.local.refusals import Refusal, being_replaced, not_from_state, update_in_progress
 
 HIDDEN_S = 1.0  # how long a new machine may be unseen by reads
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """One failure. `applied`: the write is carried out all the same; `lost`: no answer comes."""
+    """One failure: the write is carried out all the same if `applied`, then refused.
+
+    Without a `refusal` no answer comes, or the true one, with the new machine
+    unseen by reads for `hidden_s` seconds.
+    """
 
     kind: str
+    refusal: Refusal | None = None
     applied: bool = False
-    lost: bool = False
-    status: int = 0
-    text: str = ""
-    retry_after_s: int | None = None
     hidden_s: float = 0.0
 
 
 def _status(status: int, text: str) -> tuple[Strike, Strike]:
+    refusal = Refusal(status, text)
     return (
-        Strike(f"{status} before the write", status=status, text=text),
-        Strike(f"{status} after the write", applied=True, status=status, text=text),
+        Strike(f"{status} before the write", refusal),
+        Strike(f"{status} after the write", refusal, applied=True),
     )
 
 
-_replacing = refusals.update_in_progress()
-_refusing = refusals.being_replaced()
-_too_early = refusals.not_from_state("start", "created")
-
 _ANY = (
-    Strike("reset before the write", lost=True),
-    Strike("reply lost", applied=True, lost=True),
-    Strike("reply lost", applied=True, lost=True),
+    Strike("reset before the write"),
+    Strike("reply lost", applied=True),
+    Strike("reply lost", applied=True),
     *_status(408, "deadline_exceeded: request timed out"),
     *_status(500, "internal: server error"),
     *_status(502, "bad gateway"),
     *_status(503, "unavailable: upstream unavailable"),
     *_status(504, "gateway timeout"),
-    Strike("429", status=429, text="rate limit exceeded"),
-    Strike("429 with Retry-After", status=429, text="rate limit exceeded", retry_after_s=1),
+    Strike("429", Refusal(429, "rate limit exceeded")),
+    Strike("429 with Retry-After", Refusal(429, "rate limit exceeded", retry_after_s=1)),
 )
-_BUSY = Strike("409 replacing", status=_replacing.status, text=_replacing.text)
-_REFUSING = Strike("412 refusing to start", status=_refusing.status, text=_refusing.text)
-_TOO_EARLY = Strike("412 from created", status=_too_early.status, text=_too_early.text)
+_BUSY = Strike("409 replacing", update_in_progress())
+_REFUSING = Strike("412 refusing to start", being_replaced())
+_TOO_EARLY = Strike("412 from created", not_from_state("start", "created"))
 _UNSEEN = Strike("created but not seen yet", applied=True, hidden_s=HIDDEN_S)
 
 _EXTRA = {

@@ -23,7 +23,7 @@ class Identity:
 
     def __init__(self, seed: int | None, clock: Clock) -> None:
         self._seed = seed
-        self._clock = clock
+        self.clock = clock
         self._chance = (
             random.SystemRandom() if seed is None else random.Random(f"identity/{seed}")  # noqa: S311 - a seeded run is to be repeatable
         )
@@ -39,7 +39,7 @@ class Identity:
 
     def ulid(self) -> str:
         """26 characters that sort by time, as versions and event ids do."""
-        number = (int(self._clock() * 1000) << 80) | self._chance.getrandbits(80)
+        number = (int(self.clock() * 1000) << 80) | self._chance.getrandbits(80)
         return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
     def nonce(self) -> str:

@@ -17,11 +17,13 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from deploy.local.config import Config
-from deploy.local.runtime import CannotStart, CheckStatus, Clock, Ended, Process, Runtime, Spec
-from deploy.local.state import CheckResult, Event, Machine, Run
+from deploy.local.identity import Identity
+from deploy.local.runtime import CannotStart, CheckStatus, Ended, Process, Runtime, Spec
+from deploy.local.state import CheckResult, Event, Machine, Run, rfc3339
+from deploy.local.traffic import Traffic
 
-Drain = Callable[[str, float], Awaitable[None]]
-"""Waits until a machine has no request in flight: its id, and for how many seconds at most."""
+Body = Callable[[Machine], Awaitable[None]]
+"""What a transition does once its transient state is set."""
 
 _RESTART_DELAY_S = 0.25  # doubled with each restart
 _RESTART_DELAY_MAX_S = 10.0
@@ -46,17 +48,15 @@ class Lifecycle:
         self,
         *,
         runtime: Runtime,
-        clock: Clock,
+        identity: Identity,
+        traffic: Traffic,
         tasks: TaskGroup,
-        drain: Drain,
-        mint: Callable[[], str],
         destroyed: Callable[[Machine], None],
     ) -> None:
         self._runtime = runtime
-        self._clock = clock
+        self._identity = identity
+        self._traffic = traffic
         self._tasks = tasks
-        self._drain = drain
-        self._mint = mint
         self._destroyed = destroyed
 
     def created(self, machine: Machine) -> None:
@@ -65,54 +65,30 @@ class Lifecycle:
         self._record(machine, "launch", "created", "user")
 
     def launch(self, machine: Machine, *, state: str = "starting") -> None:
-        self._record(machine, "start", state, "user")
-        self._begin(machine, state, self._launch)
+        self._begin(machine, "start", state, self._launch)
 
     def replace(self, machine: Machine, *, stop: Stop, resting: str | None) -> None:
         """End the process of the version before; then launch, or rest in a state given."""
-
-        async def body(machine: Machine) -> None:
-            await self._bring_down(machine, stop)
-            if resting is None:
-                await self._launch(machine)
-            else:
-                self._set_state(machine, resting)
-
-        self._record(machine, "update", "replacing", "user")
-        self._begin(machine, "replacing", body)
+        then = self._launch if resting is None else self._resting(resting)
+        self._begin(machine, "update", "replacing", self._down_and(stop, then))
 
     def restart(self, machine: Machine, *, stop: Stop) -> None:
-        async def body(machine: Machine) -> None:
-            await self._bring_down(machine, stop)
-            await self._launch(machine)
-
-        self._record(machine, "restart", "restarting", "user")
-        self._begin(machine, "restarting", body)
+        self._begin(machine, "restart", "restarting", self._down_and(stop, self._launch))
 
     def stop(self, machine: Machine, *, stop: Stop) -> None:
-        async def body(machine: Machine) -> None:
-            await self._bring_down(machine, stop)
-            self._set_state(machine, "stopped")
-
-        self._record(machine, "stop", "stopping", "user")
-        self._begin(machine, "stopping", body)
+        down = self._down_and(stop, self._resting("stopped"))
+        self._begin(machine, "stop", "stopping", down)
 
     def suspend(self, machine: Machine) -> None:
-        self._record(machine, "suspend", "suspending", "user")
-        self._begin(machine, "suspending", self._suspend)
+        self._begin(machine, "suspend", "suspending", self._suspend)
 
     def resume(self, machine: Machine) -> None:
         """Start a suspended machine from where it stood."""
-        self._record(machine, "start", "starting", "user")
-        self._begin(machine, "starting", self._resume)
+        self._begin(machine, "start", "starting", self._resume)
 
     def destroy(self, machine: Machine) -> None:
-        async def body(machine: Machine) -> None:
-            await self._bring_down(machine, Stop(None, machine.config.stop_timeout_s))
-            self._destroy(machine)
-
-        self._record(machine, "destroy", "destroying", "user")
-        self._begin(machine, "destroying", body)
+        stop = Stop(None, machine.config.stop_timeout_s)
+        self._begin(machine, "destroy", "destroying", self._down_and(stop, self._destroy))
 
     async def end(self, machine: Machine, within_s: float) -> None:
         """Stop its process because the platform itself ends; nothing is recorded after."""
@@ -121,26 +97,34 @@ class Lifecycle:
 
     # -- transitions -------------------------------------------------------------
 
-    def _begin(
-        self, machine: Machine, state: str, body: Callable[[Machine], Awaitable[None]]
-    ) -> None:
+    def _begin(self, machine: Machine, kind: str, state: str, body: Body) -> None:
+        """Record that a user asked for it, and let it take over from what is under way."""
+        self._record(machine, kind, state, "user")
         if machine.transition is not None:
             machine.transition.cancel()
         scope = machine.transition = anyio.CancelScope()
         self._set_state(machine, state)
         self._tasks.start_soon(self._carry_out, machine, scope, body)
 
-    async def _carry_out(
-        self,
-        machine: Machine,
-        scope: anyio.CancelScope,
-        body: Callable[[Machine], Awaitable[None]],
-    ) -> None:
+    async def _carry_out(self, machine: Machine, scope: anyio.CancelScope, body: Body) -> None:
         if not scope.cancel_called:
             with scope:
                 await body(machine)
         if machine.transition is scope:
             machine.transition = None
+
+    def _down_and(self, stop: Stop, then: Body) -> Body:
+        async def body(machine: Machine) -> None:
+            await self._bring_down(machine, stop)
+            await then(machine)
+
+        return body
+
+    def _resting(self, state: str) -> Body:
+        async def body(machine: Machine) -> None:
+            self._set_state(machine, state)
+
+        return body
 
     async def _launch(self, machine: Machine) -> None:
         machine.restarts = 0
@@ -154,7 +138,7 @@ class Lifecycle:
             return
         run.ending = True
         if run.process is not None:
-            await self._drain(machine.id, stop.timeout_s)
+            await self._traffic.drain(machine.id, stop.timeout_s)
         if run.process is None:
             run.scope.cancel()  # still booting, or between two tries
         elif stop.signal is None:
@@ -170,7 +154,7 @@ class Lifecycle:
         await checkpoint_if_cancelled()
 
     async def _suspend(self, machine: Machine) -> None:
-        await self._drain(machine.id, machine.config.stop_timeout_s)
+        await self._traffic.drain(machine.id, machine.config.stop_timeout_s)
         await checkpoint_if_cancelled()
         if machine.process is not None:
             machine.process.freeze()
@@ -183,10 +167,10 @@ class Lifecycle:
             machine.process.thaw()
             self._started(machine)
 
-    def _destroy(self, machine: Machine) -> None:
+    async def _destroy(self, machine: Machine) -> None:
         machine.lease = None
         machine.checks.clear()
-        self._record(machine, "destroy", "destroyed", "flyd")
+        self._record(machine, "destroy", "destroyed")
         self._set_state(machine, "destroyed")
         self._destroyed(machine)
 
@@ -221,7 +205,7 @@ class Lifecycle:
                 run.process.kill()
                 run.process = None
                 self.reset_checks(machine)
-            if not self._after_exit(machine, run, ended):
+            if not await self._after_exit(machine, run, ended):
                 return
             delay_s = min(_RESTART_DELAY_S * 2 ** min(machine.restarts, 16), _RESTART_DELAY_MAX_S)
             await anyio.sleep(delay_s)
@@ -244,21 +228,21 @@ class Lifecycle:
     def _reporter(self, machine: Machine, name: str) -> Callable[[CheckStatus, str], None]:
         def report(status: CheckStatus, output: str) -> None:
             if machine.state == "started":
-                machine.checks[name] = CheckResult(status, output, self._clock())
+                machine.checks[name] = CheckResult(name, status, output, self._now())
 
         return report
 
     def _started(self, machine: Machine) -> None:
         for result in machine.checks.values():
             result.output = "waiting for status update"
-        self._record(machine, "start", "started", "flyd")
+        self._record(machine, "start", "started")
         self._set_state(machine, "started")
 
     def _failed(self, machine: Machine, why: str) -> None:
-        self._record(machine, "launch", "failed", "flyd", {"error": why})
+        self._record(machine, "launch", "failed", error=why)
         self._set_state(machine, "failed")
 
-    def _after_exit(self, machine: Machine, run: Run, ended: Ended) -> bool:
+    async def _after_exit(self, machine: Machine, run: Run, ended: Ended) -> bool:
         """Whether it is to be started again; who asked for its end sets the state then."""
         again = not run.ending and machine.config.wants_restart(ended.exit_code, machine.restarts)
         machine.restarts += again
@@ -270,14 +254,14 @@ class Lifecycle:
             "restarting": again,
             "exited_at_ms": self._now_ms(),
         }
-        request = {"restart_count": machine.restarts, "exit_event": exit_event}
-        self._record(machine, "exit", "stopped", "flyd", request)
+        count = machine.restarts
+        self._record(machine, "exit", "stopped", restart_count=count, exit_event=exit_event)
         if run.ending:
             return False
         if again:
             self._set_state(machine, "restarting")
         elif machine.config.auto_destroy:
-            self._destroy(machine)
+            await self._destroy(machine)
         else:
             self._set_state(machine, "stopped")
         return again
@@ -286,28 +270,25 @@ class Lifecycle:
 
     def reset_checks(self, machine: Machine) -> None:
         """No result yet, which is not a pass: the checks of a machine that does not run."""
-        now = self._clock()
+        now = self._now()
         machine.checks = {
-            name: CheckResult("warning", "the machine hasn't started", now)
+            name: CheckResult(name, "warning", "the machine hasn't started", now)
             for name in machine.config.named_checks
         }
 
     def _set_state(self, machine: Machine, state: str) -> None:
         machine.state = state
-        machine.updated_at_s = self._clock()
+        machine.updated_at_s = self._identity.clock()
         machine.wake()
 
     def _record(
-        self,
-        machine: Machine,
-        kind: str,
-        status: str,
-        source: str,
-        request: dict[str, Any] | None = None,
+        self, machine: Machine, kind: str, status: str, by: str = "flyd", **request: Any
     ) -> None:
-        machine.events.appendleft(
-            Event(self._mint(), kind, status, source, self._now_ms(), request or {})
-        )
+        event = Event(self._identity.ulid(), kind, status, by, self._now_ms(), request)
+        machine.events.appendleft(event)
+
+    def _now(self) -> str:
+        return rfc3339(self._identity.clock())
 
     def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
+        return int(self._identity.clock() * 1000)

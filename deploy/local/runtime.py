@@ -2,7 +2,7 @@
 
 The engine knows states, versions and leases; a `Runtime` knows how to bring a
 machine to life. The command uses operating-system processes
-(`deploy.local.process`), tests and the simulator anything that keeps this
+(`deploy.local.runtimes.process`), tests and the simulator anything that keeps this
 contract. Time comes from a `Clock`, waiting from anyio.
 """
 

@@ -11,16 +11,17 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from deploy.errors import UsageProblem
-from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
-from deploy.local.process import ProcessRuntime
-from deploy.local.router import Router
+from deploy.local.http import api
+from deploy.local.routing.router import Router
+from deploy.local.runtimes.process import ProcessRuntime
 from deploy.local.serving import HttpServer, address, listen
 
 FAREWELL_S = 5.0  # for machines to stop by themselves when the platform ends
@@ -28,43 +29,54 @@ FAREWELL_S = 5.0  # for machines to stop by themselves when the platform ends
 Say = Callable[[str], None]
 
 
-def serve(
-    *,
-    host: str,
-    port: int,
-    token: str,
-    hiccup_rate: float,
-    seed: int | None,
-    directory: Path,
-    say: Say,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says: see `deploy local up --help`."""
+
+    host: str
+    port: int
+    token: str
+    hiccups: float
+    seed: int | None
+    directory: Path
+
+
+def serve(options: Options, say: Say) -> None:
     """Run the platform until it is told to end. Raises UsageProblem if it cannot listen."""
-    is_loopback = _is_loopback(host)
-    if not is_loopback and not token:
+    is_loopback = _is_loopback(options.host)
+    if not is_loopback and not options.token:
         raise UsageProblem(
-            f"{host} can be reached by others, and this API runs commands",
+            f"{options.host} can be reached by others, and this API runs commands",
             hint="add --token TOKEN, or listen on 127.0.0.1",
         )
-    listener = _listener(host, port)
-    hiccup_seed = secrets.randbelow(1_000_000) if seed is None else seed
-    hiccups = Hiccups(rate=hiccup_rate, seed=hiccup_seed, say=say) if hiccup_rate > 0 else None
+    listener = _listener(options.host, options.port)
+    hiccups = _hiccups(options, say)
 
     async def run() -> None:
         async with (
-            ProcessRuntime(directory=directory, say=say) as runtime,
-            Router(host=host, say=say) as router,
-            Platform(runtime=runtime, seed=seed, hiccups=hiccups, traffic=router) as platform,
+            ProcessRuntime(directory=options.directory, say=say) as runtime,
+            Router(host=options.host, say=say) as router,
+            Platform(
+                runtime=runtime, seed=options.seed, hiccups=hiccups, traffic=router
+            ) as platform,
         ):
             hosts = api.LOOPBACK_NAMES if is_loopback else frozenset[str]()
-            application = api.app(platform, token=token, hosts=hosts)
+            application = api.app(platform, token=options.token, hosts=hosts)
             async with anyio.create_task_group() as tasks:
                 server = HttpServer(application, listener)
                 tasks.start_soon(server.serve)
-                _announce(say, listener, token=token, hiccups=hiccups)
+                _announce(say, listener, options, hiccups)
                 await _told_to_end(platform, say)
                 server.end()
 
     anyio.run(run)
+
+
+def _hiccups(options: Options, say: Say) -> Hiccups | None:
+    if not options.hiccups:
+        return None
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    return Hiccups(rate=options.hiccups, seed=seed, say=say)
 
 
 async def _told_to_end(platform: Platform, say: Say) -> None:
@@ -93,14 +105,14 @@ def _listener(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _announce(say: Say, listener: socket.socket, *, token: str, hiccups: Hiccups | None) -> None:
+def _announce(say: Say, listener: socket.socket, options: Options, hiccups: Hiccups | None) -> None:
     url = f"http://{address(listener)}"
     say(f"the local platform listens on {url}")
     if hiccups is not None:
         say(f"hiccups strike {hiccups.rate:.0%} of all writes, seed {hiccups.seed}")
     say("in another terminal:")
     say(f"  export FLY_FLAPS_BASE_URL={url}")
-    say(f"  export FLY_API_TOKEN={'the --token you gave' if token else 'local'}")
+    say(f"  export FLY_API_TOKEN={'the --token you gave' if options.token else 'local'}")
 
 
 def _is_loopback(host: str) -> bool:

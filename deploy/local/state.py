@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import msgspec
 
 from deploy.local.config import Config
 from deploy.local.runtime import CheckStatus, Process
@@ -16,16 +18,15 @@ EVENTS_KEPT = 100
 VERSIONS_KEPT = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of a machine's history; `request` has Fly's shape and may be empty."""
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of a machine's history, in Fly's shape; `timestamp` is in Unix milliseconds."""
 
     id: str
     type: str
     status: str
     source: str
-    timestamp_ms: int
-    request: Mapping[str, Any]
+    timestamp: int
+    request: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,20 @@ class Version:
     kept: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class HeldLease:
+class HeldLease(msgspec.Struct, frozen=True):
     nonce: str
     expires_at: int  # Unix seconds
     owner: str
     description: str
 
 
-@dataclass(slots=True)
-class CheckResult:
+class CheckResult(msgspec.Struct):
+    """The last result of one check, in Fly's shape."""
+
+    name: str
     status: CheckStatus
     output: str
-    updated_at_s: float
+    updated_at: str
 
 
 @dataclass(slots=True)
@@ -91,6 +93,11 @@ class Machine:
     @property
     def version(self) -> str:
         return self.versions[0].id
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        found: Mapping[str, str] = self.raw["metadata"]
+        return found
 
     @property
     def process(self) -> Process | None:
@@ -139,3 +146,8 @@ class App:
     @property
     def living(self) -> list[Machine]:
         return [machine for machine in self.machines.values() if not machine.is_gone]
+
+
+def rfc3339(unix_s: float) -> str:
+    text = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from deploy.events import Event
 from deploy.readers.report import headline, report_of
-from deploy.readers.timeline import SETTLED, Kind, Timeline, Track
+from deploy.readers.timeline import SETTLED, SIGN, Kind, Timeline, Track
 from deploy.wording import printable, seconds, shorten
 
 # What a cell shows: a kind of phase, a mark, or nothing.
@@ -24,10 +24,7 @@ _GLYPHS = {
     Kind.CHECK: "▒",
     Kind.SWITCH: "▞",
     Kind.STOP: "░",
-    Kind.DONE: "✓",
-    Kind.BACK: "↩",
-    Kind.GONE: "×",
-    Kind.FAILED: "✗",
+    **SIGN,
 }
 _ASCII = dict(zip(_GLYPHS, ".#=-~:v<xX", strict=True))
 _NARROWEST = 40

@@ -20,23 +20,10 @@ from rich.text import Text
 from deploy.events import Event, MachineMoved, Noticed, PassFinished, Phase, Planned
 from deploy.readers.report import Report, render_text, report_of
 from deploy.readers.sentences import notice_line, pass_result, pass_title, story_lines
-from deploy.readers.timeline import SETTLED, Kind, Timeline, Track
+from deploy.readers.timeline import COLOUR, SETTLED, SIGN, Kind, Timeline, Track
 from deploy.readers.voices import Lines, is_terminal
 from deploy.wording import count, printable, seconds
 
-_STYLE = {
-    Kind.IDLE: "dim",
-    Kind.WRITE: "blue",
-    Kind.START: "cyan",
-    Kind.CHECK: "yellow",
-    Kind.SWITCH: "magenta",
-    Kind.STOP: "dim magenta",
-    Kind.DONE: "green",
-    Kind.BACK: "yellow",
-    Kind.GONE: "dim",
-    Kind.FAILED: "red",
-}
-_SIGN = {Kind.IDLE: "·", Kind.DONE: "✓", Kind.BACK: "↩", Kind.GONE: "✓", Kind.FAILED: "✗"}
 _IN_MOTION = "●"
 _REFRESH_HZ = 8
 _PHASE_WIDTH = max(len(phase) for phase in Phase)
@@ -153,10 +140,10 @@ def _row(track: Track, now_s: float) -> tuple[Text, ...]:
     kind = track.kind
     is_idle = kind is Kind.IDLE and not track.duration_s(now_s)
     return (
-        Text(_SIGN.get(kind, _IN_MOTION), style=_STYLE[kind]),
+        Text(SIGN.get(kind, "·" if kind is Kind.IDLE else _IN_MOTION), style=COLOUR[kind]),
         Text(printable(track.label, 32)),
         Text(printable(track.group, 16), style="dim"),
-        Text(str(track.phase), style=_STYLE[kind]),
+        Text(str(track.phase), style=COLOUR[kind]),
         Text("" if is_idle else seconds(track.duration_s(now_s)), style="dim"),
         Text(printable(track.detail, 200), style="red" if kind is Kind.FAILED else "dim"),
     )

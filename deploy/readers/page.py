@@ -12,11 +12,10 @@ from importlib import resources
 
 from deploy.events import Event, MachineStands, Result
 from deploy.readers.report import Report, in_order, next_step, report_of, state_words
-from deploy.readers.timeline import SETTLED, Kind, Lap, Span, Timeline, Track, hiccup_words
+from deploy.readers.timeline import SETTLED, SIGN, Kind, Lap, Span, Timeline, Track, hiccup_words
 from deploy.wording import count, printable, seconds, short_image, short_version
 
 _CLASS = {kind: kind.name.lower() for kind in Kind} | {Kind.BACK: "back-mark"}
-_SIGN = {Kind.DONE: "✓", Kind.BACK: "↩", Kind.GONE: "×", Kind.FAILED: "✗"}
 _TONE = {
     None: "dull",
     Result.DONE: "good",
@@ -86,7 +85,7 @@ def _commands(step: str) -> str:
 
 def _facts(report: Report) -> str:
     moment = (report.started or "").replace("T", " ")[:19]
-    hiccups = f"{report.hiccups_met} met, {report.hiccups_mended} mended"
+    hiccups = f"{report.hiccups_met}" + (", all recovered" if report.hiccups_mended else "")
     passes = str(report.passes_used)
     if report.passes_back:
         passes += f" forward, {report.passes_back} back"
@@ -217,7 +216,7 @@ def _span(span: Span, timeline: Timeline) -> str:
     if span.kind in SETTLED or span.kind is Kind.FAILED:
         return (
             f'<b class="rest {_CLASS[span.kind]}" title="{_text(f"{span.phase}{detail}")}" '
-            f'style="left:{_percent(timeline, span.begin_s):.3f}%">{_SIGN[span.kind]}</b>'
+            f'style="left:{_percent(timeline, span.begin_s):.3f}%">{SIGN[span.kind]}</b>'
         )
     title = f"{span.phase}, {seconds(span.end_s - span.begin_s)}{detail}"
     place = _place(timeline, span.begin_s, span.end_s)
@@ -236,7 +235,7 @@ def _hiccup(at_s: float, track: Track, timeline: Timeline) -> str:
 def _legend(tracks: list[Track], timeline: Timeline) -> str:
     seen = {span.kind for track in tracks for span in track.spans(timeline.end_s)}
     entries = [
-        f'<span><i class="{"rest " if kind in _SIGN else ""}{_CLASS[kind]}"></i>{kind}</span>'
+        f'<span><i class="{"rest " if kind in SIGN else ""}{_CLASS[kind]}"></i>{kind}</span>'
         for kind in Kind
         if kind in seen
     ]

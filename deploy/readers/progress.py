@@ -111,14 +111,10 @@ class PlainProgress:
             case HiccupMet():
                 where = track.label if track else event.machine_id or "the platform"
                 self._voice.say(f"  {hiccup_line(where, event)}")
+            case PassFinished():
+                self._end_pass(event)
             case PassStarted():
                 self._voice.begin(pass_title(event))
-            case PassFinished():
-                is_told = any(
-                    event.reason == hiccup.message for _, hiccup in self._timeline.hiccups
-                )
-                self._voice.say(pass_result(replace(event, reason="") if is_told else event))
-                self._voice.end()
             case Noticed():
                 self._voice.warn(notice_line(event))
             case _:
@@ -137,6 +133,12 @@ class PlainProgress:
         self._voice.end()
         if self._timeline.finished is not None:
             self._voice.close(self.report)
+
+    def _end_pass(self, event: PassFinished) -> None:
+        """Its reason is left out where the hiccup that it names was shown."""
+        is_shown = any(event.reason == hiccup.message for _, hiccup in self._timeline.hiccups)
+        self._voice.say(pass_result(replace(event, reason="") if is_shown else event))
+        self._voice.end()
 
     def _move(self, track: Track, event: MachineMoved) -> None:
         """Phases between the first and the rest are for the journal, and so is queueing."""

@@ -28,7 +28,16 @@ from deploy.events import (
     to_line,
 )
 from deploy.readers.timeline import Timeline
-from deploy.wording import count, natural, printable, seconds, short_image, short_version
+from deploy.wording import (
+    count,
+    natural,
+    printable,
+    seconds,
+    short_image,
+    short_version,
+    table,
+    ways_out,
+)
 
 # Results after which an app may be mixed: the text names every machine.
 _MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
@@ -40,7 +49,7 @@ class Report:
     """A run in one object, `at` the Unix seconds of its last event.
 
     `result`, `exit_code` and `finished` are None while it has no end.
-    Times are ISO 8601 in UTC, durations seconds. A hiccup is mended when the run
+    Times are ISO 8601 in UTC, durations seconds. Hiccups count as mended when the run
     ends done. A machine's duration is from its first phase of work to its last
     phase, filed under its id (its name, where no id was ever known).
     """
@@ -126,10 +135,10 @@ def render_text(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """`done: hello runs v2 (4 machines, 2 passes, 3 hiccups mended, 12.3 s)`."""
+    """`done: hello runs v2 (4 machines, 2 passes, 3 hiccups recovered, 12.3 s)`."""
     if report.result is None:
-        whose = printable(report.app) or "the run"
-        return f"unfinished: {whose} has no end on record ({_facts(report)})"
+        name = printable(report.app) or "the run"
+        return f"unfinished: {name} has no end on record ({_facts(report)})"
     words = printable(report.message) or _standing(report)
     return f"{str(report.result).replace('-', ' ')}: {words} ({_facts(report)})"
 
@@ -141,9 +150,7 @@ def next_step(report: Report) -> str:
         return printable(report.hint)
     match report.result:
         case None | Result.IN_BETWEEN | Result.INTERRUPTED:
-            return (
-                f"`deploy resume --app {app}` finishes it, `deploy rollback --app {app}` undoes it"
-            )
+            return ways_out(report.app)
         case Result.DONE | Result.UNCHANGED | Result.ROLLED_BACK | Result.FAILED:
             return f"`deploy status --app {app}` shows the machines"
         case Result.LEASED:
@@ -151,17 +158,14 @@ def next_step(report: Report) -> str:
         case Result.OUTAGE:
             return f"deploy again when the platform answers; `deploy status --app {app}`"
         case Result.REFUSED:
-            return "mend what the platform refused, then deploy again"
+            return "fix what the platform refused, then deploy again"
 
 
 def machine_table(machines: Iterable[MachineStands]) -> list[str]:
     """Aligned rows under a heading, by group and name; columns that say nothing are left out."""
     ordered = in_order(machines)
     shorten_images = _tells_apart(ordered)
-    rows = [_COLUMNS, *(_cells(each, shorten_images) for each in ordered)]
-    used = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows[1:])]
-    widths = {i: max(len(row[i]) for row in rows) for i in used}
-    return ["  ".join(row[i].ljust(widths[i]) for i in used).rstrip() for row in rows]
+    return table([_COLUMNS, *(_cells(each, shorten_images) for each in ordered)])
 
 
 def in_order(machines: Iterable[MachineStands]) -> list[MachineStands]:
@@ -223,8 +227,8 @@ def _facts(report: Report) -> str:
     if report.passes_used > 1:
         facts.append(count(report.passes_used, "pass"))
     if report.hiccups_met:
-        mended = " mended" if report.hiccups_mended else ""
-        facts.append(count(report.hiccups_met, "hiccup") + mended)
+        recovered = " recovered" if report.hiccups_mended else ""
+        facts.append(count(report.hiccups_met, "hiccup") + recovered)
     return ", ".join([*facts, seconds(report.duration_s)])
 
 

@@ -61,6 +61,21 @@ KIND: dict[Phase, Kind] = {
     Phase.FAILED: Kind.FAILED,
 }
 
+# A kind at a glance: its colour, as rich and click both name it, and the sign of one at rest.
+COLOUR: dict[Kind, str] = {
+    Kind.IDLE: "bright_black",
+    Kind.WRITE: "blue",
+    Kind.START: "cyan",
+    Kind.CHECK: "yellow",
+    Kind.SWITCH: "magenta",
+    Kind.STOP: "magenta",
+    Kind.DONE: "green",
+    Kind.BACK: "yellow",
+    Kind.GONE: "bright_black",
+    Kind.FAILED: "red",
+}
+SIGN: dict[Kind, str] = {Kind.DONE: "✓", Kind.BACK: "↩", Kind.GONE: "×", Kind.FAILED: "✗"}
+
 SETTLED = frozenset({Kind.DONE, Kind.BACK, Kind.GONE})
 AT_REST = SETTLED | {Kind.FAILED, Kind.IDLE}
 
@@ -184,7 +199,7 @@ class Timeline:
     def duration_s(self) -> float:
         return self.end_s - self.begin_s
 
-    def add(self, at: float, event: Event) -> Track | None:  # noqa: C901 - one case per event
+    def add(self, at: float, event: Event) -> Track | None:
         """Take in one event; returns the machine it is about, where it is about one."""
         if self._is_empty:
             self._is_empty, self.begin_s, self.end_s = False, at, at
@@ -195,19 +210,14 @@ class Timeline:
                 return self._move(at, event)
             case HiccupMet():
                 return self._hiccup(at, event)
+            case Planned():
+                self._plan(event)
+            case PassStarted() | PassFinished() | BackingOff():
+                self._pass(at, event)
             case RunStarted():
                 self.started = event
             case PathChosen():
                 self.chosen = event
-            case Planned():
-                self._plan(event)
-            case PassStarted():
-                self.resting = None
-                self.passes.append(Lap(at, event))
-            case PassFinished():
-                self._end_pass(at, event)
-            case BackingOff():
-                self.resting = (at, event)
             case Noticed():
                 self.notices.append(event)
             case RunFinished():
@@ -261,6 +271,12 @@ class Timeline:
             track = self._known.get(ref) or self._new(ref)
             track.group, track.verb = group, verb
 
-    def _end_pass(self, at: float, event: PassFinished) -> None:
-        if self.passes and self.passes[-1].outcome is None:
-            self.passes[-1].end_s, self.passes[-1].outcome = at, event
+    def _pass(self, at: float, event: PassStarted | PassFinished | BackingOff) -> None:
+        match event:
+            case PassStarted():
+                self.resting = None
+                self.passes.append(Lap(at, event))
+            case PassFinished() if self.passes and self.passes[-1].outcome is None:
+                self.passes[-1].end_s, self.passes[-1].outcome = at, event
+            case BackingOff():
+                self.resting = (at, event)

@@ -128,7 +128,7 @@ class Lines:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether somebody looks at it; a closed stream is nobody's."""
+    """Whether the stream is a terminal; a closed one is not."""
     try:
         return stream.isatty()
     except (OSError, ValueError):

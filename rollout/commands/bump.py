@@ -14,17 +14,23 @@ from rollout.flag import share_text
 
 @click.command("set")
 @options.flag_argument
-@click.option("--percent", required=True, metavar="P", help="From 0 to 100, up to three decimals.")
+@click.option(
+    "--percent",
+    "threshold",
+    required=True,
+    metavar="P",
+    callback=options.threshold,
+    help="From 0 to 100, up to three decimals.",
+)
 @options.units_option()
 @options.at_option
 @options.file_option
-def set_(flag: str, percent: str, units: str | None, now: datetime, file: str) -> None:
+def set_(flag: str, threshold: int, units: str | None, now: datetime, file: str) -> None:
     """Bump FLAG to another percentage.
 
     Changes that one number in the file and nothing else, or nothing at all; then says
     what that changes, with --units for how many.
     """
-    threshold = options.parse_percent(percent, "--percent")
     changed = apply(
         file,
         flag,

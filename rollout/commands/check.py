@@ -28,7 +28,13 @@ _MOST_FINDINGS = 50
 @click.argument("paths", metavar="[FILE]...", nargs=-1, type=click.Path())
 @click.option("--strict", is_flag=True, help="Also say what should be otherwise in good order.")
 @click.option("--base", metavar="SOURCE", help="Compare with these flags: git:REV, a file, a URL.")
-@click.option("--max-step", metavar="P", help="The most by which a percentage may rise at once.")
+@click.option(
+    "--max-step",
+    "most",
+    metavar="P",
+    callback=options.threshold,
+    help="The most by which a percentage may rise at once.",
+)
 @options.output_option
 @options.at_option
 @options.file_option
@@ -38,7 +44,7 @@ def check(
     paths: tuple[str, ...],
     strict: bool,
     base: str | None,
-    max_step: str | None,
+    most: int | None,
     output: str,
     now: datetime,
     file: str,
@@ -54,9 +60,8 @@ def check(
     """
     if paths and ctx.get_parameter_source("file") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("Name the file once, as an argument or with --file.")
-    if not strict and (base is not None or max_step is not None):
+    if not strict and (base is not None or most is not None):
         raise click.UsageError("--base and --max-step go with --strict.")
-    most = None if max_step is None else options.parse_percent(max_step, "--max-step")
     checked = [_check(path, strict, base, most, now) for path in paths or (file,)]
     if output == "json":
         _print_json(checked)

@@ -55,6 +55,11 @@ def _parse(parse: Callable[[str], T], text: str, option: str) -> T:
         raise InvalidValue(f"{option} {wrong.message}", hint=wrong.fix) from None
 
 
+def threshold(_: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """The callback of an option that is a percentage."""
+    return None if text is None else parse_percent(text, param.opts[0])
+
+
 def _now(_: click.Context, param: click.Parameter, text: str | None) -> datetime:
     return datetime.now(UTC) if text is None else parse_time(text, param.opts[0])
 

@@ -13,7 +13,7 @@ from rollout.errors import EditRefused, InvalidValue
 from rollout.file import edit
 from rollout.file.edit import Edit, flag_in
 from rollout.file.flagfile import FlagFile
-from rollout.flag import share_text
+from rollout.flag import EVERYBODY, percent_text, share_text
 from rollout.ramps.hours import Hours, parse_duration, parse_zone
 from rollout.ramps.ramp import one_way, plan, usual_steps
 from rollout.ramps.schedule import lines
@@ -21,8 +21,20 @@ from rollout.ramps.schedule import lines
 
 @click.command()
 @options.flag_argument
-@click.option("--from", "first", metavar="P", help="The first percentage; where it stands now.")
-@click.option("--to", "last", metavar="P", help="The last percentage; 100 if not given.")
+@click.option(
+    "--from",
+    "first",
+    metavar="P",
+    callback=options.threshold,
+    help="The first percentage; where it stands now.",
+)
+@click.option(
+    "--to",
+    "last",
+    metavar="P",
+    callback=options.threshold,
+    help="The last percentage; 100 if not given.",
+)
 @click.option("--over", required=True, metavar="SPAN", help="From first to last: 7d, 36h, 1d12h.")
 @click.option("--start", metavar="TIME", help="When the first begins, with an offset; now.")
 @click.option("--steps", metavar="P,P,...", help="The percentages, as in 5,10,25,50,100.")
@@ -32,8 +44,8 @@ from rollout.ramps.schedule import lines
 @options.file_option
 def ramp(
     flag: str,
-    first: str | None,
-    last: str | None,
+    first: int | None,
+    last: int | None,
     over: str,
     start: str | None,
     steps: str | None,
@@ -89,10 +101,9 @@ def schedule(flags: tuple[str, ...], tz: str | None, now: datetime, file: str) -
             click.echo(line)
 
 
-def _thresholds(current: int, first: str | None, last: str | None, steps: str | None) -> list[int]:
+def _thresholds(current: int, first: int | None, last: int | None, steps: str | None) -> list[int]:
     if steps is None:
-        begin = current if first is None else options.parse_percent(first, "--from")
-        end = options.parse_percent(last or "100", "--to")
+        begin, end = current if first is None else first, EVERYBODY if last is None else last
         if begin == end:
             raise InvalidValue(
                 f"--from and --to are both {share_text(end)}",
@@ -101,10 +112,10 @@ def _thresholds(current: int, first: str | None, last: str | None, steps: str | 
         return usual_steps(begin, end)
     wanted = [options.parse_percent(text.strip(), "--steps") for text in steps.split(",")]
     one_way(wanted, "--steps")
-    for text, option, end in ((first, "--from", wanted[0]), (last, "--to", wanted[-1])):
-        if text is not None and options.parse_percent(text, option) != end:
+    for given, option, end in ((first, "--from", wanted[0]), (last, "--to", wanted[-1])):
+        if given not in (None, end):
             raise InvalidValue(
-                f"{option} {text} and --steps {steps} do not agree",
+                f"{option} {percent_text(given)} and --steps {steps} do not agree",
                 hint=f"leave {option} out: the steps say it",
             )
     return wanted

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from deploy.events import Noticed, PassStarted
+from deploy.events import HiccupMet, MachineMoved, Noticed, PassStarted, Phase
 from tests.worlds.simulated.faults import CHANGES, GUARDED, LEASES
 from tests.worlds.simulated.transport import Call
 from tests.worlds.simulated.world import Run, Story
@@ -204,42 +204,38 @@ def _note_answer(call: Call, leases: bool, unknown: dict[tuple[bool, str], float
 
 
 def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
-    """On the legacy path nothing begins after the first failed call, of any kind.
+    """On the legacy path nothing begins after the first write or wait that fails.
 
-    A machine that is made in two calls, a create and an update, has begun with the first.
+    Reads and leases are asked again on both paths alike: neither changes a
+    machine. A machine that is made in two calls, a create and an update, has
+    begun with the first.
     """
     for run in story.runs:
         if run.retries:
             continue
-        starts = [at for at, event in run.events if isinstance(event, PassStarted)]
-        begun_s = starts[0] if starts else 0.0  # before that, a command only finds its bearings
-        calls = [call for call in of_run(story, run) if call.sent_s >= begun_s]
-        failed_s = min(
-            (call.heard_s or 0.0 for call in calls if _is_failure(call)), default=float("inf")
-        )
+        calls = of_run(story, run)
+        failed_s = min((at for at, _ in _failures(run, calls)), default=float("inf"))
         begun = {_made(c) for c in calls if c.operation == "create" and c.sent_s <= failed_s}
         for call in calls:
             goes_on = call.operation == "update" and call.machine in begun
             if call.operation in CHANGES and call.sent_s > failed_s and not goes_on:
                 yield f"begun after the first failure at {failed_s:.3f}: {call.line()}"
-        if len(starts) > 1:
-            yield f"{len(starts)} passes on the legacy path"
+        passes = sum(1 for _, event in run.events if isinstance(event, PassStarted))
+        if passes > 1:
+            yield f"{passes} passes on the legacy path"
 
 
-def _is_failure(call: Call) -> bool:
-    """The refresh has its own second chances; "not yet" is none, of a wait or of a dead run's
-    lease, and nor is that nobody holds one, that there is no such machine, or that the one to be
-    leased is truly gone."""
-    if call.heard_s is None or call.is_good or call.operation in ("refresh", "read app"):
-        return False
-    if call.operation == "acquire" and call.answered == 404 and call.heard == "404":
-        return False
-    return (call.operation, call.heard) not in (
-        ("read", "404"),
-        ("wait", "408"),
-        ("acquire", "409"),
-        ("read lease", "404"),
-    )
+def _failures(run: Run, calls: Sequence[Call]) -> Iterator[tuple[float, str]]:
+    """When a write failed, or a machine was said not to get where it was sent."""
+    for call in calls:
+        is_write = call.operation in CHANGES or call.operation == "mark"
+        if is_write and call.heard_s is not None and not call.is_good:
+            yield call.heard_s, call.operation
+    for at, event in run.events:
+        if isinstance(event, HiccupMet) and event.operation == "wait":
+            yield at, event.message
+        if isinstance(event, MachineMoved) and event.phase is Phase.FAILED:
+            yield at, event.detail
 
 
 def _made(call: Call) -> str:

@@ -313,7 +313,7 @@ MUTANTS = (
         name="only the first pass tells the plan",
         breaks=keeps_its_plan_to_itself,
         law="the plan is told before it is carried out",
-        scenario=Scenario(rules=at("acquire", "web first", "hold", "503 before", 3)),
+        scenario=Scenario(rules=at("mark", "web first", "mark", "503 before")),
     ),
     Mutant(
         name="one retry too many",

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import httpx
@@ -21,8 +21,8 @@ from deploy.api.machine import Fleet
 from deploy.api.patience import Patience
 from deploy.commands.resume import resume_app
 from deploy.errors import CallFailed
-from deploy.local import api
-from deploy.local.endpoints import WAIT_STATES
+from deploy.local.http import api
+from deploy.local.requests import WaitState
 from deploy.orchestrator.halt import Halt
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.orchestrator.tools import Tools
@@ -293,7 +293,7 @@ def test_a_wait_asks_for_states_that_exist_and_for_a_minute_at_the_most(calls: l
     for call in calls:
         if call.operation == "wait":
             query = dict(part.split("=") for part in call.url.partition("?")[2].split("&"))
-            assert query["state"] in WAIT_STATES
+            assert query["state"] in get_args(WaitState)
             assert 1 <= int(query["timeout"]) <= 60
 
 

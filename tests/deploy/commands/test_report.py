@@ -91,5 +91,5 @@ def test_without_any_journal_the_way_on_is_named(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     problem = _problem("--app", "hello")
-    assert "there is no run of hello in the journal" in problem.message
+    assert "has no run of hello" in problem.message
     assert "deploy history" in problem.hint

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.commands.target import Target, find_target, is_loopback, read_address, read_token
+from deploy.commands.target import Target, find_target, read_address, read_token
 from deploy.errors import UsageProblem
 
 LOOPBACK = {"FLY_FLAPS_BASE_URL": "http://127.0.0.1:4280"}
@@ -136,11 +136,6 @@ def test_any_other_address_gets_no_token(address: str) -> None:
     with pytest.raises(UsageProblem) as caught:
         read_address(address)
     assert caught.value.hint
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "127.255.0.1"])
-def test_the_loopback_is_known(host: str) -> None:
-    assert is_loopback(host)
 
 
 def test_a_token_is_needed_everywhere_but_on_the_loopback() -> None:

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.errors import EXIT_USAGE, UsageProblem
-from deploy.flytoml.appconfig import AppConfig, AppConfigProblem, Group, parse
+from deploy.flytoml.appconfig import AppConfig, AppConfigProblem, parse
+from deploy.plan.group import Group
 from tests.deploy.flytoml.texts import problems_of
 
 OWNED = ("env", "services", "checks", "init", "mounts", "files", "restart", "stop_config")
@@ -218,7 +219,7 @@ def test_a_max_unavailable_that_is_neither_is_refused(said: str) -> None:
         ('[deploy]\nrelease_command = "it\'s"', "deploy.release_command", "close the quotation"),
         ("deploy = 1", "deploy", "write [deploy]"),
         ("app = 1", "app", "write text in quotes"),
-        ('app = "../admin"', "app", "no app's name"),
+        ('app = "../admin"', "app", "not an app name"),
         ("primary_region = 1", "primary_region", "is a whole number"),
         ('kill_signal = "SIGTEM"', "kill_signal", 'did you mean "SIGTERM"?'),
         ("kill_timeout = true", "kill_timeout", "a duration"),
@@ -232,7 +233,7 @@ def test_a_max_unavailable_that_is_neither_is_refused(said: str) -> None:
         ('[processes]\nfly_app_console = "x"', "processes", "the platform reserves"),
         ("[processes]\nweb = [1]", "processes.web", "text in quotes"),
         ('[processes]\nweb = "it\'s"', "processes.web", "close the quotation"),
-        ('[processes]\n"" = "x"', 'processes.""', "is no name"),
+        ('[processes]\n"" = "x"', 'processes.""', "is not a name"),
         ("[env]\nLIST = [1]", "env.LIST", "is a list"),
         ("[env]\nDAY = 2026-01-01", "env.DAY", "is a date"),
         ("[env]\nNAN = nan", "env.NAN", "in quotes"),

@@ -106,7 +106,7 @@ def test_a_check_without_a_port_takes_that_of_its_groups_http_service() -> None:
         ('type = "http"\nport = 1\nprotocol = "h2"', "protocol", "http, https"),
         ('type = "http"\nport = 1\nheaders = 1', "headers", "[checks.alive.headers]"),
         ('type = "http"\nport = 1\nheaders.A = []', "headers.A", "is a list"),
-        ('type = "tcp"\nport = 1\nprocesses = ["web"]', "processes", "no process group"),
+        ('type = "tcp"\nport = 1\nprocesses = ["web"]', "processes", "not a process group"),
     ],
 )
 def test_a_check_that_cannot_be_is_refused_by_name(said: str, path: str, says: str) -> None:

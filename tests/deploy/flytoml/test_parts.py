@@ -155,7 +155,7 @@ def test_restart_metrics_files_and_mounts_without_processes_are_the_default_grou
         ("[[vm]]\nmemory = 0", "vm[0].memory", "from 1"),
         ('[[vm]]\ncpu_knd = "shared"', "vm[0].cpu_knd", 'did you mean "cpu_kind"?'),
         ("[[vm]]\n[[vm]]", "vm[1]", "a second time, after vm[0]"),
-        ('[[vm]]\nprocesses = ["web"]', "vm[0].processes", "no process group"),
+        ('[[vm]]\nprocesses = ["web"]', "vm[0].processes", "not a process group"),
         ('[mounts]\nsource = "data"', "mounts.destination", "is missing"),
         (
             '[[mounts]]\nsource="a"\ndestination="/a"\n[[mounts]]\nsource="b"\ndestination="/b"',
@@ -179,7 +179,7 @@ def test_restart_metrics_files_and_mounts_without_processes_are_the_default_grou
             "files[0].guest_path",
             "more than one source",
         ),
-        ("[experimental]\ncmd = [1]", "experimental.cmd", "no text"),
+        ("[experimental]\ncmd = [1]", "experimental.cmd", "not text"),
         ("swap_size_mb = -1", "swap_size_mb", "0 or more"),
         ("processes = 1", "processes", "write [processes]"),
         ("vm = [1]", "vm", "write [[vm]]"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.hiccups import Hiccups, Strike
+from deploy.local.refusals import Refusal
 from tests.deploy.local.world import config, world
 
 NAMES = st.sampled_from(["create", "update", "start", "stop", "lease", "refresh", "cordon"])
@@ -87,7 +88,7 @@ class Scripted(Hiccups):
 @pytest.mark.anyio
 @pytest.mark.parametrize("applied", [False, True])
 async def test_a_struck_write_is_carried_out_only_if_the_strike_says_so(applied: bool) -> None:
-    strike = Strike("503", applied=applied, status=503, text="unavailable")
+    strike = Strike("503", Refusal(503, "unavailable"), applied=applied)
     async with world(hiccups=Scripted(strike)) as w:
         answer = await w.call("POST", "", json={"name": "one", "config": config()})
         assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
@@ -99,7 +100,7 @@ async def test_a_struck_write_is_carried_out_only_if_the_strike_says_so(applied:
 @pytest.mark.anyio
 @pytest.mark.parametrize("applied", [False, True])
 async def test_a_lost_reply_breaks_the_connection(applied: bool) -> None:
-    strike = Strike("lost", applied=applied, lost=True)
+    strike = Strike("lost", applied=applied)
     async with world(hiccups=Scripted(None, strike)) as w:
         machine = await w.create(skip_launch=True)
         with pytest.raises(ConnectionResetError):
@@ -109,7 +110,7 @@ async def test_a_lost_reply_breaks_the_connection(applied: bool) -> None:
 
 @pytest.mark.anyio
 async def test_retry_after_is_a_header() -> None:
-    strike = Strike("429", status=429, text="rate limit exceeded", retry_after_s=1)
+    strike = Strike("429", Refusal(429, "rate limit exceeded", retry_after_s=1))
     async with world(hiccups=Scripted(strike)) as w:
         answer = await w.call("POST", "", json={"config": config()})
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from deploy.local import api
 from deploy.local.engine import Platform
+from deploy.local.http import api
 from tests.deploy.local.world import config
 from tests.worlds.simulated.runtime import EPOCH_S, Behaviour, SimulatedRuntime, simulated_clock
 

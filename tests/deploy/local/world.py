@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 import httpx
 
-from deploy.local import api
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
+from deploy.local.http import api
 from tests.worlds.simulated.runtime import Behaviour, SimulatedRuntime, simulated_clock
 
 QUICK = (0.0, 0.01)

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy.api.machine import Fleet
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.plan.base import Base
 from deploy.plan.release import Release
 from deploy.plan.schedule import schedule
 from deploy.plan.steps import Schedule, Step, Track
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.worlds.fleets import machine, plan, situations
 
-every_strategy = situations(strategies=STRATEGIES)
+every_strategy = situations(strategies=STRATEGY_NAMES)
 
 
 def order_of(wanted: Release, fleet: Fleet) -> Schedule:

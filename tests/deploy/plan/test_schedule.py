@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
 from deploy.errors import DeployError, UsageProblem
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.plan.actions import Action, Cordon, Create, Destroy, Stop, Update, Wait
 from deploy.plan.back import plan_back
 from deploy.plan.base import Base
 from deploy.plan.release import Release
 from deploy.plan.schedule import refuse_unsuited, schedule, schedule_back
 from deploy.plan.steps import Gate, actions_of
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.deploy.plan.orders import every_strategy, order_of, shape, steps_of, three
 from tests.worlds.fleets import (
     MOUNTS,
@@ -178,7 +178,7 @@ def test_bluegreen_needs_a_check_to_know_when_green_is_ready() -> None:
     refuse_unsuited(release(group(), strategy="bluegreen"), Fleet())
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_a_volume_on_an_unreachable_host_is_named_whatever_the_strategy(strategy: str) -> None:
     spec = group(mounts=MOUNTS)
     lost = machine("m7", spec, name="web-7", host_status="unreachable")

@@ -6,6 +6,40 @@ from click.testing import CliRunner, Result
 
 from rollout.cli import cli
 
+THREE = """\
+version: 1   # the format
+flags:
+  deploy-retries:
+    description: Retry deploys.
+    owner: release-engineering
+    bucket_by: app        # the unit
+    percent: 5            # <- the number to bump
+    inside: 5
+    outside: 0
+    always_inside: {org: [acme]}
+  ramped:
+    bucket_by: app
+    inside: true
+    outside: false
+    ramp:
+      - {at: 2027-03-01T09:00+01:00, percent: 5}
+  off: {enabled: false, bucket_by: app, percent: 50, inside: new, outside: "the old"}
+""".replace("  off:", '  "off":')
+RAMPABLE = """\
+version: 1
+flags:
+  a:
+    bucket_by: app
+    percent: 5  # the number
+    inside: 5
+    outside: 0
+"""
+BERLIN = ("--tz", "Europe/Berlin")
+WORK = ("--weekdays", "--between", "09:00-16:00", *BERLIN)
+MONDAY = "2026-11-23T08:55+01:00"
+THURSDAY = "2026-11-26T12:00+01:00"
+FRIDAY = "2026-11-27T12:00+01:00"
+
 
 def run(
     *arguments: str, given: bytes | str = "", at: str | None = "2026-11-23T08:55+01:00"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.rollout.commands.running import run
+from tests.rollout.commands.running import THREE, run
 from tests.rollout.repo import Repo
 
 ROOT = Path(__file__).parents[3]
@@ -171,3 +171,28 @@ def test_the_pre_commit_hook_runs_a_command_that_exists() -> None:
     assert program == "rollout"
     assert hook["language"] == "python"
     assert run(*arguments, str(ROOT / "flags.yaml"), at=NOW).exit_code == 0
+
+
+def test_check_says_that_a_file_is_in_order(three: Path) -> None:
+    assert run("check").output == "flags.yaml is in order: 3 flags\n"
+    assert run("check", str(three)).output == f"{three} is in order: 3 flags\n"
+    assert run("check", "--file", str(three)).output == f"{three} is in order: 3 flags\n"
+    assert run("check", "x", "--file", str(three)).exit_code == 2
+
+
+def test_check_shows_every_problem_on_a_line_of_its_own(three: Path) -> None:
+    three.write_text(
+        THREE.replace("percent: 5 ", "percent: 5%").replace("version: 1", "version: 7")
+    )
+    result = run("check")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "flags.yaml:1:10: version: 7 is not a version this rollout reads; write 1",
+        "flags.yaml:7:14: deploy-retries: percent: 5% is not a bare number; write 5",
+    ]
+
+
+def test_a_flood_of_problems_is_cut(three: Path) -> None:
+    three.write_text("version: 1\nflags: {}\n" + "".join(f"x{i}: 1\n" for i in range(70)))
+    assert run("check").stderr.splitlines()[50:] == ["... and 20 more problems"]

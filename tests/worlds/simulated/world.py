@@ -25,8 +25,8 @@ from deploy.commands.target import Target
 from deploy.errors import CallFailed, DeployError
 from deploy.events import Emit, Event, GoingBack, RunFinished
 from deploy.flytoml.appconfig import parse
-from deploy.local import api
 from deploy.local.engine import Platform
+from deploy.local.http import api
 from deploy.local.requests import CreateMachine
 from deploy.local.runtime import HostStatus
 from deploy.local.state import Machine

@@ -1,44 +1,32 @@
 """Brings requests to machines: one listener per service port of each app.
 
-A machine gets traffic while it is started, uncordoned and passing. It leaves
-the rotation in the moment its state changes, and its process is not asked to
-stop before the requests in flight to it are answered (`drain`). HTTP goes
-request by request (`deploy.local.proxy`), so that a client's pooled connection
-survives every machine behind it; anything else goes connection by connection.
-An HTTP request to upgrade (WebSocket) is handed on as a plain one.
+HTTP goes request by request (`deploy.local.routing.proxy`), so that a client's
+pooled connection survives every machine behind it; anything else goes
+connection by connection. An HTTP request to upgrade (WebSocket) is handed on as
+a plain one.
 """
 
 from __future__ import annotations
 
 import itertools
 import socket
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import anyio
 from anyio.abc import SocketStream
 
-from deploy.local.background import background
-from deploy.local.config import Port, Service
+from deploy.local.background import HasTasks
 from deploy.local.ports import moved_ports
-from deploy.local.proxy import Proxy
+from deploy.local.routing.balance import Balancer, service_ports
+from deploy.local.routing.proxy import Proxy
 from deploy.local.serving import HttpServer, address, listen
-from deploy.local.state import App, Machine
+from deploy.local.state import App
+from deploy.local.traffic import ServiceAddress
 
 FIRST_FREE_PORT = 1024  # below it only the superuser may listen
 LOOPBACK = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A machine that was chosen, and where it listens on the loopback."""
-
-    machine_id: str
-    port: int
 
 
 @dataclass(slots=True)
@@ -56,32 +44,20 @@ class Listener:
         return address(self.socket)
 
 
-class Router:
+class Router(HasTasks):
     """An async context manager; listeners live as long as their app, at most as long as it."""
 
     def __init__(self, *, host: str, say: Callable[[str], None]) -> None:
         self._host = host
         self._say = say
         self._listeners: dict[tuple[str, int], Listener] = {}
-        self._in_flight: Counter[str] = Counter()
-        self._landed: dict[str, anyio.Event] = {}
-        self._turn = itertools.count()
-        self._last_turn: dict[str, int] = {}
-        self._stack = AsyncExitStack()
+        self._balancer = Balancer()
+        self.drain = self._balancer.drain
 
-    async def __aenter__(self) -> Self:
-        self._tasks = await self._stack.enter_async_context(background())
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
+    async def __aexit__(self, *error: Any) -> bool | None:
         for listener in self._listeners.values():
             listener.close()
-        return await self._stack.__aexit__(kind, error, trace)
+        return await super().__aexit__(*error)
 
     # -- what the platform asks of it -------------------------------------------------
 
@@ -99,55 +75,17 @@ class Router:
                 listener.close()
                 del self._listeners[name, port]
 
-    def services(self, app: str) -> list[dict[str, Any]]:
+    def services(self, app: str) -> list[ServiceAddress]:
         return [
-            {
-                "port": port,
-                "protocol": "http" if listener.is_http else "tcp",
-                "address": listener.address,
-                "moved": listener.socket.getsockname()[1] != port,
-            }
+            ServiceAddress(
+                port,
+                "http" if listener.is_http else "tcp",
+                listener.address,
+                moved=listener.socket.getsockname()[1] != port,
+            )
             for (name, port), listener in sorted(self._listeners.items())
             if name == app
         ]
-
-    async def drain(self, machine_id: str, timeout_s: float) -> None:
-        with anyio.move_on_after(timeout_s):
-            while self._in_flight[machine_id] > 0:
-                await self._landed.setdefault(machine_id, anyio.Event()).wait()
-
-    # -- choosing ---------------------------------------------------------------------
-
-    def choose(self, app: App, port: int, *, tried: Iterable[str]) -> Target | None:
-        """The machine with the fewest requests in flight, in turn among equals."""
-        targets = [
-            target
-            for machine in app.living
-            if machine.id not in tried and (target := _target(machine, port)) is not None
-        ]
-        if not targets:
-            return None
-        chosen = min(targets, key=self._load)
-        self._last_turn[chosen.machine_id] = next(self._turn)
-        return chosen
-
-    @contextmanager
-    def in_flight(self, target: Target) -> Generator[None, None, None]:
-        """Count one request to a machine, from choosing it to the end of its answer."""
-        self._in_flight[target.machine_id] += 1
-        try:
-            yield
-        finally:
-            self._in_flight[target.machine_id] -= 1
-            if self._in_flight[target.machine_id] == 0:
-                del self._in_flight[target.machine_id]
-                landed = self._landed.pop(target.machine_id, None)
-                if landed is not None:
-                    landed.set()
-
-    def _load(self, target: Target) -> tuple[int, int]:
-        machine_id = target.machine_id
-        return self._in_flight[machine_id], self._last_turn.get(machine_id, -1)
 
     # -- listening ----------------------------------------------------------------------
 
@@ -155,7 +93,7 @@ class Router:
         listener = Listener(app, port, is_http, self._listen(app.name, port))
         self._listeners[app.name, port] = listener
         if is_http:
-            server = HttpServer(Proxy(self, app, port), listener.socket, date=False)
+            server = HttpServer(Proxy(self._balancer, app, port), listener.socket, date=False)
             listener.close = server.end
             self._tasks.start_soon(server.serve)
         else:
@@ -188,8 +126,8 @@ class Router:
 
     async def _carry(self, listener: Listener, client: SocketStream) -> None:
         """One connection: to the first machine that takes it, closed if none does."""
-        tried: set[str] = set()
-        while (target := self.choose(listener.app, listener.port, tried=tried)) is not None:
+        choose, tried = self._balancer.choose, set[str]()
+        while (target := choose(listener.app, listener.port, tried=tried)) is not None:
             tried.add(target.machine_id)
             try:
                 machine = await anyio.connect_tcp(LOOPBACK, target.port)
@@ -205,25 +143,9 @@ def _ports(app: App) -> dict[int, bool]:
     return {
         port.port: "http" in (port.handlers or ())
         for machine in app.living
-        for service, port in _service_ports(machine)
+        for service, port in service_ports(machine)
         if port.port is not None and service.protocol != "udp"
     }
-
-
-def _service_ports(machine: Machine) -> list[tuple[Service, Port]]:
-    services = machine.config.services or ()
-    return [(service, port) for service in services for port in service.ports or ()]
-
-
-def _target(machine: Machine, port: int) -> Target | None:
-    """Where a machine takes traffic for an external port, if it does now."""
-    if not machine.takes_traffic or machine.process is None:
-        return None
-    for service, offered in _service_ports(machine):
-        if offered.port == port and service.internal_port is not None:
-            real = machine.process.port(service.internal_port)
-            return None if real is None else Target(machine.id, real)
-    return None
 
 
 async def _splice(one: SocketStream, other: SocketStream) -> None:

@@ -10,33 +10,20 @@ not pooled, so that none is ever found closed.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import anyio
 import httpx
 from starlette.types import Receive, Scope, Send
 
+from deploy.local.routing.balance import Balancer, Target
 from deploy.local.state import App
-
-if TYPE_CHECKING:  # the router makes proxies
-    from deploy.local.router import Router, Target
 
 REPLAY_LIMIT_BYTES = 1024 * 1024  # of a body that is kept in case it has to be sent again
 _CONNECT_S = 5.0
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"expect",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
+    b"connection expect keep-alive proxy-authenticate proxy-authorization proxy-connection te "
+    b"trailer transfer-encoding upgrade".split()
 )
 
 Headers = list[tuple[bytes, bytes]]
@@ -45,8 +32,8 @@ Headers = list[tuple[bytes, bytes]]
 class Proxy:
     """The ASGI application behind one service port."""
 
-    def __init__(self, router: Router, app: App, port: int) -> None:
-        self._router = router
+    def __init__(self, balancer: Balancer, app: App, port: int) -> None:
+        self._balancer = balancer
         self._app = app
         self._port = port
         self._transport = httpx.AsyncHTTPTransport(
@@ -75,9 +62,9 @@ class Proxy:
         """Whether the client has a complete answer; False if a machine broke off in it."""
         tried: set[str] = set()
         repeatable = scope["method"] in _REPEATABLE
-        while (target := self._router.choose(self._app, self._port, tried=tried)) is not None:
+        while (target := self._balancer.choose(self._app, self._port, tried=tried)) is not None:
             tried.add(target.machine_id)
-            with self._router.in_flight(target):
+            with self._balancer.in_flight(target):
                 try:
                     answer = await self._transport.handle_async_request(
                         _request(scope, target, body)

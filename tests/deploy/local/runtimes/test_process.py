@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from deploy.local.config import Config, convert
-from deploy.local.process import LocalProcess, ProcessRuntime, environment
 from deploy.local.runtime import CannotStart, Ended, Spec
+from deploy.local.runtimes.process import LocalProcess, ProcessRuntime, environment
 
 pytestmark = pytest.mark.anyio
 

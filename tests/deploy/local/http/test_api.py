@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deploy.local.api import BODY_LIMIT_BYTES, OPERATIONS
+from deploy.local.http.api import BODY_LIMIT_BYTES, OPERATIONS
 from tests.deploy.local.world import config, world
 
 
@@ -169,7 +169,7 @@ def test_no_input_is_answered_with_a_500(requests: list[tuple[Any, Any, dict[str
             for operation, body, query in requests:
                 path = operation.path.format(app="hello", machine=machine["id"], key="k")
                 content = json.dumps(body).encode()
-                params = {**query, "timeout": "x"} if operation.name == "wait" else query
+                params = {**query, "timeout": "x"} if operation.path.endswith("/wait") else query
                 answers.append(
                     await w.client.request(operation.method, path, content=content, params=params)
                 )

@@ -17,16 +17,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import anyio
 from anyio.abc import Process
 
-from deploy.local import checks, reaper
 from deploy.local.config import Check, Config
 from deploy.local.ports import Ports
 from deploy.local.runtime import CannotStart, Ended, HostStatus, Report, Spec
+from deploy.local.runtimes import checks, reaper
 
 LOG_LINES_KEPT = 1000
 LOGS_KEPT = 1000  # machines, the oldest go first
@@ -53,12 +52,7 @@ class ProcessRuntime:
         self._reaper.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         self._reaper.end()
 
     def objection(self, config: Config) -> str:
@@ -228,7 +222,7 @@ class LocalProcess:
 
 
 class Reaper:
-    """The other end of `deploy.local.reaper`: keeps its list of process groups true."""
+    """The other end of `deploy.local.runtimes.reaper`: keeps its list of process groups true."""
 
     def __init__(self) -> None:
         self._groups: set[int] = set()

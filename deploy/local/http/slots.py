@@ -8,6 +8,7 @@ metadata, so what metadata repeats is left out of the slot.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from deploy.local.state import App
@@ -17,17 +18,24 @@ _LEAST_ID_LENGTH = 6
 
 def slot_for(app: App | None, body: Any) -> str:
     """The slot of the machine that a create asks for; `body` is not checked yet."""
-    request = body if isinstance(body, dict) else {}
-    config = request.get("config")
-    found = config.get("metadata") if isinstance(config, dict) else None
-    metadata = found if isinstance(found, dict) else {}
+    request = _object(body)
+    metadata = _object(_object(request.get("config")).get("metadata"))
     group = str(metadata.get("fly_process_group") or "")
     name = request.get("name")
     if isinstance(name, str) and name:
-        ids = [v for v in metadata.values() if isinstance(v, str) and len(v) >= _LEAST_ID_LENGTH]
-        for value in sorted(ids, key=len, reverse=True):
-            name = name.replace(value, "") if value != group else name
-        return f"{group}/{name}"
+        return f"{group}/{_without_ids(name, metadata, group)}"
     prefix = f"{group}/#"
     made = sum(m.slot.startswith(prefix) for m in app.machines.values()) if app else 0
     return f"{prefix}{made}"
+
+
+def _without_ids(name: str, metadata: Mapping[str, Any], group: str) -> str:
+    texts = {value for value in metadata.values() if isinstance(value, str)} - {group}
+    for text in sorted(texts, key=lambda text: (-len(text), text)):
+        if len(text) >= _LEAST_ID_LENGTH:
+            name = name.replace(text, "")
+    return name
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.local.views import image_ref, rfc3339
+from deploy.local.http.views import image_ref
+from deploy.local.state import rfc3339
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import anyio
 import httpx
 
 from deploy.local.config import Check
-from deploy.local.durations import parse_s
 from deploy.local.runtime import CheckStatus, Report
 
 DEFAULT_INTERVAL_S = 10.0
@@ -28,9 +27,10 @@ _READ_LIMIT_BYTES = 64 * 1024
 
 async def watch(check: Check, port: int, report: Report) -> None:
     """Probe `port` on the loopback by the check's own rhythm and report each result; endless."""
-    interval_s = max(_seconds(check.interval, DEFAULT_INTERVAL_S), LEAST_INTERVAL_S)
-    timeout_s = _seconds(check.timeout, DEFAULT_TIMEOUT_S) or DEFAULT_TIMEOUT_S
-    await anyio.sleep(_seconds(check.grace_period, 0.0))
+    wanted_s = DEFAULT_INTERVAL_S if check.interval_s is None else check.interval_s
+    interval_s = max(wanted_s, LEAST_INTERVAL_S)
+    timeout_s = check.timeout_s or DEFAULT_TIMEOUT_S
+    await anyio.sleep(check.grace_period_s or 0.0)
     delay_s, has_passed = _FIRST_DELAY_S, False
     while True:
         status, output = await probe(check, port, timeout_s=timeout_s)
@@ -82,10 +82,6 @@ async def _beginning(answer: httpx.Response) -> str:
 def _trust(check: Check, scheme: str) -> ssl.SSLContext | bool:
     """Certificates matter only over https; the check may say to skip them."""
     return scheme == "https" and not check.tls_skip_verify
-
-
-def _seconds(text: str | None, default: float) -> float:
-    return parse_s(text) if text else default
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.slots import slot_for
+from deploy.local.http.slots import slot_for
 
 RUN = "01JABCDEFG"
 

@@ -9,9 +9,9 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from deploy.local.checks import OUTPUT_LIMIT, probe, watch
-from deploy.local.config import Check, Header
+from deploy.local.config import Check, Header, Seconds
 from deploy.local.runtime import CheckStatus
+from deploy.local.runtimes.checks import OUTPUT_LIMIT, probe, watch
 
 pytestmark = pytest.mark.anyio
 
@@ -124,7 +124,12 @@ async def test_a_watched_check_begins_after_its_grace_period_and_reports_every_r
     healthy = False
     results: list[tuple[CheckStatus, float]] = []
     start = anyio.current_time()
-    check = Check(type="http", grace_period="100ms", interval="20ms", timeout="1s")
+    check = Check(
+        type="http",
+        grace_period_s=Seconds(0.1),
+        interval_s=Seconds(0.02),
+        timeout_s=Seconds(1),
+    )
 
     def report(status: CheckStatus, _output: str) -> None:
         nonlocal healthy

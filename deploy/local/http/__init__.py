@@ -1,0 +1,1 @@
+"""The Machines API over HTTP, and serving it."""
