@@ -183,7 +183,7 @@ async def _conclude(deployment: Deployment, ending: Ending | None) -> RunFinishe
     fleet = None
     with anyio.move_on_after(_GRACE_S if halt.is_final else _LAST_LOOK_S, shield=True):
         try:
-            fleet = await deployment.lookout.look()
+            fleet = await deployment.lookout.look_unless_just_seen()
         except DeployError as failure:
             deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
     finished = judge(_evidence(deployment, ending, fleet))

@@ -194,6 +194,7 @@ class Actions:
                 machine_id=action.machine_id,
                 version=version,
                 gate=gate,
+                group=action.group,
                 exits_after_ms=self._memory.exits_after_ms(action.machine_id),
             )
         )

@@ -1,20 +1,21 @@
 """Waiting for a machine: its state, its checks, and that it does not exit.
 
 Waits are pinned to the version that was written: a machine that the platform
-put back on an older one is not a success. Checks and exits are read off one
-list of the app's machines, shared by everybody who waits at that moment. A
-failed read never fails a machine: the platform's hiccup is not the app's.
+put back on an older one is not a success. When and how a machine is looked at
+is decided in `look`. A failed read never fails a machine: the platform's
+hiccup is not the app's.
 """
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
 
 from deploy.api.machine import Machine
 from deploy.errors import AppFailed, CallFailed, DeployError, Meaning, NotInTime, TakenBack
-from deploy.orchestrator.look import SharedList
+from deploy.orchestrator.look import SharedList, Watch
 from deploy.orchestrator.tools import Tools
 from deploy.plan.steps import Gate
 
@@ -44,6 +45,7 @@ class Expectation:
     machine_id: str
     version: str
     gate: Gate
+    group: str = ""
     exits_after_ms: int = 0
 
 
@@ -65,10 +67,13 @@ class Health:
         if expected.gate is Gate.NONE:
             return
         deadline = anyio.current_time() + self._terms.wait_timeout_s
-        with self._tools.halt.cuts():
+        machine_id, group = expected.machine_id, expected.group
+        with self._tools.halt.cuts(), self._machines.watching(machine_id, group) as watch:
+            if expected.gate is Gate.HEALTHY and await self._is_healthy_when_due(expected, watch):
+                return
             await self._started(expected, deadline)
             if expected.gate is Gate.HEALTHY:
-                await self._healthy(expected, deadline)
+                await self._healthy(expected, deadline, watch)
 
     async def stopped(self, machine_id: str, *, timeout_s: float) -> None:
         """Return when the machine has stopped, or raise CallFailed when it has not in time."""
@@ -82,7 +87,7 @@ class Health:
         length_s = _FIRST_WAIT_S
         others_seen = 0
         while (failure := await self._poll(expected, length_s, deadline)) is not None:
-            machine = await self._read(expected)
+            machine = await self._machines.machine(expected.machine_id)
             if machine is not None and machine.version != expected.version:
                 others_seen += 1  # once may be a stale answer, since ours was not seen yet
                 if others_seen > 1:
@@ -117,38 +122,52 @@ class Health:
             return failure
         return None
 
-    async def _healthy(self, expected: Expectation, deadline: float) -> None:
+    async def _is_healthy_when_due(self, expected: Expectation, watch: Watch) -> bool:
+        """Whether the machine does well as soon as others of its group did: the usual case.
+
+        Then nothing else needs to be asked. An older version may be a stale answer.
+        """
+        async with aclosing(watch.looks_when_due()) as looks:
+            async for machine in looks:
+                is_ours = machine is not None and machine.version == expected.version
+                if machine is not None and is_ours and self._does_well(machine, expected, watch):
+                    return True
+        return False
+
+    async def _healthy(self, expected: Expectation, deadline: float, watch: Watch) -> None:
         """Checks pass, or there are none and it has stayed up for the smoke check."""
         watched_until = anyio.current_time() + self._terms.smoke_s
         while True:
-            machine = await self._observed(expected)
+            machine = await self._observed(expected, watch)
             now = anyio.current_time()
-            if machine is not None and _does_well(machine, expected, watched=now >= watched_until):
+            if machine is not None and self._does_well(
+                machine, expected, watch, watched=now >= watched_until
+            ):
                 return
             if now >= deadline:
                 raise _unhealthy(machine, expected)
 
-    async def _observed(self, expected: Expectation) -> Machine | None:
-        """The machine off the shared list; by its id where the list has none, or another version.
+    def _does_well(
+        self, machine: Machine, expected: Expectation, watch: Watch, *, watched: bool | None = None
+    ) -> bool:
+        is_watched = self._terms.smoke_s == 0 if watched is None else watched
+        if not _does_well(machine, expected, watched=is_watched):
+            return False
+        if machine.configured_checks or self._terms.smoke_s == 0:
+            watch.was_ready()
+        return True
+
+    async def _observed(self, expected: Expectation, watch: Watch) -> Machine | None:
+        """The machine; by its id where a list has another version of it.
 
         Raises TakenBack where both show another.
         """
-        machine = (await self._machines.latest()).by_id.get(expected.machine_id)
-        if machine is None or machine.version != expected.version:
-            machine = await self._read(expected)
+        machine = await watch.look()
+        if machine is not None and machine.version != expected.version:
+            machine = await self._machines.machine(expected.machine_id)
             if machine is not None and machine.version != expected.version:
                 raise _taken_back(machine, expected)
         return machine
-
-    async def _read(self, expected: Expectation) -> Machine | None:
-        """The machine by its id, or None while it is not to be seen yet."""
-        client = self._tools.client
-        try:
-            return await self._tools.patience.ask(lambda: client.machine(expected.machine_id))
-        except CallFailed as failure:
-            if failure.meaning is Meaning.MISSING:
-                return None
-            raise
 
 
 def _is_up(machine: Machine, expected: Expectation) -> bool:
