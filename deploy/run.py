@@ -38,6 +38,7 @@ from deploy.orchestrator.tools import Tools
 from deploy.plan.planners import Planner
 from deploy.plan.release import Release
 from deploy.plan.selection import Selection
+from deploy.plan.strategies import strategy_of
 from deploy.retries import Retries
 
 _GRACE_S = 10.0  # after the first signal
@@ -183,7 +184,7 @@ async def _conclude(deployment: Deployment, ending: Ending | None) -> RunFinishe
     fleet = None
     with anyio.move_on_after(_GRACE_S if halt.is_final else _LAST_LOOK_S, shield=True):
         try:
-            fleet = await deployment.lookout.look_unless_just_seen()
+            fleet = await _last_look(deployment)
         except DeployError as failure:
             deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
     finished = judge(_evidence(deployment, ending, fleet))
@@ -191,6 +192,13 @@ async def _conclude(deployment: Deployment, ending: Ending | None) -> RunFinishe
         with anyio.move_on_after(_GRACE_S, shield=True):
             await conclude(deployment, fleet or Fleet())
     return finished.event
+
+
+async def _last_look(deployment: Deployment) -> Fleet:
+    """How the app stands; what was not waited for may have changed since any look before."""
+    has_waited = deployment.aim.waits_for_health and strategy_of(deployment.memory.release).waits
+    lookout = deployment.lookout
+    return await (lookout.look_unless_just_seen() if has_waited else lookout.look())
 
 
 def _evidence(deployment: Deployment, ending: Ending | None, fleet: Fleet | None) -> Evidence:

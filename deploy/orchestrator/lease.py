@@ -113,7 +113,8 @@ class Leases:
             this = _Round(give_up=anyio.current_time() + self._terms.wait_for_others_s)
             self._held.expect(len(missing))
             await self._take_arbiter(app, this)
-            await self._take_all(missing, this)
+            if self._arbiter:  # else the whole app is gone
+                await self._take_all(missing, this)
         return bool(missing)
 
     def nonce(self, machine_id: str) -> str:

@@ -22,7 +22,7 @@ from deploy.plan.stamps import is_made_by
 
 _LIST_EVERY_S = 1.0  # the platform's limit, whatever the size of the fleet
 _FEW = 8  # machines waited for at once, each of them read by itself
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 1.0  # between two reads of one machine
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 1.0  # between two reads of one machine
 _GROWTH = 1.5
 _SOON_S = 5.0  # who was ready within this is looked at when the next one should be
 _EMPTY_LOOKS = 3  # an empty list is believed only when it is repeated

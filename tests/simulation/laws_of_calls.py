@@ -77,7 +77,7 @@ def _without_arbiter(calls: list[Call]) -> Iterator[str]:
     lists: list[set[str]] = []
     for _, is_answer, call in sorted(_moments(calls), key=lambda moment: moment[0]):
         if is_answer:
-            if call.operation == "list" and call.is_good:
+            if call.operation == "list" and call.is_good and call.listed:
                 lists.append(_leasable(call))
             if call.operation in ("acquire", "refresh") and call.is_good:
                 held[call.machine] = call.sent_s + _ttl_s(call)
@@ -98,7 +98,7 @@ def _not_the_arbiter(
     arbiters = {min(ids - asked | {call.machine}) for ids in lists if call.machine in ids}
     if at_once:
         yield f"asked for beside another before an arbiter is held: {call.line()}"
-    elif call.machine not in arbiters | asked:
+    elif lists and call.machine not in arbiters | asked:
         yield f"not the arbiter: {call.line()}"
 
 

@@ -107,7 +107,7 @@ class Call:
     heard: str = ""
     usable: bool = True
     heard_s: float | None = None
-    listed: bytes = b"[]"  # the list that the client got, unless it is a large one
+    listed: bytes = b"[]"  # the list that the client got, empty if it is a large one
 
     @property
     def json(self) -> Any:
@@ -401,8 +401,8 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             case Answer.HALF:
                 body = body[: len(body) // 2]
                 call.usable = call.operation not in _READ_BODIES
-        if call.operation == "list" and status == 200 and len(body) < _KEPT_BYTES:
-            call.listed = body
+        if call.operation == "list" and status == 200:
+            call.listed = body if len(body) < _KEPT_BYTES else b""
         call.heard = str(status)
         return httpx.Response(status, headers=headers, content=body, request=request)
 
