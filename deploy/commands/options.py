@@ -182,7 +182,7 @@ RUN = (
         type=Duration(),
         default="13s",
         show_default=True,
-        help="Time to live of leases; they are refreshed.",
+        help="Time to live of leases, longer for large fleets; they are refreshed.",
     ),
     click.option(
         "--wait-for-lease",
