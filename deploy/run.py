@@ -35,6 +35,7 @@ from deploy.orchestrator.outcome import Ending
 from deploy.orchestrator.passes import await_unanswered, conclude, tidy
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.orchestrator.tools import Tools
+from deploy.orchestrator.watch import Watch
 from deploy.plan.planners import Planner
 from deploy.plan.release import Release
 from deploy.plan.selection import Selection
@@ -51,6 +52,7 @@ class Settings:
     wait_timeout_s: float = 300.0
     lease_ttl_s: int = 13
     smoke_s: float = 10.0
+    min_healthy_s: float = 5.0
     deadline_s: float | None = None
     wait_for_lease_s: float = 0.0
     rolls_back: bool = True
@@ -140,8 +142,13 @@ def _deployment(
 ) -> Deployment:
     """The parts of a run, bound together."""
     machines = SharedList(tools)
-    terms = HealthTerms(wait_timeout_s=settings.wait_timeout_s, smoke_s=settings.smoke_s)
-    health = Health(tools, machines, terms)
+    terms = HealthTerms(
+        wait_timeout_s=settings.wait_timeout_s,
+        smoke_s=settings.smoke_s,
+        min_healthy_s=settings.min_healthy_s,
+    )
+    watch = Watch(machines)
+    health = Health(tools, machines, watch, terms)
     creator = Creator(tools, memory, leases, machines)
     command = settings.release_command
     return Deployment(
@@ -151,7 +158,8 @@ def _deployment(
         leases=leases,
         lookout=Lookout(tools, memory),
         marks=Marks(tools, memory),
-        actions=Actions(tools, memory, leases, health, creator),
+        actions=Actions(tools, memory, leases, health, watch, creator),
+        watch=watch,
         release_command=ReleaseCommandRun(tools, command, memory.release) if command else None,
     )
 

@@ -35,6 +35,9 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, *, may_be_zero: bool = False) -> None:
+        self._may_be_zero = may_be_zero
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
@@ -45,7 +48,7 @@ class Duration(click.ParamType[float]):
             seconds = parse_duration_s(f"{text}s" if text.isdecimal() else text)
         except ValueError:
             self.fail(f"{text!r} is not a valid duration: write 90s, 5m or 1m30s", param, ctx)
-        if seconds <= 0:
+        if seconds < 0 or (seconds == 0 and not self._may_be_zero):
             self.fail(f"{text!r} must be positive", param, ctx)
         return seconds
 
@@ -176,6 +179,14 @@ RUN = (
         "--wait-timeout",
         type=Duration(),
         help="Time for one machine to become healthy. [default: 5m]",
+    ),
+    click.option(
+        "--min-healthy",
+        type=Duration(may_be_zero=True),
+        envvar="DEPLOY_MIN_HEALTHY",
+        show_envvar=True,
+        help="Time that canaries, greens and the first machine rolled have to stay healthy. "
+        "[default: 5s]",
     ),
     click.option(
         "--lease-timeout",

@@ -47,6 +47,7 @@ def order_of(options: dict[str, Any]) -> Order:
             hint="give 5s to 1h: a lease is refreshed every third of it",
         )
     flags = options.get("flags")
+    min_healthy_s = options.get("min_healthy")
     defaults = Settings()
     return Order(
         image=options.get("image"),
@@ -66,6 +67,7 @@ def order_of(options: dict[str, Any]) -> Order:
             selection=_selection(options),
             waits_for_health=not options.get("detach"),
             smoke_s=0.0 if options.get("no_smoke_checks") else defaults.smoke_s,
+            min_healthy_s=defaults.min_healthy_s if min_healthy_s is None else min_healthy_s,
             max_concurrent=options.get("max_concurrent") or defaults.max_concurrent,
             lease_ttl_s=int(lease_s),
             deadline_s=options.get("deadline"),

@@ -19,6 +19,7 @@ from deploy.orchestrator.execute import Executor, tell_hiccup
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
+from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import windows
 from deploy.plan.actions import Destroy, where
 from deploy.plan.intent import BACK, FORWARD, Intent, carriers
@@ -46,7 +47,7 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
             fleet = await _prepare(deployment, fleet)
         order = _schedule(deployment, fleet)
         _tell_plan(deployment, order, fleet)
-        return await _execute(deployment, order, fleet, this)
+        return await _execute(deployment, order, fleet, this, watch=deployment.watch)
 
     return await _run(deployment, this, FORWARD, steps)
 
@@ -227,7 +228,13 @@ def _tell_plan(deployment: Deployment, order: Schedule, fleet: Fleet) -> None:
     )
 
 
-async def _execute(deployment: Deployment, order: Schedule, fleet: Fleet, this: Pass) -> Outcome:
+async def _execute(
+    deployment: Deployment,
+    order: Schedule,
+    fleet: Fleet,
+    this: Pass,
+    watch: Watch | None = None,
+) -> Outcome:
     executor = Executor(
         deployment.tools,
         deployment.memory,
@@ -235,6 +242,7 @@ async def _execute(deployment: Deployment, order: Schedule, fleet: Fleet, this: 
         windows(deployment.memory, fleet),
         this.is_decisive,
         max_concurrent=deployment.aim.max_concurrent,
+        watch=watch,
     )
     return await executor.run(order)
 

@@ -406,7 +406,7 @@ def test_a_deploy_that_another_has_overtaken_leaves_the_app_to_it(strategy: str)
         now = anyio.current_time()
         first.transport.outage = (now, now + 25)  # long enough for its leases to run out
         await anyio.sleep(16)
-        second = await stage.deploy(NEWER)
+        second = await stage.deploy(NEWER, min_healthy_s=0.0)
         assert second.exit_code == 0, second.end
         await first.is_over.wait()
         assert (first.exit_code, first.end.result) == (5, Result.LEASED), first.end
