@@ -14,8 +14,7 @@ from deploy.api import wire
 from deploy.api.machine import Fleet, Machine
 from deploy.plan.base import Base
 from deploy.plan.configs import mounts_fit
-from deploy.plan.forward import plan
-from tests.worlds.fleets import group, release
+from tests.worlds.fleets import group, plan, release
 
 DECODERS: tuple[Callable[[bytes], Any], ...] = (
     wire.machine,

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from deploy.api.machine import Fleet
 from deploy.commands.plan import show_plan
 from deploy.plan.base import Base
-from deploy.plan.forward import plan
 from deploy.plan.schedule import schedule
 from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import asked_for
-from tests.worlds.fleets import machine, release
+from tests.worlds.fleets import machine, plan, release
 
 THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
 

@@ -3,70 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-import anyio
-import httpx
 import pytest
 
-from deploy.plan.configs import created_config
-from tests.contract.clocks import run_on
-from tests.worlds.fleets import release
 from tests.worlds.simulated.faults import BY_NAME, Kind
-from tests.worlds.simulated.world import APP
-from tests.worlds.stage import NEW, OLD, VOLUME, WEB, Hit, Stage, group_of, on_stage, to
+from tests.worlds.stage import NEW, OLD, Hit, Stage, on_stage, to
 
 LOST = BY_NAME["reply lost"]
 GONE = Kind(name="gone", status=404, body='{"error":"machine not found"}')
-
-
-# -- names -------------------------------------------------------------------------------
-
-
-def test_a_name_that_another_deploy_took_is_5_and_its_machine_is_left_alone() -> None:
-    async def play(stage: Stage) -> None:
-        theirs = created_config(release(group_of(WEB)), group_of(WEB))
-
-        def somebody_was_faster(_: Any) -> bool:
-            if not stage.fleet:
-                stage.world.create("web-1", theirs)
-            return False
-
-        hits = [Hit("create", LOST, on=somebody_was_faster)]
-        told = await stage.deploy(hits=hits, retries=3)
-        assert told.exit_code in (3, 5)
-        assert len(stage.fleet) == 1
-        assert not [c for c in told.changes if c.machine == stage.id("web-1")]
-
-    on_stage(play)
-
-
-class _NoNames(dict[str, str]):
-    """The names of a platform that does not care whether they are unique."""
-
-    def __contains__(self, _name: object) -> bool:
-        return False
-
-
-@pytest.mark.parametrize("names_are_unique", [True, False])
-def test_a_lost_create_is_looked_for_before_it_is_sent_again(names_are_unique: bool) -> None:
-    """The answer is lost, and lists do not show the machine for a while."""
-
-    async def play(stage: Stage) -> None:
-        async def hide_the_first() -> None:
-            while not stage.fleet:  # noqa: ASYNC110 - looked at from outside
-                await anyio.sleep(0.001)
-            stage.world.platform.hide(APP, stage.id("web-1"), for_s=8)
-
-        if not names_are_unique:
-            stage.world.platform.apps[APP].by_name = _NoNames()
-        stage.world._tasks.start_soon(hide_the_first)
-        told = await stage.deploy(hits=[Hit("create", LOST)])
-        assert told.exit_code == 0
-        assert sorted(machine.name for machine in stage.world.machines()) == ["web-1", "web-2"]
-
-    on_stage(play)
 
 
 # -- versions ----------------------------------------------------------------------------
@@ -151,61 +96,3 @@ def test_what_asks_for_a_state_may_be_asked_twice(operation: str) -> None:
         assert (told.exit_code, stage.images, stage.serving) == (0, [NEW] * 2, 2)
 
     on_stage(play)
-
-
-# -- volumes -----------------------------------------------------------------------------
-
-
-def _with_volumes(volumes: list[dict[str, Any]]) -> Callable[[httpx.Request], httpx.Response]:
-    """The volumes' endpoint, which the local platform has not."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
-            return httpx.Response(200, json=volumes)
-        made = {"id": f"vol_{len(volumes) + 1}", **json.loads(request.content)}
-        volumes.append(made)
-        return httpx.Response(200, json=made)
-
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("volumes", "taken"),
-    [
-        ([], "vol_1"),
-        ([{"id": "vol_a", "name": "data", "region": "ams"}], "vol_a"),
-        ([{"id": "vol_a", "name": "other", "region": "ams"}], "vol_2"),
-        ([{"id": "vol_a", "name": "data", "attached_machine_id": "m1"}], "vol_2"),
-    ],
-    ids=["none", "a free one", "another's name", "one in use"],
-)
-def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
-    volumes: list[dict[str, Any]], taken: str
-) -> None:
-    from deploy.orchestrator.ledger import Ledger
-
-    from deploy.api.client import connect
-    from deploy.api.patience import Patience
-    from deploy.orchestrator.actions import Actions
-
-    async def main() -> list[dict[str, Any]]:
-        transport = httpx.MockTransport(_with_volumes(volumes))
-        async with connect("http://127.0.0.1:1", "t", "sim", transport=transport) as client:
-            actions = object.__new__(Actions)
-            actions._client = client
-            actions._ledger = Ledger()
-            actions._patience = Patience(0.0, None)  # type: ignore[arg-type]  # nothing is repeated
-            return await actions._with_volumes([{"name": "data", "path": "/data"}], "")
-
-    (mount,) = run_on("trio", main)
-    assert mount == {"name": "data", "path": "/data", "volume": taken}
-
-
-def test_where_the_platform_keeps_no_volumes_mounts_are_sent_as_they_are() -> None:
-    async def play(stage: Stage) -> None:
-        told = await stage.deploy()
-        (created,) = told.of("create")
-        assert [mount["path"] for mount in created.json["config"]["mounts"]] == ["/data"]
-        assert "volume" not in created.json["config"]["mounts"][0]
-
-    on_stage(play, toml=WEB + VOLUME)
