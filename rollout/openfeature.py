@@ -156,7 +156,7 @@ class RolloutProvider(AbstractProvider):
         return FlagResolutionDetails(
             value=value,
             variant=decision.variant,
-            reason=Reason(decision.reason),
+            reason=Reason(targeting.reason(decision)),
             flag_metadata=targeting.metadata(state.flags, decision) | {"source": state.source},
         )
 

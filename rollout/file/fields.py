@@ -11,9 +11,10 @@ from datetime import date, datetime
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
+from rollout.bucketing import GENERATIONS, Generation
 from rollout.file.yamlnodes import is_ambiguous, is_plain, is_refused, kind
 from rollout.flag import Value
-from rollout.wording import show
+from rollout.wording import did_you_mean, show
 
 LARGEST_INT = 2**53 - 1
 """Beyond it, languages that read numbers as doubles see another one."""
@@ -160,6 +161,18 @@ def value(node: Node) -> Value:
     raise Wrong(
         f"{show(written)} is {kind(scalar)}, but no plain integer",
         f'write an integer such as 5, or "{written}" if text is meant',
+    )
+
+
+def generation(node: Node) -> Generation:
+    """Which generation of flagd's hash."""
+    given = text(node)
+    for known in GENERATIONS:
+        if given == known:
+            return known
+    choices = " or ".join(GENERATIONS)
+    raise Wrong(
+        f"{show(given)} is no bucketing", did_you_mean(given, GENERATIONS, f"write {choices}")
     )
 
 

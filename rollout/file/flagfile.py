@@ -246,6 +246,7 @@ _SCALARS: Mapping[Kind, Callable[[Node], Any]] = {
     "name": fields.name,
     "date": fields.iso_date,
     "boolean": fields.boolean,
+    "bucketing": fields.generation,
     "value": fields.value,
 }
 

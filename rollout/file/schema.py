@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from rollout.bucketing import GENERATIONS
 from rollout.file.fields import DATE, FLAG_KEY, LARGEST_INT, TIME
 from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key, Kind
 
@@ -50,6 +51,7 @@ _KINDS: Mapping[Kind, Schema] = {
     "date": {"type": "string", "pattern": f"^{DATE.pattern}$", "format": "date"},
     "time": {"type": "string", "pattern": f"^{TIME.pattern}$"},
     "boolean": {"type": "boolean"},
+    "bucketing": {"enum": list(GENERATIONS)},
     "percent": {"type": "number", "minimum": 0, "maximum": 100},
     "value": {
         "type": ["integer", "boolean", "string"],

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 Kind: TypeAlias = Literal[
     "version", "flags", "text", "name", "date", "time", "boolean", "percent", "value", "lists",
-    "ramp",
+    "ramp", "bucketing",
 ]  # fmt: skip
 
 
@@ -33,6 +33,9 @@ FLAG_KEYS = {
     "expires": Key("date", "The last day on which the flag should exist."),
     "salt": Key(
         "name", "What units are drawn with instead of the flag's name; another one draws anew."
+    ),
+    "bucketing": Key(
+        "bucketing", "The generation of flagd's hash; another one draws everybody anew."
     ),
     "enabled": Key("boolean", "The kill switch: false puts everybody outside."),
     "bucket_by": Key(

@@ -137,7 +137,7 @@ def _changes(before: Flag | None, after: Flag | None, now: datetime) -> Iterator
         yield _switched(before, after, now)
     if before.rollout != after.rollout:
         yield from _rollout(before, after, now)
-    for what in ("bucket_by", "salt"):
+    for what in ("bucket_by", "salt", "bucketing"):
         yield from _drawn_anew(what, before, after, now)
     for what in ("always_outside", "always_inside"):
         yield from _lists(what, before, after, now)
@@ -161,11 +161,11 @@ def _words(before: Flag, after: Flag) -> Iterator[Change]:
 def _drawn_anew(what: str, before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
     was, is_now = getattr(before, what), getattr(after, what)
     if was != is_now:
-        # At 100 % everybody is inside under any salt, but not without the attribute.
+        # At 100 % everybody is inside under any salt, but not if the other attribute is no text.
         may_miss = what == "bucket_by" or after.live_threshold(now) < EVERYBODY
         evicts = before.live_threshold(now) > 0 and may_miss
         text = f"{show(was)} -> {show(is_now)}: everybody is drawn anew"
-        yield Change(what, text, evicts, counted=what == "salt")
+        yield Change(what, text, evicts, counted=what != "bucket_by")
 
 
 def _removed(flag: Flag, now: datetime) -> Change:

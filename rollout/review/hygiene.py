@@ -5,8 +5,8 @@ The rules, by the name under which a finding is reported:
     owner     a flag without an owner                                       error
     expiry    a flag without an expiry, or past it (its last day is UTC)    error
     finished  100 % for over 30 days: the flag should go                    warning
-    salt      its salt or its bucket_by is not that of the base: everybody
-              is drawn anew                                                 error
+    salt      its salt, bucketing or bucket_by is not that of the base:
+              everybody is drawn anew                                       error
     shared    two flags draw alike without both saying so by their salt     error
               ... or both do, and one of them is new since the base         warning
     jump      a rise by more than the largest step allowed                  error
@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from rollout.bucketing import Draw
 from rollout.file.flagfile import FlagFile
 from rollout.file.splice import FlagText, flag_texts
 from rollout.flag import Flag, Ramp, Step, arrow_text, share_text, time_text
@@ -140,7 +141,7 @@ def _finished(it: Subject) -> Iterator[Finding]:
 def _drawn_anew(it: Subject) -> Iterator[Finding]:
     if it.before is None:
         return
-    for what in ("salt", "bucket_by"):
+    for what in ("salt", "bucketing", "bucket_by"):
         was, is_now = getattr(it.before, what), getattr(it.flag, what)
         if was != is_now:
             message = f"{what} was {show(was)} in the base: everybody is drawn anew"
@@ -177,9 +178,9 @@ _RULES = (_owned, _expiry, _finished, _drawn_anew, _jump)
 
 
 def _shared(subjects: Sequence[Subject]) -> Iterator[Finding]:
-    first_with: dict[str, Subject] = {}
+    first_with: dict[Draw, Subject] = {}
     for it in subjects:
-        other = first_with.setdefault(it.flag.salt, it)
+        other = first_with.setdefault(it.flag.draw, it)
         if other is it:
             continue
         meant = all("salt" in each.text.entries for each in (it, other))

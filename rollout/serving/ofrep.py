@@ -150,7 +150,7 @@ def _evaluation(flags: Flags, key: str, context: Mapping[str, Any]) -> dict[str,
     return {
         "key": key,
         "value": decision.value,
-        "reason": decision.reason,
+        "reason": targeting.reason(decision),
         "variant": decision.variant,
         "metadata": targeting.metadata(flags, decision),
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.bucketing import bucket
+from rollout.bucketing import Draw, bucket
 from tests.rollout.commands.running import run
 from tests.rollout.repo import Repo
 
@@ -21,8 +21,8 @@ flags:
 """
 ROLLOUT = [sys.executable, "-m", "rollout"]
 UNITS = [f"app-{number}" for number in range(1000)]
-FIVE = sum(bucket("a", unit) < 5_000 for unit in UNITS)
-TEN = sum(bucket("a", unit) < 10_000 for unit in UNITS)
+FIVE = sum(bucket(Draw("a"), unit) < 5_000 for unit in UNITS)
+TEN = sum(bucket(Draw("a"), unit) < 10_000 for unit in UNITS)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_lowering_throws_out_and_is_held() -> None:
 @pytest.mark.usefixtures("directory")
 def test_lowering_that_meets_none_of_the_units_passes() -> None:
     new("percent: 5", "percent: 4.999")
-    assert all(bucket("a", unit) != 4_999 for unit in UNITS)
+    assert all(bucket(Draw("a"), unit) != 4_999 for unit in UNITS)
     assert run("diff", "old.yaml", "new.yaml").exit_code == 1
     assert run("diff", "old.yaml", "new.yaml", "--units", "units.txt").exit_code == 0
 
@@ -91,8 +91,8 @@ def test_names_name_everybody_who_moves() -> None:
     new("percent: 5, inside: 5", "percent: 10, inside: 6")
     result = run("diff", "old.yaml", "new.yaml", "--units", "units.txt", "--names")
     lines = result.stdout.splitlines()
-    inside = [unit for unit in UNITS if bucket("a", unit) < 5_000]
-    enters = [unit for unit in UNITS if 5_000 <= bucket("a", unit) < 10_000]
+    inside = [unit for unit in UNITS if bucket(Draw("a"), unit) < 5_000]
+    enters = [unit for unit in UNITS if 5_000 <= bucket(Draw("a"), unit) < 10_000]
     assert {line for line in lines if "enters" in line} == {f"a: enters {u}" for u in enters}
     assert {line for line in lines if "changes" in line} == {f"a: changes {u}" for u in inside}
     assert f"0 leave, {FIVE} change value" in result.stdout
@@ -109,7 +109,7 @@ def test_json_tells_the_same() -> None:
     assert record["evicts"] is True
     assert record["units_read"] == 1000
     (flag,) = record["flags"]
-    leaves = [unit for unit in UNITS if 1_000 <= bucket("a", unit) < 5_000]
+    leaves = [unit for unit in UNITS if 1_000 <= bucket(Draw("a"), unit) < 5_000]
     assert flag["units"]["leave"] == len(leaves)
     assert flag["names"] == {"enters": [], "leaves": leaves, "changes": []}
     assert flag["changes"] == [
@@ -192,7 +192,7 @@ def test_revisions_are_compared_at_the_path_of_the_other(
 @pytest.mark.usefixtures("directory")
 def test_cohort_lists_who_is_in_byte_for_byte() -> None:
     result = run("cohort", "a", "--units", "units.txt", "--file", "old.yaml")
-    inside = [unit for unit in UNITS if bucket("a", unit) < 5_000]
+    inside = [unit for unit in UNITS if bucket(Draw("a"), unit) < 5_000]
     assert result.stdout.splitlines() == inside
     assert result.stderr == f"a: {FIVE} of 1,000 units are inside\n"
     given = "ünit \x1b[31m\n\nx".encode()

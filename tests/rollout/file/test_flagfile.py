@@ -119,8 +119,8 @@ def test_a_percentage_within_bounds_is_fine(written: str) -> None:
 
 
 KEYS = (
-    "use one of description, owner, expires, salt, enabled, bucket_by, percent, paused, ramp, "
-    "inside, outside, always_inside, always_outside"
+    "use one of description, owner, expires, salt, bucketing, enabled, bucket_by, percent, "
+    "paused, ramp, inside, outside, always_inside, always_outside"
 )
 TIME = "write a time with its offset, such as 2027-03-01T09:00:00+01:00 or ...Z"
 LIST = "write a list, such as [hello, my-app]"
@@ -132,6 +132,8 @@ LIST = "write a list, such as [hello, my-app]"
         ("colour: red", f"7:5: a: unknown key colour; {KEYS}"),
         ("alway_inside: {}", "7:5: a: unknown key alway_inside; did you mean always_inside?"),
         ("inside: 7", "7:5: a: inside is here twice, first on line 5; remove one of them"),
+        ("bucketing: flagd2", "7:16: a: bucketing: flagd2 is no bucketing; did you mean flagd-2?"),
+        ("bucketing: x", "7:16: a: bucketing: x is no bucketing; write flagd-3 or flagd-2"),
         ("enabled: yes", "7:14: a: enabled: yes is not true or false; write true or false"),
         ('enabled: "true"', '7:14: a: enabled: "true" is not true or false; write true or false'),
         ("expires: 2027-02-30", "7:14: a: expires: 2027-02-30 is not a date; write a date such as"),
