@@ -11,7 +11,7 @@ from deploy.api.machine import Fleet
 from deploy.commands.plan import show_plan
 from deploy.flytoml.appconfig import STRATEGIES
 from deploy.plan.base import Base
-from deploy.plan.forward import plan
+from deploy.plan.forward import Situation, plan
 from deploy.plan.schedule import schedule
 from deploy.retries import asked_for
 from tests.worlds.fleets import machine, release
@@ -22,7 +22,9 @@ THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
 def shown(fleet: Fleet, *, as_json: bool = False, **fields: Any) -> str:
     wanted = release(**fields)
     base = Base.of(fleet)
-    order = schedule(wanted, fleet, base, plan(wanted, fleet, base))
+    order = schedule(
+        wanted, fleet, base, plan(Situation(release=wanted, fleet=fleet, base=base))
+    )
     return show_plan(wanted, fleet, order, asked_for(3), as_json=as_json)
 
 
