@@ -6,11 +6,11 @@ the first request. A proxy's address may hold a password: it is never shown.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.addresses import url_is_loopback
@@ -68,7 +68,7 @@ def _check_proxy(name: str, value: str) -> None:
 def _check_certificates(name: str, argument: str, path: str) -> None:
     try:
         if argument == "capath":
-            os.listdir(path)
+            Path(path).stat()
         ssl.create_default_context(
             cafile=path if argument == "cafile" else None,
             capath=path if argument == "capath" else None,

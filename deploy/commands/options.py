@@ -20,8 +20,8 @@ from deploy.commands.completion import complete_app, complete_group, complete_ma
 from deploy.commands.environment import check_local
 from deploy.commands.target import find_target
 from deploy.errors import UsageProblem
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.flytoml.durations import parse_duration_s
+from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import AUTO, parse_setting
 
 ALL = Decimal(10**9)  # a max_unavailable that no group is larger than
@@ -154,7 +154,7 @@ RELEASE = Options(
         ENV,
         click.Option(
             ["--strategy"],
-            type=click.Choice(STRATEGIES),
+            type=click.Choice(STRATEGY_NAMES),
             help="Rollout strategy. [default: rolling]",
         ),
         MAX_UNAVAILABLE,

@@ -11,7 +11,8 @@ from typing import Any
 from deploy.commands.running import leave_at_once
 from deploy.commands.target import Target, refuse_unsendable
 from deploy.errors import UsageProblem
-from deploy.flytoml.appconfig import AppConfig, Group
+from deploy.flytoml.appconfig import AppConfig
+from deploy.plan.group import Group
 from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release
 from deploy.plan.selection import Selection
 from deploy.plan.strategies import DEFAULT, STRATEGIES

@@ -38,8 +38,8 @@ from deploy.flytoml.parts import (
 from deploy.flytoml.scope import DEFAULT_GROUP, Scope, Scoped, the_one
 from deploy.flytoml.services import clashing_ports, read_services, shared_ports
 from deploy.flytoml.tables import Problem, Table, Wire, said, shown
-
-STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
+from deploy.plan.group import Group
+from deploy.plan.strategies import STRATEGY_NAMES
 
 _LARGEST_FILE_BYTES = 1024 * 1024
 _MOST_GROUPS = 100
@@ -77,35 +77,6 @@ class AppConfigProblem(UsageProblem):
             message = "\n".join([f"{name} has {len(problems)} problems:", *lines])
             super().__init__(message, hint=f"fix these in {name} and run the command again")
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """One process group.
-
-    `config` is a machine configuration in the shape of the Machines API, holding
-    the keys that a deploy owns whole, always all of them (empty when fly.toml
-    says nothing): env, services, checks, init, mounts, files, restart,
-    stop_config; and guest, metrics, statics only when fly.toml names them. No
-    image, no metadata, no volume. The same text gives the same value, and it is
-    JSON.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-
-    @property
-    def has_services(self) -> bool:
-        return bool(self.config["services"])
-
-    @property
-    def has_checks(self) -> bool:
-        in_services = any(service.get("checks") for service in self.config["services"])
-        return in_services or bool(self.config["checks"])
-
-    @property
-    def has_mounts(self) -> bool:
-        return bool(self.config["mounts"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +198,7 @@ def _deploy_section(top: Table) -> DeploySection:
     section.command("release_command")
     guest = section.table("release_command_vm")
     read = DeploySection(
-        strategy=section.text("strategy", one_of=STRATEGIES),
+        strategy=section.text("strategy", one_of=STRATEGY_NAMES),
         max_unavailable=_max_unavailable(section),
         wait_timeout_s=_seconds(section, "wait_timeout"),
         release_command=section.text("release_command") or None,

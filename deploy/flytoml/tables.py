@@ -251,7 +251,7 @@ class Table:
     def leave(self, effect: str, *keys: str) -> None:
         """Keys of fly.toml that are not carried out here, and what they would have done."""
         for key in keys:
-            if self.value(key) not in (None, "", [], False):
+            if self.value(key) not in (None, "", [], False, 0):
                 path, fix = self.where(key), "remove it, or deploy with flyctl"
                 self._problems.append(
                     Problem(path, f"is not carried out: it would {effect}", fix, is_fatal=False)

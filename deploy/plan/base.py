@@ -44,8 +44,7 @@ class Base:
         its place before is gone: then it has taken that.
         """
         places = places_of(fleet.managed, deploy_id)
-        heirs = {place.heir.id for place in places if place.heir}
-        replaced = {place.before.id for place in places if place.before and place.stand_ins}
+        heirs, replaced = places.heirs, places.stood_in_for
         machines: list[Machine] = []
         serving: set[str] = set()
         lost: set[str] = set()
@@ -54,10 +53,8 @@ class Base:
                 continue
             old = machine
             if is_stamped(machine, deploy_id):
-                config = versions.get(machine.id, {}).get(machine.metadata.get(FROM, ""))
-                if config is None:
-                    lost.add(machine.id)
-                old = _as_it_was(machine, config if config is not None else machine.config)
+                old, is_lost = _as_it_was(machine, versions.get(machine.id, {}))
+                lost |= {machine.id} if is_lost else set()
             elif machine.id in replaced:
                 old = replace(machine, state="started", cordoned=False)
             if _served(machine, old):
@@ -71,16 +68,20 @@ def _is_canary(machine: Machine) -> bool:
     return role is not None and role.is_canary
 
 
-def _as_it_was(machine: Machine, config: Mapping[str, Any]) -> Machine:
+def _as_it_was(machine: Machine, versions: Mapping[str, Mapping[str, Any]]) -> tuple[Machine, bool]:
+    """The machine before the deploy wrote it, and whether its configuration from then is lost."""
+    came_from = machine.metadata.get(FROM, "")
+    config = versions.get(came_from)
     state, cordoned = read_was(machine.metadata.get(WAS, ""))
-    return replace(
+    old = replace(
         machine,
-        config=config,
-        version=machine.metadata.get(FROM, ""),
+        config=machine.config if config is None else config,
+        version=came_from,
         state=state or "started",
         cordoned=cordoned,
         checks=(),
     )
+    return old, config is None
 
 
 def _served(machine: Machine, old: Machine) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from deploy.api.machine import Machine
-from deploy.flytoml.appconfig import Group
+from deploy.plan.group import Group
 from deploy.plan.release import Release, group_digest
 from deploy.plan.stamps import (
     DEPLOY,

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy.api.machine import RESTING, Fleet, Machine
-from deploy.flytoml.appconfig import Group
 from deploy.plan.actions import Action, Create, Destroy, Start, Uncordon, Update, Wait, where
 from deploy.plan.base import Base
 from deploy.plan.configs import (
@@ -20,6 +19,7 @@ from deploy.plan.configs import (
     replacement_configs,
     updated_config,
 )
+from deploy.plan.group import Group
 from deploy.plan.intent import Intent, read_intent
 from deploy.plan.places import places_of
 from deploy.plan.release import Release, is_current

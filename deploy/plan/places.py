@@ -72,6 +72,16 @@ class Places:
         return {member.id: place for place in self.places for member in place.members}
 
     @property
+    def heirs(self) -> frozenset[str]:
+        """The ids of stand-ins that have taken their places for good."""
+        return frozenset(place.heir.id for place in self.places if place.heir)
+
+    @property
+    def stood_in_for(self) -> frozenset[str]:
+        """The ids of machines that this deploy has made a stand-in for."""
+        return frozenset(p.before.id for p in self.places if p.before and p.stand_ins)
+
+    @property
     def surplus(self) -> frozenset[str]:
         """The ids of machines that are there beside the ones that count."""
         beside = {machine.id for place in self.places for machine in place.surplus}

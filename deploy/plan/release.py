@@ -13,7 +13,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from deploy.api.machine import Fleet, Machine
-from deploy.flytoml.appconfig import Group
+from deploy.plan.group import Group
 from deploy.plan.stamps import DEPLOY, DIGEST, fly_release
 
 DEFAULT_MAX_UNAVAILABLE = Decimal("0.33")

@@ -12,6 +12,7 @@ from deploy.plan.release import Release
 from deploy.plan.steps import (
     Gate,
     Schedule,
+    Step,
     Track,
     actions_in,
     parted,
@@ -30,30 +31,14 @@ def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Actio
     """
     strategy = strategy_of(release)
     removals = [action for action in actions if isinstance(action, Destroy)]
-    by_group = _by_group(release, actions)
     proofs: list[Track] = []
     tracks: list[Track] = []
-    for group, mine in by_group.items():
-        standbys = [a for a in mine if isinstance(a, Create) and a.standby_for]
-        cold = [a for a in mine if a.is_cold and a not in standbys]
-        scene = Scene(
-            release=release,
-            group=group,
-            machines=fleet.managed.group(group),
-            base=base,
-            actions=tuple(a for a in mine if not a.is_cold),
-            blues=tuple(r for r in removals if r.group == group and r.machine_id in base.serving),
-        )
+    for group, mine in _by_group(release, actions).items():
+        scene = _scene(release, fleet, base, group, mine, removals)
         proofs += track(group, strategy.prove(scene) if strategy.prove else ())
-        last = step(standbys, Gate.NONE, required=False)  # they name the machines before them
-        tracks += track(group, (*strategy.roll(scene), last))
-        tracks += track(group, (step(cold, Gate.NONE, required=False),))
-    temporary = [
-        Destroy(name=action.name, group=action.group)
-        for action in actions_in(tuple(proofs))
-        if isinstance(action, Create) and action.is_temporary
-    ]
-    return _stages(proofs, tracks, [*removals, *temporary])
+        tracks += track(group, (*strategy.roll(scene), _standbys(mine)))
+        tracks += track(group, (_cold(mine),))
+    return _stages(proofs, tracks, [*removals, *_temporary(proofs)])
 
 
 def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
@@ -87,8 +72,7 @@ def refuse_unsuited(release: Release, fleet: Fleet) -> None:
                 hint=f"wait for the host, or leave it out: --exclude-machines {machine.id}",
             )
     strategy = strategy_of(release)
-    mounted = {group.name for group in release.groups if group.has_mounts}
-    mounted |= {machine.group for machine in fleet.managed if machine.config.get("mounts")}
+    mounted = _with_mounts(release, fleet)
     if strategy.extras is not None and mounted:
         raise UsageProblem(
             f"strategy {strategy.name} cannot be used with mounts, "
@@ -102,6 +86,12 @@ def refuse_unsuited(release: Release, fleet: Fleet) -> None:
         )
 
 
+def _with_mounts(release: Release, fleet: Fleet) -> set[str]:
+    """The names of groups that have volumes, or are to have some."""
+    asked = {group.name for group in release.groups if group.has_mounts}
+    return asked | {machine.group for machine in fleet.managed if machine.config.get("mounts")}
+
+
 def _by_group(release: Release, actions: Sequence[Action]) -> dict[str, list[Action]]:
     """What is not a removal, by group; a group where only blues are left still drains them."""
     found: dict[str, list[Action]] = {group.name: [] for group in release.groups}
@@ -109,6 +99,47 @@ def _by_group(release: Release, actions: Sequence[Action]) -> dict[str, list[Act
         if not isinstance(action, Destroy):
             found.setdefault(action.group, []).append(action)
     return found
+
+
+def _scene(
+    release: Release,
+    fleet: Fleet,
+    base: Base,
+    group: str,
+    actions: Sequence[Action],
+    removals: Sequence[Destroy],
+) -> Scene:
+    return Scene(
+        release=release,
+        group=group,
+        machines=fleet.managed.group(group),
+        base=base,
+        actions=tuple(action for action in actions if not action.is_cold),
+        blues=tuple(r for r in removals if r.group == group and r.machine_id in base.serving),
+    )
+
+
+def _is_standby(action: Action) -> bool:
+    return isinstance(action, Create) and bool(action.standby_for)
+
+
+def _standbys(actions: Sequence[Action]) -> Step:
+    """Last of a group's own, since they name the machines before them."""
+    return step(filter(_is_standby, actions), Gate.NONE, required=False)
+
+
+def _cold(actions: Sequence[Action]) -> Step:
+    cold = (action for action in actions if action.is_cold and not _is_standby(action))
+    return step(cold, Gate.NONE, required=False)
+
+
+def _temporary(proofs: Sequence[Track]) -> list[Destroy]:
+    """What was made only to prove the release goes again."""
+    return [
+        Destroy(name=action.name, group=action.group)
+        for action in actions_in(tuple(proofs))
+        if isinstance(action, Create) and action.is_temporary
+    ]
 
 
 def _stages(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deploy.events import Result
-from deploy.flytoml.appconfig import STRATEGIES
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.contract.clocks import BACKENDS, run_on
 from tests.simulation.laws import broken_laws, managed
 from tests.worlds.simulated.faults import WRITES
@@ -21,7 +21,7 @@ from tests.worlds.simulated.world import Run, Scenario, Snapshot, Story, World
 PATHS = {"legacy": 0, "retrying": 3}
 
 paths = pytest.mark.parametrize("path", sorted(PATHS))
-strategies = pytest.mark.parametrize("strategy", STRATEGIES)
+strategies = pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -102,7 +102,7 @@ def test_without_faults_both_paths_end_in_the_same_state(backend: str, strategy:
     assert len(managed(legacy.after)) == 6
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_both_clocks_tell_of_the_same_end(strategy: str) -> None:
     on_asyncio, _ = deployed("asyncio", strategy, "retrying")
     on_trio, _ = deployed("trio", strategy, "retrying")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.simulation.branches import branches
 from tests.simulation.laws import broken_laws, not_new, not_old
 from tests.worlds.simulated.faults import KINDS, READS, Kind, Nature, Rule, Spot
 from tests.worlds.simulated.world import BROKEN, Scenario, Story, simulate
 
-STRATEGIES = ("rolling", "canary", "bluegreen", "immediate")
 POLLS = READS | {"refresh"}
 RETRIES = 3  # more than a rule ever strikes
 _OF_A_BOUGH = 128
@@ -38,7 +38,7 @@ class Ruling:
 
 def fleets() -> Iterator[Scenario]:
     """Every strategy, path and size, quiet."""
-    for strategy in STRATEGIES:
+    for strategy in STRATEGY_NAMES:
         for retries in (0, RETRIES):
             for machines in (1, 3, 8):
                 for groups in (1, 2):
@@ -54,7 +54,7 @@ def fleets() -> Iterator[Scenario]:
 
 def broken_fleets() -> Iterator[Scenario]:
     """An app that fails its checks, so that the way back is struck as well."""
-    for strategy in STRATEGIES[:3]:
+    for strategy in STRATEGY_NAMES[:3]:
         yield Scenario(strategy=strategy, retries=RETRIES, new=BROKEN)
 
 

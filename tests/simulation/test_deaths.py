@@ -6,13 +6,13 @@ import random
 
 import pytest
 
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.simulation.deaths import WAYS, Death, deaths, judge_death
-from tests.simulation.enumeration import STRATEGIES
 from tests.worlds.simulated.world import Scenario, World, tell
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_a_death_at_any_call_leaves_what_can_be_finished_or_undone(strategy: str, way: str) -> None:
     """A sample; `scripts/simulate --all` tries every call."""
     moments = list(deaths(Scenario(strategy=strategy, machines=3), (way,)))

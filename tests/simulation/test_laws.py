@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.enumeration import STRATEGIES, cells, describe, fleets, judge, unexpected
+from deploy.plan.strategies import STRATEGY_NAMES
+from tests.simulation.enumeration import cells, describe, fleets, judge, unexpected
 from tests.simulation.laws import broken_laws, managed
 from tests.simulation.weather import HICCUPS, Weather, draw, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, KINDS, Rule, Spot
@@ -130,7 +131,7 @@ def test_a_thousand_machines_with_hiccups_end_wholly_new() -> None:
     assert story.finished.exit_code == 0
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str) -> None:
     """A sample of the grid that `scripts/simulate --all` runs in whole."""
     chance = random.Random(strategy)
@@ -146,7 +147,7 @@ def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str) -> None:
 )
 @given(
     seed=st.integers(0, 2**16),
-    strategy=st.sampled_from(STRATEGIES),
+    strategy=st.sampled_from(STRATEGY_NAMES),
     retries=st.sampled_from([0, 1, 3, 5]),
     machines=st.integers(1, 5),
     groups=st.integers(1, 2),
@@ -208,7 +209,7 @@ def test_whatever_the_weather_the_laws_hold(seed: int) -> None:
 
 
 @pytest.mark.parametrize("rule", ONCE_STRUCK, ids=str)
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_a_fault_that_once_broke_a_law_breaks_none(rule: Rule, strategy: str) -> None:
     for retries in (3,) if rule.kind.late_s else (0, 3):
         ruling = judge(Scenario(strategy=strategy, retries=retries, rules=(rule,)))

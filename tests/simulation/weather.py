@@ -15,8 +15,8 @@ from decimal import Decimal
 import anyio
 
 from deploy.commands.resume import resume_app
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.simulation.deaths import roll_back
-from tests.simulation.enumeration import STRATEGIES
 from tests.simulation.laws import broken_laws
 from tests.simulation.rivals import broken_by_rivals
 from tests.worlds.simulated.faults import KINDS, Kind, Nature
@@ -70,7 +70,7 @@ def draw(seed: int) -> Weather:
     waits_s = random.Random(f"queue/{seed}").choice((0.0, 0.0, 60.0)) if play == "rivals" else 0.0
     scenario = Scenario(
         seed=seed,
-        strategy=chance.choice(STRATEGIES),
+        strategy=chance.choice(STRATEGY_NAMES),
         retries=chance.choice((0, 1, 3, 5)),
         machines=machines,
         groups=chance.choice((1, 1, 2)),

@@ -15,11 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from deploy.api.machine import Check, Fleet, Machine
-from deploy.flytoml.appconfig import Group
 from deploy.plan import forward
 from deploy.plan.actions import Action, Cordon, Create, Destroy, Start, Stop, Uncordon, Update, Wait
 from deploy.plan.base import Base
 from deploy.plan.configs import created_config
+from deploy.plan.group import Group
 from deploy.plan.release import Release
 from deploy.plan.stamps import FROM
 from deploy.plan.steps import Schedule

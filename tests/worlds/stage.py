@@ -30,11 +30,12 @@ from deploy.commands.scale import scale_app
 from deploy.commands.target import Target
 from deploy.errors import DeployError
 from deploy.events import Event, PassStarted, RunFinished
-from deploy.flytoml.appconfig import AppConfig, Group, parse
+from deploy.flytoml.appconfig import AppConfig, parse
 from deploy.local.runtime import Spec
 from deploy.local.state import Machine
 from deploy.orchestrator.release_command import GROUP as RELEASE_COMMAND_GROUP
 from deploy.plan.configs import created_config
+from deploy.plan.group import Group
 from deploy.plan.release import Release
 from deploy.plan.stamps import INTENT, slot_name
 from deploy.plan.steps import Schedule

@@ -10,9 +10,10 @@ from deploy.plan.strategies.rolling import ROLLING
 from deploy.plan.strategies.strategy import Scene, Strategy
 
 STRATEGIES = {each.name: each for each in (ROLLING, CANARY, BLUEGREEN, IMMEDIATE)}
+STRATEGY_NAMES = tuple(STRATEGIES)
 DEFAULT = ROLLING.name
 
-__all__ = ["DEFAULT", "STRATEGIES", "Scene", "Strategy", "strategy_of"]
+__all__ = ["DEFAULT", "STRATEGIES", "STRATEGY_NAMES", "Scene", "Strategy", "strategy_of"]
 
 
 def strategy_of(release: Release) -> Strategy:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
 from deploy.commands.plan import show_plan
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.plan.base import Base
 from deploy.plan.forward import Situation, plan
 from deploy.plan.schedule import schedule
+from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import asked_for
 from tests.worlds.fleets import machine, release
 
@@ -22,13 +22,11 @@ THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
 def shown(fleet: Fleet, *, as_json: bool = False, **fields: Any) -> str:
     wanted = release(**fields)
     base = Base.of(fleet)
-    order = schedule(
-        wanted, fleet, base, plan(Situation(release=wanted, fleet=fleet, base=base))
-    )
+    order = schedule(wanted, fleet, base, plan(Situation(release=wanted, fleet=fleet, base=base)))
     return show_plan(wanted, fleet, order, asked_for(3), as_json=as_json)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_a_plan_names_every_machine_that_it_would_touch(strategy: str) -> None:
     text = shown(THREE, strategy=strategy)
     assert "retrying path" in text
@@ -41,7 +39,7 @@ def test_a_plan_with_nothing_to_do_says_so() -> None:
     assert "nothing to do" in show_plan(release(), THREE, (), asked_for(0), as_json=False)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_a_plan_as_json_is_versioned_and_says_the_same(strategy: str) -> None:
     told = json.loads(shown(THREE, as_json=True, strategy=strategy))
     assert (told["v"], told["strategy"], told["retries"], told["machines"]) == (1, strategy, 3, 3)

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.api.machine import Exit, Fleet, Machine
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.plan.actions import Action, Destroy, Update
 from deploy.plan.back import plan_back
 from deploy.plan.base import Base
@@ -14,6 +13,7 @@ from deploy.plan.configs import restored_config
 from deploy.plan.release import Release
 from deploy.plan.schedule import schedule, schedule_back
 from deploy.plan.stamps import DEPLOY, INTENT, ROLE
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.worlds.fleets import (
     NEW_ID,
     PureFleet,
@@ -27,7 +27,7 @@ from tests.worlds.fleets import (
     with_metadata,
 )
 
-situations_of_all = situations(strategies=STRATEGIES)
+situations_of_all = situations(strategies=STRATEGY_NAMES)
 
 
 def _half_done(wanted: Release, fleet: Fleet, data: st.DataObject) -> tuple[PureFleet, set[str]]:

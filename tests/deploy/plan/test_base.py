@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.plan.actions import Create, Destroy, Update
 from deploy.plan.base import Base
 from deploy.plan.release import Release
 from deploy.plan.schedule import schedule
 from deploy.plan.stamps import FROM
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.worlds.fleets import (
     NEW_ID,
     PureFleet,
@@ -36,7 +36,7 @@ def test_the_base_is_what_is_managed_and_of_that_what_serves() -> None:
 
 
 @thrifty
-@given(situations(strategies=STRATEGIES), st.data())
+@given(situations(strategies=STRATEGY_NAMES), st.data())
 def test_another_computer_finds_the_base_of_a_deploy_that_died_anywhere(
     situation: tuple[Release, Fleet], data: st.DataObject
 ) -> None:

@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.api.machine import RESTING, TERMINAL, TRANSIENT, Exit, Fleet, Machine
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.plan.actions import Action, Create, Destroy, Start, Uncordon, Update, Wait
 from deploy.plan.base import Base
 from deploy.plan.configs import created_config
@@ -20,6 +19,7 @@ from deploy.plan.intent import Intent, read_intent
 from deploy.plan.release import Release
 from deploy.plan.schedule import schedule
 from deploy.plan.stamps import FROM, INTENT
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.worlds.fleets import (
     MOUNTS,
     NEW,
@@ -60,7 +60,7 @@ LAUNCHES = {  # state -> (an update starts a machine, an update starts a standby
     "migrated": (True, False),
 }
 
-every_strategy = situations(strategies=STRATEGIES)
+every_strategy = situations(strategies=STRATEGY_NAMES)
 servers = st.sampled_from([normalised, keep])
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import Check, Fleet
 from deploy.errors import DeployError, UsageProblem
-from deploy.flytoml.appconfig import STRATEGIES
 from deploy.orchestrator.window import Window, windows
 from deploy.plan.actions import Action, Cordon, Create, Destroy, Stop, Uncordon, Update, Wait
 from deploy.plan.back import plan_back
@@ -21,6 +20,7 @@ from deploy.plan.base import Base
 from deploy.plan.release import Release
 from deploy.plan.schedule import refuse_unsuited, schedule, schedule_back
 from deploy.plan.steps import Gate, Schedule, Step, Track, without_gates
+from deploy.plan.strategies import STRATEGY_NAMES
 from tests.worlds.fleets import (
     MOUNTS,
     NEW_ID,
@@ -33,7 +33,7 @@ from tests.worlds.fleets import (
     thrifty,
 )
 
-every_strategy = situations(strategies=STRATEGIES)
+every_strategy = situations(strategies=STRATEGY_NAMES)
 
 
 def order_of(wanted: Release, fleet: Fleet) -> Schedule:
@@ -397,7 +397,7 @@ def test_bluegreen_needs_a_check_to_know_when_green_is_ready() -> None:
     refuse_unsuited(release(group(), strategy="bluegreen"), Fleet())
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
 def test_a_volume_on_an_unreachable_host_is_named_whatever_the_strategy(strategy: str) -> None:
     spec = group(mounts=MOUNTS)
     lost = machine("m7", spec, name="web-7", host_status="unreachable")
