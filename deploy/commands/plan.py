@@ -12,9 +12,9 @@ import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, OUTPUT, RELEASE, SELECTION, take, targeted
+from deploy.commands.options import FLAG, HEALTH, OUTPUT, RELEASE, SELECTION, app_command
 from deploy.commands.order import Order, order_of, release_of
-from deploy.commands.reading import owner_of, read_fleet
+from deploy.commands.reading import greet, owner_of, read_fleet
 from deploy.commands.starting import new_id, retries_of
 from deploy.commands.target import Target
 from deploy.plan.actions import Action, Create, Destroy, Update
@@ -28,9 +28,12 @@ from deploy.retries import Retries
 from deploy.wording import count, printable
 
 
-@click.command("plan")
-@targeted(needs_config=True)
-@take(*RELEASE, *FLAG, *SELECTION, OUTPUT)
+@app_command(
+    "plan",
+    *(RELEASE, FLAG, SELECTION, HEALTH, OUTPUT),
+    needs_config=True,
+    example="deploy plan -i registry.fly.io/hello:v2",
+)
 def plan_command(target: Target, output: str, **options: Any) -> None:
     """Show what a deploy would do, and change nothing."""
     planned = anyio.run(plan_app, target, order_of(options))
@@ -41,6 +44,7 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
     """What a deploy would do now; writes nothing."""
     now = datetime.now(UTC)
     async with connect(target.address, target.token, target.app) as client:
+        await greet(client)
         exists, organization = await owner_of(client)
         fleet = await read_fleet(client) if exists else Fleet()
     release = release_of(target, order, new_id(now))

@@ -13,8 +13,8 @@ import click
 from deploy.addresses import url_is_loopback
 from deploy.api.client import connect
 from deploy.api.machine import Fleet, Machine
-from deploy.commands.options import OUTPUT, targeted
-from deploy.commands.reading import read_fleet
+from deploy.commands.options import OUTPUT, app_command
+from deploy.commands.reading import greet, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed
 from deploy.plan.intent import read_intent
@@ -23,9 +23,7 @@ from deploy.wording import printable, table, ways_out
 _COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", "image")
 
 
-@click.command("status")
-@targeted(needs_config=False)
-@OUTPUT
+@app_command("status", OUTPUT, needs_config=False, example="deploy status --app hello")
 def status_command(target: Target, output: str) -> None:
     """Show each machine: its version, state and checks."""
     machines, routes = anyio.run(look_at, target)
@@ -35,6 +33,7 @@ def status_command(target: Target, output: str) -> None:
 async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
     """The app's machines and, on the embedded platform, where its services are routed."""
     async with connect(target.address, target.token, target.app) as client:
+        await greet(client)
         fleet = await read_fleet(client)
         routes: list[dict[str, Any]] = []
         if url_is_loopback(target.address):

@@ -21,7 +21,7 @@ from tests.worlds.fleets import (
 def test_the_way_back_is_written_once_and_kept_by_later_updates_of_the_same_deploy() -> None:
     once = updated(machine(version="v0", cordoned=True))
     assert once.metadata[FROM] == "v0"
-    assert read_was(once.metadata[WAS]) == ("started", True)
+    assert read_was(once.metadata[WAS]) == ("started", True, False)
     twice = updated(replace(once, version="v5", state="stopped", cordoned=False))
     assert twice.metadata[FROM] == "v0"
     assert twice.metadata[WAS] == once.metadata[WAS]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.api.machine import Exit
 from deploy.plan.configs import created_config
 from deploy.plan.stamps import (
     ROLE,
@@ -63,4 +64,11 @@ def test_a_role_that_nobody_gave_is_none(text: str) -> None:
 @thrifty
 @given(st.sampled_from(["started", "stopped", "suspended"]), st.booleans())
 def test_state_and_cordon_are_read_back_as_they_were(state: str, cordoned: bool) -> None:
-    assert read_was(was(machine(state=state, cordoned=cordoned))) == (state, cordoned)
+    assert read_was(was(machine(state=state, cordoned=cordoned))) == (state, cordoned, False)
+
+
+def test_a_machine_that_is_down_by_its_own_exit_is_read_back_as_down() -> None:
+    crashed = machine(state="stopped", exits=(Exit(code=3, at_ms=1),))
+    assert read_was(was(crashed)) == ("stopped", False, True)
+    asked = machine(state="stopped", exits=(Exit(code=3, at_ms=1, requested=True),))
+    assert read_was(was(asked)) == ("stopped", False, False)
