@@ -374,9 +374,10 @@ def _simulated_network() -> Iterator[None]:
     def open_transport(*_args: object, **_options: object) -> SimulatedTransport:
         return _network.get()
 
-    volumes = ("GET", re.compile(r"/v1/apps/[^/]+/volumes"), "list volumes")
+    path = re.compile(r"/v1/apps/[^/]+/volumes")
+    volumes = [("GET", path, "list volumes"), ("POST", path, "create volume")]
     with (
-        mock.patch.object(transport, "_ROUTES", (*transport._ROUTES, volumes)),
+        mock.patch.object(transport, "_ROUTES", (*transport._ROUTES, *volumes)),
         mock.patch.object(httpx.AsyncClient, "_init_transport", open_transport),
         mock.patch.dict(os.environ, {"NO_PROXY": "*"}),
     ):

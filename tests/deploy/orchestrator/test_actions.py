@@ -200,11 +200,13 @@ def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
     assert mount == {"name": "data", "path": "/data", "volume": taken}
 
 
-def test_where_the_platform_keeps_no_volumes_mounts_are_sent_as_they_are() -> None:
+def test_a_new_machine_is_created_with_the_volume_that_was_made_for_it() -> None:
     async def play(stage: Stage) -> None:
         told = await stage.deploy()
         (created,) = told.of("create")
         assert [mount["path"] for mount in created.json["config"]["mounts"]] == ["/data"]
-        assert "volume" not in created.json["config"]["mounts"][0]
+        (volume,) = stage.world.platform.volumes("sim")
+        assert created.json["config"]["mounts"][0]["volume"] == volume.id
+        assert volume.attached_machine_id == stage.id("web-1")
 
     on_stage(play, toml=WEB + VOLUME)
