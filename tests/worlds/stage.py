@@ -36,6 +36,7 @@ from deploy.run import Settings
 from tests.contract.clocks import run_on
 from tests.worlds.simulated import story, transport
 from tests.worlds.simulated.faults import BY_NAME, CHANGES, WRITES, Kind
+from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.runtime import SimulatedProcess, SimulatedRuntime, simulated_clock
 from tests.worlds.simulated.transport import Call, SimulatedTransport
 from tests.worlds.simulated.world import ADDRESS, APP, UNKNOWN_KEYS, Scenario, Snapshot, World
@@ -157,9 +158,9 @@ class Told:
 class Stage:
     """An app on a simulated platform, as a scenario sees it."""
 
-    def __init__(self, *, seed: int = 0, toml: str = WEB) -> None:
+    def __init__(self, *, seed: int = 0, toml: str = WEB, habits: Habits = NO_HABITS) -> None:
         self.toml = toml
-        self.world = World(Scenario(seed=seed, machines=0))
+        self.world = World(Scenario(seed=seed, machines=0), habits=habits)
         runtime = _CommandRuntime(seed)
         self.runtime = self.world.runtime = runtime
         self.world.platform._runtime = runtime
@@ -351,9 +352,10 @@ def on_stage(
     toml: str = WEB,
     seed: int = 0,
     checks: bool = True,
+    habits: Habits = NO_HABITS,
 ) -> Stage:
     """Let a scenario play; it ends when all is at rest and the leases are over."""
-    stage = Stage(seed=seed, toml=toml)
+    stage = Stage(seed=seed, toml=toml, habits=habits)
 
     async def main() -> None:
         async with stage.world:
