@@ -16,10 +16,9 @@ _SHELL = Options("Shell", (click.Argument(["shell"], type=click.Choice(list(_INS
 
 
 def _print_script(shell: str) -> None:
-    from deploy.cli import cli
-
     kind = get_completion_class(shell)
     if kind is not None:
+        cli = click.get_current_context().find_root().command
         click.echo(kind(cli, {}, "deploy", "_DEPLOY_COMPLETE").source())
 
 

@@ -21,13 +21,13 @@ from deploy.local.hiccups import Hiccups
 from deploy.local.identity import Identity
 from deploy.local.leases import Leases
 from deploy.local.lifecycle import Lifecycle, Stop
-from deploy.local.requests import CreateMachine, UpdateMachine
+from deploy.local.requests import CreateMachine, CreateVolume, UpdateMachine
 from deploy.local.runtime import Clock, Runtime
-from deploy.local.state import App, Machine, Version
+from deploy.local.state import App, Machine, Version, Volume, rfc3339
 from deploy.local.traffic import NoTraffic, ServiceAddress, Traffic
 
 DESTROYED_KEPT = 1000
-_SETTLED = frozenset({"created", "started", "stopped", "suspended", "failed", "destroyed"})
+_SETTLED = frozenset({"started", "stopped", "suspended", "failed", "destroyed"})
 _BUSY = frozenset({"replacing", "updating", "creating", "destroying", "suspending"})
 _RUNS = frozenset({"started", "starting", "restarting"})
 
@@ -107,6 +107,31 @@ class Platform(HasTasks):
         self.app(app)
         return self._traffic.services(app)
 
+    def volumes(self, app: str) -> list[Volume]:
+        """The volumes of the app, each with the machine that mounts it."""
+        found = self.app(app)
+        holders = {
+            mount.volume: machine.id
+            for machine in found.living
+            for mount in machine.config.mounts or ()
+        }
+        return [
+            msgspec.structs.replace(volume, attached_machine_id=holders.get(volume.id))
+            for volume in found.volumes
+        ]
+
+    def create_volume(self, app: str, request: CreateVolume) -> Volume:
+        found = self.app(app)
+        volume = Volume(
+            id=f"vol_{self.identity.nonce()}",
+            name=request.name,
+            region=request.region or "local",
+            size_gb=request.size_gb or 3,
+            created_at=rfc3339(self.clock()),
+        )
+        found.volumes.append(volume)
+        return volume
+
     # -- reading -------------------------------------------------------------------
 
     def machine(self, app: str, machine_id: str) -> Machine:
@@ -169,7 +194,7 @@ class Platform(HasTasks):
         machine = self._register(app, request, slot, kept, config)
         self.leases.for_writer(machine, owner=owner, ttl_s=request.lease_ttl)
         if request.skip_launch:
-            machine.wake()
+            self._lifecycle.rest(machine)
         else:
             self._lifecycle.launch(machine, state="creating")
         self._traffic.sync(app)
@@ -188,10 +213,7 @@ class Platform(HasTasks):
         self._configure(machine, request, kept, config)
         self._lifecycle.reset_checks(machine)
         self.leases.for_writer(machine, owner=owner, ttl_s=request.lease_ttl)
-        resting = None
-        if request.skip_launch:
-            resting = "created" if machine.state == "created" else "stopped"
-        self._lifecycle.replace(machine, stop=stop, resting=resting)
+        self._lifecycle.replace(machine, stop=stop, launch=not request.skip_launch)
         self._traffic.sync(self.apps[machine.app])
 
     def start(self, machine: Machine) -> str:

@@ -67,17 +67,20 @@ class Lifecycle:
     def launch(self, machine: Machine, *, state: str = "starting") -> None:
         self._begin(machine, "start", state, self._launch)
 
-    def replace(self, machine: Machine, *, stop: Stop, resting: str | None) -> None:
-        """End the process of the version before; then launch, or rest in a state given."""
-        then = self._launch if resting is None else self._resting(resting)
+    def rest(self, machine: Machine) -> None:
+        """A machine that was created and is not to be launched comes to rest."""
+        self._take_over(machine, "created", self._stopped)
+
+    def replace(self, machine: Machine, *, stop: Stop, launch: bool) -> None:
+        """End the process of the version before; then launch, or rest."""
+        then = self._launch if launch else self._stopped
         self._begin(machine, "update", "replacing", self._down_and(stop, then))
 
     def restart(self, machine: Machine, *, stop: Stop) -> None:
         self._begin(machine, "restart", "restarting", self._down_and(stop, self._launch))
 
     def stop(self, machine: Machine, *, stop: Stop) -> None:
-        down = self._down_and(stop, self._resting("stopped"))
-        self._begin(machine, "stop", "stopping", down)
+        self._begin(machine, "stop", "stopping", self._down_and(stop, self._stopped))
 
     def suspend(self, machine: Machine) -> None:
         self._begin(machine, "suspend", "suspending", self._suspend)
@@ -98,8 +101,12 @@ class Lifecycle:
     # -- transitions -------------------------------------------------------------
 
     def _begin(self, machine: Machine, kind: str, state: str, body: Body) -> None:
-        """Record that a user asked for it, and let it take over from what is under way."""
+        """Record that a user asked for it, and begin."""
         self._record(machine, kind, state, "user")
+        self._take_over(machine, state, body)
+
+    def _take_over(self, machine: Machine, state: str, body: Body) -> None:
+        """Begin a transition; it takes over from one that is under way."""
         if machine.transition is not None:
             machine.transition.cancel()
         scope = machine.transition = anyio.CancelScope()
@@ -120,11 +127,8 @@ class Lifecycle:
 
         return body
 
-    def _resting(self, state: str) -> Body:
-        async def body(machine: Machine) -> None:
-            self._set_state(machine, state)
-
-        return body
+    async def _stopped(self, machine: Machine) -> None:
+        self._set_state(machine, "stopped")
 
     async def _launch(self, machine: Machine) -> None:
         machine.restarts = 0
@@ -252,7 +256,7 @@ class Lifecycle:
             "oom_killed": ended.oom_killed,
             "requested_stop": run.ending,
             "restarting": again,
-            "exited_at_ms": self._now_ms(),
+            "exited_at": self._now(),
         }
         count = machine.restarts
         self._record(machine, "exit", "stopped", restart_count=count, exit_event=exit_event)

@@ -21,6 +21,9 @@ HostStatus = Literal["ok", "unknown", "unreachable"]
 
 CheckStatus = Literal["passing", "warning", "critical"]
 
+Address = tuple[str, int]
+"""Host and port."""
+
 Report = Callable[[CheckStatus, str], None]
 """Takes the newest result of one check: its status and what the app answered."""
 
@@ -83,6 +86,9 @@ class Process(Protocol):
 
     def port(self, internal_port: int) -> int | None:
         """The loopback port that the machine listens on for an internal port, if any."""
+
+    def listening(self) -> Sequence[Address]:
+        """Where it takes TCP connections, as the machine itself sees it; () if unknown."""
 
 
 class Runtime(Protocol):

@@ -134,6 +134,19 @@ class Machine:
         await self.changed.wait()
 
 
+class Volume(msgspec.Struct, frozen=True):
+    """A volume by name only: nothing is stored on it. In Fly's shape."""
+
+    id: str
+    name: str
+    region: str
+    size_gb: int
+    created_at: str
+    state: str = "created"
+    host_status: str = "ok"
+    attached_machine_id: str | None = None
+
+
 @dataclass(slots=True)
 class App:
     name: str
@@ -142,6 +155,7 @@ class App:
     network: str = "default"
     machines: dict[str, Machine] = field(default_factory=dict)  # destroyed ones included
     by_name: dict[str, str] = field(default_factory=dict)  # living ones: name -> id
+    volumes: list[Volume] = field(default_factory=list)
 
     @property
     def living(self) -> list[Machine]:

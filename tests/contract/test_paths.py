@@ -116,7 +116,7 @@ def test_a_first_deploy_makes_what_each_group_needs(backend: str, path: str, str
     story, _ = deployed(backend, strategy, path, machines=0, cold=0)
     assert story.finished.exit_code == 0
     there = Counter((machine.group, machine.state) for machine in managed(story.after).values())
-    assert there == {("web", "started"): 2, ("worker", "started"): 1, ("worker", "created"): 1}
+    assert there == {("web", "started"): 2, ("worker", "started"): 1, ("worker", "stopped"): 1}
     assert not any(machine.lease for machine in story.after.values())
 
 

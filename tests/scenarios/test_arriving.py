@@ -433,7 +433,7 @@ def test_a_new_group_beside_an_old_one_gets_its_machines() -> None:
         assert sorted(stage.fleet) == ["web-1", "web-2", "worker-1", "worker-2"]
         standby = stage.fleet["worker-2"]
         assert standby.config["standbys"] == [stage.id("worker-1")]
-        assert standby.state == "created"
+        assert standby.state == "stopped"
 
     on_stage(play, toml=WORKER)
 

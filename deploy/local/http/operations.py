@@ -54,6 +54,8 @@ OPERATIONS = (
     Operation("POST", "/v1/apps", ep.create_app, status=201),
     Operation("GET", _APP, ep.get_app),
     Operation("DELETE", _APP, ep.delete_app, status=202),
+    Operation("GET", f"{_APP}/volumes", ep.list_volumes),
+    Operation("POST", f"{_APP}/volumes", ep.create_volume),
     Operation("GET", _MACHINES, ep.list_machines),
     Operation("POST", _MACHINES, ep.create_machine, "create"),
     Operation("GET", _MACHINE, ep.get_machine),

@@ -24,9 +24,11 @@ from anyio.abc import Process
 
 from deploy.local.config import Check, Config
 from deploy.local.ports import Ports
-from deploy.local.runtime import CannotStart, Ended, HostStatus, Report, Spec
+from deploy.local.runtime import Address, CannotStart, Ended, HostStatus, Report, Spec
 from deploy.local.runtimes import checks, reaper
+from deploy.local.runtimes.listening import listening
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - shown, not listened on
 LOG_LINES_KEPT = 1000
 LOGS_KEPT = 1000  # machines, the oldest go first
 _LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
@@ -161,6 +163,14 @@ class LocalProcess:
 
     def port(self, internal_port: int) -> int | None:
         return self.ports.get(internal_port)
+
+    def listening(self) -> list[Address]:
+        """A port that stands for an internal one is shown as that one, on every address."""
+        internal = {port: number for number, port in self.ports.items()}
+        return [
+            (EVERYWHERE, internal[port]) if port in internal else (host, port)
+            for host, port in listening(self.pid)
+        ]
 
     async def wait(self) -> Ended:
         drained, code = anyio.Event(), 0

@@ -211,14 +211,16 @@ def test_a_standby_names_the_machine_that_it_stands_by_for_also_one_of_an_earlie
 
 
 def _with_volumes(
-    volumes: list[dict[str, Any]], sent: list[dict[str, Any]]
+    volumes: list[dict[str, Any]] | None, sent: list[dict[str, Any]]
 ) -> Callable[[httpx.Request], httpx.Response]:
-    """A platform that keeps volumes, which the local one does not; `sent` gets the creates."""
+    """A platform that keeps these volumes, or none at all; `sent` gets the creates."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/machines"):
             sent.append(json.loads(request.content))
             return httpx.Response(200, json={"id": "m9", "state": "created", **sent[-1]})
+        if volumes is None:
+            return httpx.Response(404, json={"error": "not found"})
         if request.method == "GET":
             return httpx.Response(200, json=volumes)
         made = {"id": f"vol_{len(volumes) + 1}", **json.loads(request.content)}
@@ -235,11 +237,12 @@ def _with_volumes(
         ([{"id": "vol_a", "name": "data", "region": "ams"}], "vol_a"),
         ([{"id": "vol_a", "name": "other", "region": "ams"}], "vol_2"),
         ([{"id": "vol_a", "name": "data", "attached_machine_id": "m1"}], "vol_2"),
+        (None, None),
     ],
-    ids=["none", "a free one", "another's name", "one in use"],
+    ids=["none", "a free one", "another's name", "one in use", "a platform without volumes"],
 )
 def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
-    volumes: list[dict[str, Any]], taken: str
+    volumes: list[dict[str, Any]] | None, taken: str | None
 ) -> None:
     sent: list[dict[str, Any]] = []
 
@@ -255,16 +258,17 @@ def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
                 await creator.create(Create(name="web-1", group="web", config=config))
 
     run_on("trio", main)
-    assert [each["config"]["mounts"] for each in sent] == [
-        [{"name": "data", "path": "/data", "volume": taken}]
-    ]
+    mount = {"name": "data", "path": "/data"} | ({"volume": taken} if taken else {})
+    assert [each["config"]["mounts"] for each in sent] == [[mount]]
 
 
-def test_where_the_platform_keeps_no_volumes_mounts_are_sent_as_they_are() -> None:
+def test_a_new_machine_is_created_with_the_volume_that_was_made_for_it() -> None:
     async def play(stage: Stage) -> None:
         told = await stage.deploy()
         (created,) = told.of("create")
         assert [mount["path"] for mount in created.json["config"]["mounts"]] == ["/data"]
-        assert "volume" not in created.json["config"]["mounts"][0]
+        (volume,) = stage.world.platform.volumes("sim")
+        assert created.json["config"]["mounts"][0]["volume"] == volume.id
+        assert volume.attached_machine_id == stage.id("web-1")
 
     on_stage(play, toml=WEB + VOLUME)
