@@ -62,7 +62,8 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
         await _hold(deployment, fleet)
         await _see_what_landed(deployment)
         deployment.marks.find_own(fleet)
-        await deployment.marks.announce(Intent.of(deployment.memory.release).turned_back())
+        intent = Intent.of(deployment.memory.release).turned_back()
+        await deployment.marks.announce(intent, fleet)
         fleet = await _look_under_leases(deployment)
         deployment.memory.forgive_exits(fleet)
         order = schedule_back(fleet, deployment.left_back(fleet))
@@ -116,7 +117,7 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
         memory.began(fleet)
     _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
-    await marks.announce(intent, carriers(fleet))
+    await marks.announce(intent, fleet, carriers(fleet))
     if deployment.release_command is not None:
         await deployment.release_command.run(fleet)
     return marks.carried_by(fleet, intent)
@@ -204,7 +205,6 @@ def _refuse_overtaken(deployment: Deployment, fleet: Fleet) -> None:
             f"another deploy, {release_id} of {machine.image}, has changed machine "
             f"{machine.name or machine.id} since this one began",
             machine_id=machine.id,
-            hint="`deploy status` shows what runs; deploy again if this release is wanted",
         )
 
 

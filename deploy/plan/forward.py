@@ -216,7 +216,7 @@ def _missing(release: Release, group: Group, names: set[str]) -> Iterator[Action
         standby = stands_by and slot > 1
         config = created_config(release, group)
         if slot == 1:
-            config["metadata"][INTENT] = Intent.of(release).dump()
+            config["metadata"][INTENT] = Intent.of(release).dump(release.deploy_id)
         yield Create(
             name=name,
             group=group.name,

@@ -27,6 +27,7 @@ from deploy.events import (
     RunStarted,
     to_line,
 )
+from deploy.hints import Invocation, Left, ways_out
 from deploy.readers.timeline import Timeline
 from deploy.wording import (
     count,
@@ -36,7 +37,6 @@ from deploy.wording import (
     short_image,
     short_version,
     table,
-    ways_out,
 )
 
 # Results after which an app may be mixed: the text names every machine.
@@ -136,7 +136,7 @@ def render_text(report: Report) -> str:
 
 def headline(report: Report) -> str:
     """`done: hello runs v2 (4 machines, 2 passes, 3 hiccups recovered, 12.3 s)`."""
-    if report.result is None:
+    if report.result in (None, Result.IN_BETWEEN):
         name = printable(report.app) or "the run"
         return f"unfinished: {name} has no end on record ({_facts(report)})"
     words = printable(report.message) or _standing(report)
@@ -144,21 +144,13 @@ def headline(report: Report) -> str:
 
 
 def next_step(report: Report) -> str:
-    """The hint that the run gave, else the command that fits how it ended."""
-    app = printable(report.app)
+    """The hint that the run gave; of one without an end, what may be done about that."""
+    called = Invocation(app=report.app, retries=report.retries_allowed)
     if report.hint:
         return printable(report.hint)
-    match report.result:
-        case None | Result.IN_BETWEEN | Result.INTERRUPTED:
-            return ways_out(report.app)
-        case Result.DONE | Result.UNCHANGED | Result.ROLLED_BACK | Result.FAILED:
-            return f"`deploy status --app {app}` shows the machines"
-        case Result.LEASED:
-            return f"deploy again when the other deploy is over; `deploy status --app {app}`"
-        case Result.OUTAGE:
-            return f"deploy again when the platform answers; `deploy status --app {app}`"
-        case Result.REFUSED:
-            return "fix what the platform refused, then deploy again"
+    if report.result in (None, Result.IN_BETWEEN):
+        return printable(ways_out(Left.FORWARD, called))
+    return printable(f"{called.status()} shows the machines")
 
 
 def machine_table(machines: Iterable[MachineStands]) -> list[str]:
@@ -223,7 +215,8 @@ def _standing(report: Report) -> str:
 
 
 def _facts(report: Report) -> str:
-    facts = [count(len(report.machines), "machine")] if report.machines else []
+    there = sum(1 for each in report.machines if each.runs != "gone")
+    facts = [count(there, "machine")] if there else []
     if report.passes_used > 1:
         facts.append(count(report.passes_used, "pass"))
     if report.hiccups_met:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy import errors
-from deploy.api.machine import Fleet
+from deploy.api.machine import Check, Fleet
 from deploy.api.meaning import call_failed
 from deploy.ending import Evidence, Judgement, Traces, judge
 from deploy.errors import (
@@ -24,6 +24,7 @@ from deploy.errors import (
     UsageProblem,
 )
 from deploy.events import Result
+from deploy.hints import Invocation
 from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Failure, Outcome
 from deploy.plan.actions import Action, Create, Destroy, Start, Stop, Uncordon, Wait
 from deploy.plan.back import plan_back
@@ -51,6 +52,9 @@ BEFORE = Fleet.of([machine("m1"), machine("m2")])
 BASE = Base.of(BEFORE)
 AFTER = Fleet.of(updated(one) for one in BEFORE)
 HALF = Fleet.of([AFTER.by_id["m1"], BEFORE.by_id["m2"]])
+FAILING = Check("servicecheck-00-http-8080", "critical", "HTTP 503")
+SICK = Fleet.of([replace(AFTER.by_id["m1"], checks=(FAILING,)), AFTER.by_id["m2"]])
+COLD = Fleet.of([replace(AFTER.by_id["m1"], state="stopped"), AFTER.by_id["m2"]])
 BIRD = machine(
     "m9",
     config=created_config(RELEASE, group(), Role(NEW_ID)),
@@ -61,6 +65,7 @@ APP = AppFailed("it exits", hint="look at its log")
 HICCUP = call_failed("unavailable", operation="update", status=503)
 TOLD = "this hint is the cause's"
 DONE = Outcome(done=2)
+CALLED = Invocation(app="hello", config="fly.staging.toml", retries=2)
 BOTH = frozenset({"m1", "m2"})
 
 
@@ -91,6 +96,7 @@ def evidence(
     return Evidence(
         release=RELEASE,
         goal=goal,
+        called=CALLED,
         traces=remembered,
         base=base,
         fleet=fleet,
@@ -226,11 +232,35 @@ ROWS = [
         has_hint=True,
     ),
     Row(
-        "all runs the release, but one was never seen to be healthy",
+        "the reply of the last write is lost, and the last look shows all in place",
         evidence(AFTER, failed(HICCUP)),
+        *(Result.DONE, 0, f"hello runs {NEW}"),
+    ),
+    Row(
+        "the reply of the last write is lost, and its machine does not serve at the last look",
+        evidence(SICK, failed(HICCUP)),
         *(Result.IN_BETWEEN, 3),
         is_settled=False,
         has_hint=True,
+    ),
+    Row(
+        "all is new, and one that was healthy is not any more",
+        evidence(SICK, DONE, traces={"healthy": BOTH}),
+        *(Result.IN_BETWEEN, 3, "web-1 (check servicecheck-00-http-8080 is critical: HTTP 503)"),
+        is_settled=False,
+        has_hint=True,
+    ),
+    Row(
+        "all is new, and nobody has waited for one that is not up yet",
+        evidence(SICK, DONE),
+        *(Result.DONE, 0, "web-1 (check servicecheck-00-http-8080 is critical: HTTP 503) does not"),
+    ),
+    Row(
+        "all is new, and some of it is not started",
+        evidence(
+            COLD, DONE, base=Base.of(Fleet.of([machine("m1", state="stopped"), machine("m2")]))
+        ),
+        *(Result.DONE, 0, "1 of 2 machines are not started"),
     ),
     Row(
         "an old configuration is lost, so that nothing says what was before",
