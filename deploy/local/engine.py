@@ -8,7 +8,7 @@ of HTTP, and nothing of processes: machines live in a `Runtime`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import anyio
@@ -21,6 +21,7 @@ from deploy.local.hiccups import Hiccups
 from deploy.local.identity import Identity
 from deploy.local.leases import Leases
 from deploy.local.lifecycle import Lifecycle, Stop
+from deploy.local.logs import Logs
 from deploy.local.requests import CreateMachine, CreateVolume, UpdateMachine
 from deploy.local.runtime import Clock, Runtime
 from deploy.local.state import App, Machine, Version, Volume, rfc3339
@@ -36,7 +37,8 @@ class Platform(HasTasks):
     """All state, in memory. An async context manager: leaving it ends every machine.
 
     `seed` makes ids, versions and nonces repeatable; `hiccups` strike the writes
-    that come in over the API; `traffic` is the router. A write to a machine that
+    that come in over the API; `traffic` is the router; `say` takes what machines
+    write. A write to a machine that
     exists already has to be let in first: see `admit`.
     """
 
@@ -48,12 +50,14 @@ class Platform(HasTasks):
         seed: int | None = None,
         hiccups: Hiccups | None = None,
         traffic: Traffic | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.apps: dict[str, App] = {}
         self.clock = clock
         self.hiccups = hiccups
         self.identity = Identity(seed, clock)
         self.leases = Leases(self.identity)
+        self.logs = Logs(clock, say)
         self._runtime = runtime
         self._traffic = traffic or NoTraffic()
         self._order = 0
@@ -65,6 +69,7 @@ class Platform(HasTasks):
             runtime=self._runtime,
             identity=self.identity,
             traffic=self._traffic,
+            logs=self.logs,
             tasks=self._tasks,
             destroyed=self._forget,
         )
@@ -147,10 +152,6 @@ class Platform(HasTasks):
         return [
             machine for machine in self.app(app).machines.values() if machine.visible_at_s <= now
         ]
-
-    def log(self, machine: Machine) -> Sequence[str]:
-        """The newest lines that the machine wrote, oldest first."""
-        return self._runtime.log(machine.id)
 
     def hide(self, app: str, machine_id: str, *, for_s: float) -> None:
         """Let reads not find a machine yet: the API is eventually consistent."""

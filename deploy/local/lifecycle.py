@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from deploy.local.config import Config
 from deploy.local.identity import Identity
+from deploy.local.logs import Logs
 from deploy.local.runtime import CannotStart, CheckStatus, Ended, Process, Runtime, Spec
 from deploy.local.state import CheckResult, Event, Machine, Run, rfc3339
 from deploy.local.traffic import Traffic
@@ -50,12 +51,14 @@ class Lifecycle:
         runtime: Runtime,
         identity: Identity,
         traffic: Traffic,
+        logs: Logs,
         tasks: TaskGroup,
         destroyed: Callable[[Machine], None],
     ) -> None:
         self._runtime = runtime
         self._identity = identity
         self._traffic = traffic
+        self._logs = logs
         self._tasks = tasks
         self._destroyed = destroyed
 
@@ -193,7 +196,13 @@ class Lifecycle:
     async def _lives(self, machine: Machine, run: Run) -> None:
         """Start it, watch it, and start it again for as long as its policy says so."""
         spec = Spec(
-            machine.app, machine.id, machine.name, machine.region, machine.version, machine.config
+            app=machine.app,
+            machine_id=machine.id,
+            name=machine.name,
+            region=machine.region,
+            version=machine.version,
+            config=machine.config,
+            write=self._logs.writer(machine.app, machine.id, machine.name),
         )
         while True:
             try:

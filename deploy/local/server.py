@@ -54,10 +54,10 @@ def serve(options: Options, say: Say) -> None:
 
     async def run() -> None:
         async with (
-            ProcessRuntime(directory=options.directory, say=say) as runtime,
+            ProcessRuntime(directory=options.directory) as runtime,
             Router(host=options.host, say=say) as router,
             Platform(
-                runtime=runtime, seed=options.seed, hiccups=hiccups, traffic=router
+                runtime=runtime, seed=options.seed, hiccups=hiccups, traffic=router, say=say
             ) as platform,
         ):
             hosts = api.LOOPBACK_NAMES if is_loopback else frozenset[str]()

@@ -13,8 +13,7 @@ import re
 import signal as signals
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -29,26 +28,22 @@ from deploy.local.runtimes import checks, reaper
 from deploy.local.runtimes.listening import listening
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - shown, not listened on
-LOG_LINES_KEPT = 1000
-LOGS_KEPT = 1000  # machines, the oldest go first
 _LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
 _LAST_WORDS_S = 1.0  # for output that is still in the pipe when the process has ended
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _KEPT_FROM_MACHINES = frozenset({"FLY_API_TOKEN", "TIDEGATE_LOCAL_TOKEN"})
 
 Say = Callable[[str], None]
-"""Takes one line of a machine's output, already prefixed."""
+"""Takes one line of a machine's output."""
 
 
 class ProcessRuntime:
     """Runs machines as processes in `directory`; leaving the context kills those still there."""
 
-    def __init__(self, *, directory: Path, say: Say) -> None:
+    def __init__(self, *, directory: Path) -> None:
         self._directory = directory
-        self._say = say
         self._ports = Ports()
         self._reaper = Reaper()
-        self._logs: dict[str, deque[str]] = {}
 
     async def __aenter__(self) -> Self:
         self._reaper.start()
@@ -78,10 +73,7 @@ class ProcessRuntime:
             self._ports.give_back(ports.values())
             raise CannotStart(f"cannot run {spec.config.argv[0]!r}: {error}") from None
         self._reaper.add(process.pid)
-        return LocalProcess(process, ports, say=self._logger(spec), ended=self._forget)
-
-    def log(self, machine_id: str) -> Sequence[str]:
-        return list(self._logs.get(machine_id, ()))
+        return LocalProcess(process, ports, say=spec.write, ended=self._forget)
 
     async def _spawn(self, spec: Spec, ports: Mapping[int, int]) -> Process:
         # env(1) looks the command up and answers 127 or 126, with its own words
@@ -97,18 +89,6 @@ class ProcessRuntime:
                 start_new_session=True,
             )
         return process  # noqa: RET504 - to mypy, a scope may swallow what it returns
-
-    def _logger(self, spec: Spec) -> Say:
-        lines = self._logs.setdefault(spec.machine_id, deque(maxlen=LOG_LINES_KEPT))
-        if len(self._logs) > LOGS_KEPT:
-            del self._logs[next(iter(self._logs))]
-        prefix = f"{spec.app}/{spec.name} | "
-
-        def log(line: str) -> None:
-            lines.append(line)
-            self._say(prefix + line)
-
-        return log
 
     def _forget(self, process: LocalProcess) -> None:
         self._reaper.remove(process.pid)
