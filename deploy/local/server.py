@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 
 from deploy.errors import UsageProblem
+from deploy.local import detached
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
 from deploy.local.http import api
@@ -39,10 +40,15 @@ class Options:
     hiccups: float
     seed: int | None
     directory: Path
+    detach: bool
+    log: Path | None
 
 
 def serve(options: Options, say: Say) -> None:
-    """Run the platform until it is told to end. Raises UsageProblem if it cannot listen."""
+    """Run the platform until it is told to end. Raises UsageProblem if it cannot listen.
+
+    Detached it goes on in another process, and this returns once that one serves.
+    """
     is_loopback = _is_loopback(options.host)
     if not is_loopback and not options.token:
         raise UsageProblem(
@@ -51,6 +57,9 @@ def serve(options: Options, say: Say) -> None:
         )
     listener = _listener(options.host, options.port)
     hiccups = _hiccups(options, say)
+    serves = _leave(options, listener, say) if options.detach else _nothing
+    if serves is None:
+        return
 
     async def run() -> None:
         async with (
@@ -66,10 +75,28 @@ def serve(options: Options, say: Say) -> None:
                 server = HttpServer(application, listener)
                 tasks.start_soon(server.serve)
                 _announce(say, listener, options, hiccups)
+                serves()
                 await _told_to_end(platform, say)
                 server.end()
 
     anyio.run(run)
+
+
+def _leave(options: Options, listener: socket.socket, say: Say) -> Callable[[], None] | None:
+    """Detach: what to call once it serves, or None in the process that has nothing more to do."""
+    port = listener.getsockname()[1]
+    claimed = detached.claim(port)
+    log = options.log or detached.directory() / f"{port}.log"
+    if not detached.leave(claimed, log):
+        return claimed.say_ready
+    _announce(say, listener, options, None)
+    say(f"it goes on in the background: its log is {log}")
+    say(f"  deploy local down --port {port}   ends it and its machines")
+    return None
+
+
+def _nothing() -> None:
+    """Nobody waits for it to serve."""
 
 
 def _hiccups(options: Options, say: Say) -> Hiccups | None:
