@@ -47,6 +47,12 @@ def local() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
     help="Directory that machines' commands run in.",
 )
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path, resolve_path=True),
+    metavar="DIR",
+    help="Keep apps, machines, versions and leases here, for the next start.",
+)
 @click.option("--detach", is_flag=True, help="Go on in the background; `down` ends it.")
 @click.option(
     "--log",
@@ -55,7 +61,10 @@ def local() -> None:
     help="With --detach: the file that output is added to, instead of one of its own.",
 )
 def up(**options: Any) -> None:
-    """Serve until Ctrl-C or `down`; every machine ends with it. State is in memory only."""
+    """Serve until Ctrl-C or `down`; every machine ends with it.
+
+    State is in memory only, unless --state is given.
+    """
     from deploy.local.server import Options, serve  # starlette and httpx: only when serving
 
     with _rendered_errors():

@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from deploy.local.http import api
 from deploy.local.routing.router import Router
 from deploy.local.runtimes.process import ProcessRuntime
 from deploy.local.serving import HttpServer, address, listen
+from deploy.local.store import SqliteStore
 
 FAREWELL_S = 5.0  # for machines to stop by themselves when the platform ends
 
@@ -40,6 +42,7 @@ class Options:
     hiccups: float
     seed: int | None
     directory: Path
+    state: Path | None
     detach: bool
     log: Path | None
 
@@ -62,13 +65,22 @@ def serve(options: Options, say: Say) -> None:
         return
 
     async def run() -> None:
+        store = SqliteStore(options.state) if options.state else None
         async with (
+            AsyncExitStack() as stack,
             ProcessRuntime(directory=options.directory) as runtime,
             Router(host=options.host, say=say) as router,
             Platform(
-                runtime=runtime, seed=options.seed, hiccups=hiccups, traffic=router, say=say
+                runtime=runtime,
+                seed=options.seed,
+                hiccups=hiccups,
+                traffic=router,
+                store=store,
+                say=say,
             ) as platform,
         ):
+            if store is not None:
+                stack.callback(store.close)
             hosts = api.LOOPBACK_NAMES if is_loopback else frozenset[str]()
             application = api.app(platform, token=options.token, hosts=hosts)
             async with anyio.create_task_group() as tasks:

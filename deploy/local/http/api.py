@@ -181,6 +181,8 @@ async def _carried_out(operation: Operation, call: Call) -> Reply[Any]:
     answer = operation.handler(call, **given)
     if inspect.isawaitable(answer):
         answer = await answer
+    if operation.method != "GET" and call.platform.store.failure:
+        raise Refusal(503, f"unavailable: the state is not kept: {call.platform.store.failure}")
     return answer if isinstance(answer, Reply) else Reply(answer, operation.status)
 
 

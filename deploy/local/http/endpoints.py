@@ -37,8 +37,9 @@ def list_apps(call: Call, query: requests.AppsQuery) -> views.Apps:
 
 def create_app(call: Call, body: requests.CreateApp) -> views.AppView:
     name = requests.app_name(body.app_name or body.name or "")
-    app = call.platform.create_app(name, organization=body.org_slug or "personal")
-    app.network = body.network or app.network
+    app = call.platform.create_app(
+        name, organization=body.org_slug or "personal", network=body.network or "default"
+    )
     return views.app_view(app)
 
 
