@@ -130,6 +130,14 @@ class LeaseQuery(Struct, frozen=True):
     ttl: Annotated[int, Meta(ge=1, le=MAX_TTL_S)] = DEFAULT_TTL_S
 
 
+class LogsQuery(Struct, frozen=True):
+    """Of one `machine`, or of all that the app has."""
+
+    machine: str = ""
+    lines: Limit = PAGE_LIMIT
+    follow: bool = False
+
+
 def read(body: Any, kind: type[B]) -> B:
     """Raises Refusal (400)."""
     return convert(body, kind, "body")

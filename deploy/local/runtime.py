@@ -38,6 +38,7 @@ class Spec:
     region: str
     version: str
     config: Config
+    write: Callable[[str], None]  # takes each line of the machine's output
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,3 @@ class Runtime(Protocol):
 
     async def start(self, spec: Spec) -> Process:
         """Bring a machine to life; returns once its process runs. Raises CannotStart."""
-
-    def log(self, machine_id: str) -> Sequence[str]:
-        """The newest lines that a machine wrote, oldest first."""

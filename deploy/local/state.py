@@ -1,4 +1,4 @@
-"""What the platform remembers of apps and machines: plain records, in memory only."""
+"""What the platform remembers of apps and machines: plain records."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ class Machine:
     raw: dict[str, Any]
     config: Config
     state: str = "created"
+    aim: str = "stopped"  # the resting state that it is in, or on its way to
     updated_at_s: float = 0.0
     cordoned: bool = False
     visible_at_s: float = 0.0

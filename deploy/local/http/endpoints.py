@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from deploy.local import requests
 from deploy.local.config import signal_name
 from deploy.local.http import views
 from deploy.local.http.calls import Call, Reply
 from deploy.local.lifecycle import Stop
+from deploy.local.logs import LINES_KEPT, LogLine
 from deploy.local.refusals import Refusal, invalid
 from deploy.local.state import Event, Machine, Volume
 from deploy.local.traffic import ServiceAddress
@@ -36,8 +37,9 @@ def list_apps(call: Call, query: requests.AppsQuery) -> views.Apps:
 
 def create_app(call: Call, body: requests.CreateApp) -> views.AppView:
     name = requests.app_name(body.app_name or body.name or "")
-    app = call.platform.create_app(name, organization=body.org_slug or "personal")
-    app.network = body.network or app.network
+    app = call.platform.create_app(
+        name, organization=body.org_slug or "personal", network=body.network or "default"
+    )
     return views.app_view(app)
 
 
@@ -238,7 +240,27 @@ def list_services(call: Call) -> list[ServiceAddress]:
 
 def list_logs(call: Call) -> list[str]:
     """The newest lines that the machine wrote, oldest first."""
-    return list(call.platform.log(call.machine))
+    newest = call.platform.logs.tail([call.machine.id], LINES_KEPT)
+    return [line.line for line in newest]
+
+
+def stream_logs(call: Call, query: requests.LogsQuery) -> AsyncIterator[LogLine]:
+    """What the app's machines wrote, as lines of JSON; with `follow` it goes on for ever."""
+    app, logs = call.platform.app(call.app), call.platform.logs
+    if query.machine:
+        call.platform.machine(call.app, query.machine)
+
+    def machines() -> list[str]:
+        return [query.machine] if query.machine else list(app.machines)
+
+    if query.follow:
+        return logs.follow(machines, query.lines)
+    return _each(logs.tail(machines(), query.lines))
+
+
+async def _each(lines: Sequence[LogLine]) -> AsyncIterator[LogLine]:
+    for line in lines:
+        yield line
 
 
 # -- helpers ---------------------------------------------------------------------------

@@ -21,6 +21,10 @@ _LISTENS = "0A"
 _INODE = re.compile(r"socket:\[(\d+)\]")
 
 
+def listening_is_known() -> bool:
+    return _PROC.joinpath("net", "tcp").exists()
+
+
 def listening(session: int) -> list[Address]:
     """The TCP addresses that the processes of a session take connections on."""
     inodes = {inode for process in _processes(session) for inode in _sockets(process)}

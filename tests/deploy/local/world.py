@@ -13,6 +13,7 @@ import httpx
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
 from deploy.local.http import api
+from deploy.local.store import Store
 from tests.worlds.simulated.habits import NO_HABITS, Habits, Inhabited, inhabit
 from tests.worlds.simulated.runtime import Behaviour, SimulatedRuntime, simulated_clock
 
@@ -89,10 +90,11 @@ async def world(
     token: str = "",
     seed: int = 1,
     habits: Habits = NO_HABITS,
+    store: Store | None = None,
 ) -> AsyncIterator[World]:
     runtime = SimulatedRuntime(seed, QUICKLY)
     async with Platform(
-        runtime=runtime, clock=simulated_clock, seed=seed, hiccups=hiccups
+        runtime=runtime, clock=simulated_clock, seed=seed, hiccups=hiccups, store=store
     ) as platform:
         application = api.app(platform, token=token)
         inhabited = inhabit(application, habits, platform.clock)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import anyio
@@ -115,9 +115,6 @@ class SimulatedRuntime:
         process = SimulatedProcess(self, spec, behaviour, chance)
         self.running[spec.machine_id] = process
         return process
-
-    def log(self, machine_id: str) -> Sequence[str]:  # noqa: ARG002 - simulated machines say nothing
-        return ()
 
     def behaviour(self, image: str) -> Behaviour:
         """By the last word of the image's name that is known."""
