@@ -7,6 +7,7 @@ A reader that has gone, a full disk or a stream that was closed from the start
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -31,18 +32,20 @@ class Forgiving(io.TextIOWrapper):
     def write(self, text: str) -> int:
         try:
             return super().write(text)
-        except (OSError, ValueError):
-            self._let_go()
+        except (OSError, ValueError) as error:
+            self._let_go(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
-        except (OSError, ValueError):
-            self._let_go()
+        except (OSError, ValueError) as error:
+            self._let_go(error)
 
-    def _let_go(self) -> None:
+    def _let_go(self, error: Exception) -> None:
         """What is still buffered goes nowhere, or the interpreter fails at it again as it exits."""
+        if isinstance(error, OSError) and error.errno != errno.EPIPE and self is not sys.stderr:
+            sys.stderr.write(f"warning: the output cannot be written: {error.strerror}\n")
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
@@ -53,6 +56,5 @@ def _forgiving(stream: io.TextIOBase | None, descriptor: int) -> Forgiving:
     """The stream's own descriptor again; None is how Python has one that was closed."""
     raw = io.FileIO(descriptor, "w", closefd=False)
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    return Forgiving(
-        io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=descriptor == 2
-    )
+    is_prompt = descriptor == 2 or raw.isatty()
+    return Forgiving(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=is_prompt)

@@ -16,10 +16,11 @@ _SHELL = Options("Shell", (click.Argument(["shell"], type=click.Choice(list(_INS
 
 
 def _print_script(shell: str) -> None:
+    root = click.get_current_context().find_root()
     kind = get_completion_class(shell)
-    if kind is not None:
-        cli = click.get_current_context().find_root().command
-        click.echo(kind(cli, {}, "deploy", "_DEPLOY_COMPLETE").source())
+    if kind is not None and root.info_name:
+        variable = f"_{root.info_name.upper()}_COMPLETE"
+        click.echo(kind(root.command, {}, root.info_name, variable).source())
 
 
 completion_command = Command(

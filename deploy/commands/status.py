@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,7 +21,7 @@ from deploy.commands.target import Target
 from deploy.errors import CallFailed
 from deploy.hints import Invocation, Left, ways_out
 from deploy.plan.intent import BACK, Intent, read_intent
-from deploy.wording import printable, table
+from deploy.wording import printable, short_image, short_version, table
 
 _COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", "image")
 
@@ -28,8 +30,17 @@ _COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", 
 def status_command(target: Target, output: str) -> None:
     """Show each machine: its version, state and checks."""
     machines, routes, holders = anyio.run(look_at, target)
-    is_json = output == "json"
-    click.echo(show_status(target.app, machines, routes, holders=holders, as_json=is_json))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    click.echo(
+        show_status(
+            target.app,
+            machines,
+            routes,
+            holders=holders,
+            as_json=output == "json",
+            width=width,
+        )
+    )
 
 
 async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]], list[str]]:
@@ -58,8 +69,12 @@ def show_status(
     *,
     holders: Sequence[str] = (),
     as_json: bool,
+    width: int = 0,
 ) -> str:
-    """Each machine with its version, state and checks; a warning where the app is mixed."""
+    """Each machine with its version, state and checks; a warning where the app is mixed.
+
+    On a terminal of `width` columns names are short, and the columns go that do not fit.
+    """
     machines = fleet.managed
     if as_json:
         return json.dumps(
@@ -67,7 +82,8 @@ def show_status(
         )
     if not machines:
         return f"{app} has no machines yet"
-    lines = table([_COLUMNS, *map(_machine_row, machines)])
+    rows = [_machine_row(machine, is_short=bool(width)) for machine in machines]
+    lines = table([_COLUMNS, *rows], width=width, droppable=("version", "region", "group"))
     return "\n".join([*lines, *map(_route, routes), *_warnings(app, machines, holders)])
 
 
@@ -92,17 +108,17 @@ def _unfinished(app: str, intent: Intent, holders: Sequence[str]) -> str:
     return f"warning: {what} is unfinished; {ways_out(left, Invocation(app=app))}"
 
 
-def _machine_row(machine: Machine) -> tuple[str, ...]:
+def _machine_row(machine: Machine, *, is_short: bool) -> tuple[str, ...]:
     passing = sum(1 for check in machine.checks if check.status == "passing")
     return (
         machine.id,
         machine.name,
         machine.group,
         machine.region,
-        machine.version,
+        short_version(machine.version) if is_short else machine.version,
         f"{machine.state}, cordoned" if machine.cordoned else machine.state,
         f"{passing}/{machine.configured_checks}" if machine.configured_checks else "-",
-        machine.image,
+        short_image(machine.image) if is_short else machine.image,
     )
 
 

@@ -8,6 +8,7 @@ The JSON object is documented in docs/events.md.
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from deploy.wording import (
 
 # Results after which an app may be mixed: the text names every machine.
 _MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
+_DROPPABLE = ("ID", "VERSION", "GROUP", "STATE", "IMAGE")
 _COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETAIL")
 
 
@@ -123,11 +125,14 @@ def report_of(timeline: Timeline) -> Report:
     )
 
 
-def render_text(report: Report) -> str:
-    """The closing words of a run, for people: what came of it, who runs what, what to do next."""
+def render_text(report: Report, width: int = 0) -> str:
+    """The closing words of a run, for people: what came of it, who runs what, what to do next.
+
+    `width` is that of a terminal; 0 for a place where lines may have any length.
+    """
     lines = [headline(report)]
     if report.machines and _is_mixed(report):
-        lines += ["", *(f"  {row}" for row in machine_table(report.machines)), ""]
+        lines += ["", *(f"  {row}" for row in machine_table(report.machines, width - 2)), ""]
     lines += [f"left over: {printable(each)}" for each in report.leftovers]
     if step := next_step(report):
         lines.append(f"next: {step}")
@@ -153,11 +158,21 @@ def next_step(report: Report) -> str:
     return printable(f"{called.status()} shows the machines")
 
 
-def machine_table(machines: Iterable[MachineStands]) -> list[str]:
-    """Aligned rows under a heading, by group and name; columns that say nothing are left out."""
+def machine_table(machines: Iterable[MachineStands], width: int = 0) -> list[str]:
+    """Aligned rows under a heading, by group and name; columns that say nothing are left out.
+
+    In a `width`, details stand below their machines, and columns go that do not fit.
+    """
     ordered = in_order(machines)
     shorten_images = _tells_apart(ordered)
-    return table([_COLUMNS, *(_cells(each, shorten_images) for each in ordered)])
+    rows = [_COLUMNS, *(_cells(each, shorten_images) for each in ordered)]
+    whole = table(rows)
+    if width <= 0 or max(map(len, whole)) <= width:
+        return whole
+    heading, *lines = table([row[:-1] for row in rows], width=width, droppable=_DROPPABLE)
+    for number, row in reversed(list(enumerate(rows[1:], 1))):
+        lines[number:number] = [f"  {part}" for part in textwrap.wrap(row[-1], max(8, width - 2))]
+    return [heading, *lines]
 
 
 def in_order(machines: Iterable[MachineStands]) -> list[MachineStands]:

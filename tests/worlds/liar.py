@@ -163,7 +163,8 @@ async def _ends(command: Callable[[Emit], Awaitable[Any]], directory: Path) -> O
             result = await command(emit)
         except Exception as error:
             with redirect_stderr(err):
-                cli._render(error)
+                for each in cli._each(error):
+                    cli._render(each)
             return Outcome(None, error, out.getvalue() + err.getvalue())
     if isinstance(result, RunFinished):
         out.write(Report.of(told).to_line())
