@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +13,12 @@ import click
 import msgspec
 
 from rollout.commands import options
-from rollout.errors import BadFlagFile, NoSuchSource
+from rollout.commands.base import base_flags
+from rollout.errors import BadFlagFile
 from rollout.file.flagfile import FlagFile
 from rollout.flag import Flag
 from rollout.review.hygiene import FINISHED_DAYS, Facts, Finding, inspect
 from rollout.sources import history
-from rollout.sources.source import GIT, beside
 from rollout.wording import count
 
 _MOST_FINDINGS = 50
@@ -97,10 +97,17 @@ def _check(path: str, strict: bool, base: str | None, most: int | None, now: dat
 def _strict(
     path: str, found: FlagFile, base: str | None, most: int | None, now: datetime
 ) -> list[Finding]:
-    finished = history.finished(path, found.flags, now, FINISHED_DAYS)
+    finished, unknown = history.finished(path, found.flags, now, FINISHED_DAYS)
+    if unknown:
+        keys = ", ".join(sorted(unknown))
+        click.echo(
+            f"Note: {path}: not checked: history: this clone is shallow, so that nothing tells"
+            f" since when these are at 100 %: {keys}; clone with the whole history",
+            err=True,
+        )
     facts = Facts(
         now=now,
-        base=None if base is None else _base(base, path),
+        base=None if base is None else _base(base, path, found),
         max_step=most,
         finished=finished,
         places=history.places(path, sorted(finished)),
@@ -108,14 +115,10 @@ def _strict(
     return inspect(found, facts)
 
 
-def _base(base: str, path: str) -> dict[str, Flag] | None:
-    """The flags to compare with: none if the file is new; None if they cannot be read."""
+def _base(base: str, path: str, found: FlagFile) -> Mapping[str, Flag] | None:
+    """The flags to compare with; None if they cannot be read."""
     try:
-        return dict(options.load(beside(base, path)).flags)
-    except NoSuchSource:
-        if not base.startswith(GIT):
-            raise
-        return {}
+        return base_flags(base, path, found.flags)
     except BadFlagFile as error:
         # A broken base must not keep the change that mends it out.
         click.echo(f"Note: nothing is compared with the base: {error.message}", err=True)

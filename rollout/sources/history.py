@@ -6,10 +6,12 @@ tried on the way. Knows nothing of rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from rollout.errors import BadFlagFile, SourceProblem
 from rollout.file import flagfile
@@ -23,8 +25,18 @@ MOST_VERSIONS = 100
 MOST_PLACES = 10
 MOST_FLAGS = 20
 
+Version: TypeAlias = tuple[datetime, Mapping[str, Flag]]
+"""When it was committed, and its flags."""
 
-def finished(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> frozenset[str]:
+
+class Finished(NamedTuple):
+    """Flags that were at 100 % all the time, and those of which a shallow clone cannot tell."""
+
+    keys: frozenset[str]
+    unknown: frozenset[str]
+
+
+def finished(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> Finished:
     """The flags that are at 100 % and were so all the time since so many days ago.
 
     A ramp says it by its last step; for a percentage the file's versions in git do.
@@ -35,15 +47,19 @@ def finished(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> 
     standing = {key: flag for key, flag in flags.items() if _is_complete(flag, now)}
     by_ramp = {key for key, flag in standing.items() if _began_before(flag.rollout, now, since)}
     asked = standing.keys() - by_ramp
-    return frozenset(by_ramp | (_all_along(path, asked, since) if asked else set()))
+    by_percent: set[str] = set()
+    unknown: Set[str] = frozenset()
+    if asked:
+        with suppress(SourceProblem):
+            versions = _versions(path, since)
+            by_percent = _all_along(versions, asked, since)
+            if not versions and git.is_shallow(git.whereabouts(path)[0]):
+                unknown = asked
+    return Finished(frozenset(by_ramp | by_percent), frozenset(unknown))
 
 
-def _all_along(path: str, asked: Set[str], since: datetime) -> set[str]:
-    """Those of the flags that the file has had at 100 % in every version since then."""
-    try:
-        versions = _versions(path, since)
-    except SourceProblem:
-        return set()
+def _all_along(versions: Sequence[Version], asked: Set[str], since: datetime) -> set[str]:
+    """Those of the flags that are at 100 % in every version since then."""
     for committed_at, found in versions:
         # A version counts from the moment it was committed, the oldest from `since`.
         moment = max(committed_at, since)
@@ -85,7 +101,7 @@ def _began_before(rollout: int | Ramp, now: datetime, since: datetime) -> bool:
     return step is not None and step.at < since
 
 
-def _versions(path: str, since: datetime) -> list[tuple[datetime, Mapping[str, Flag]]]:
+def _versions(path: str, since: datetime) -> list[Version]:
     """The file as it was at `since` and each time it changed from then; nothing if not known."""
     directory, name = git.whereabouts(path)
     before = f"--before={since.isoformat()}"
@@ -101,7 +117,7 @@ def _versions(path: str, since: datetime) -> list[tuple[datetime, Mapping[str, F
     return [_version(directory, name, commit) for commit in (oldest, *reversed(changed))]
 
 
-def _version(directory: Path, name: str, commit: str) -> tuple[datetime, Mapping[str, Flag]]:
+def _version(directory: Path, name: str, commit: str) -> Version:
     at = datetime.fromisoformat(git.ask(directory, "log", "-1", "--format=%cI", commit).text)
     reply = git.ask(
         directory, "cat-file", "blob", f"{commit}:./{name}", limit_bytes=LARGEST_BYTES + 1

@@ -33,7 +33,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
 
 
 def finished(text: str = TEXT, now: datetime = NOW) -> bool:
-    return "a" in history.finished("flags.yaml", flagfile.parse(text).flags, now, 30)
+    return "a" in history.finished("flags.yaml", flagfile.parse(text).flags, now, 30).keys
 
 
 def test_a_percentage_that_stood_for_over_30_days_is_finished(repo: Repo) -> None:
