@@ -134,15 +134,14 @@ async def _end_on_signal(server: uvicorn.Server, say: Say) -> None:
 async def _follow(live: Live, poll_s: float, say: Say) -> None:
     while True:
         await anyio.sleep(poll_s)
-        before = live.state
-        changed = await anyio.to_thread.run_sync(live.refresh, abandon_on_cancel=True)
-        state = live.state
-        if changed:
-            say(f"{_clock()} {state.source} has changed: {', '.join(changed)}")
-        if state.problem and state.problem != before.problem:
-            say(f"{_clock()} the flags from before still serve: {state.problem}")
-        elif before.problem and not state.problem:
-            say(f"{_clock()} {state.source} is in order again")
+        news = await anyio.to_thread.run_sync(live.refresh, abandon_on_cancel=True)
+        source = live.state.source
+        if news.changed:
+            say(f"{_clock()} {source} has changed: {', '.join(news.changed)}")
+        if news.broke:
+            say(f"{_clock()} the flags from before still serve: {news.broke}")
+        if news.mended:
+            say(f"{_clock()} {source} is in order again")
 
 
 def _clock() -> str:
