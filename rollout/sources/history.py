@@ -29,42 +29,51 @@ Version: TypeAlias = tuple[datetime, Mapping[str, Flag]]
 """When it was committed, and its flags."""
 
 
-class Finished(NamedTuple):
-    """Flags that were at 100 % all the time, and those of which a shallow clone cannot tell."""
+class Standing(NamedTuple):
+    """Flags that were at 100 % all the time, at 0 %, and those of which a shallow clone cannot
 
-    keys: frozenset[str]
-    unknown: frozenset[str]
+    tell, each by its key.
+    """
+
+    complete: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
 
 
-def finished(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> Finished:
-    """The flags that are at 100 % and were so all the time since so many days ago.
+def standing(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> Standing:
+    """The flags that stand at one end, and did so all the time since so many days ago.
 
     A ramp says it by its last step; for a percentage the file's versions in git do.
     Where there is no repository, or its history does not reach as far back, a
-    percentage is not known to be finished. Raises nothing.
+    percentage is not known to have stood. Raises nothing.
     """
     since = now - timedelta(days=days)
-    standing = {key: flag for key, flag in flags.items() if _is_complete(flag, now)}
-    by_ramp = {key for key, flag in standing.items() if _began_before(flag.rollout, now, since)}
-    asked = standing.keys() - by_ramp
-    by_percent: set[str] = set()
+    ends = {key: _end(flag, now) for key, flag in flags.items() if not _goes_on(flag.rollout, now)}
+    ends = {key: end for key, end in ends.items() if end is not None}
+    by_ramp = {key for key in ends if _began_before(flags[key].rollout, now, since)}
+    asked = ends.keys() - by_ramp
     unknown: Set[str] = frozenset()
+    stood = set(by_ramp)
     if asked:
         with suppress(SourceProblem):
             versions = _versions(path, since)
-            by_percent = _all_along(versions, asked, since)
+            stood |= _all_along(versions, {key: ends[key] for key in asked}, since)
             if not versions and git.is_shallow(git.whereabouts(path)[0]):
                 unknown = asked
-    return Finished(frozenset(by_ramp | by_percent), frozenset(unknown))
+    complete = {key for key in stood if ends[key] == EVERYBODY}
+    return Standing(frozenset(complete), frozenset(stood - complete), frozenset(unknown))
 
 
-def _all_along(versions: Sequence[Version], asked: Set[str], since: datetime) -> set[str]:
-    """Those of the flags that are at 100 % in every version since then."""
+def _all_along(
+    versions: Sequence[Version], asked: Mapping[str, int | None], since: datetime
+) -> set[str]:
+    """Those of the flags that are at this end in every version since then."""
+    stood = set(asked) if versions else set()
     for committed_at, found in versions:
         # A version counts from the moment it was committed, the oldest from `since`.
         moment = max(committed_at, since)
-        asked = {key for key in asked if key in found and _is_complete(found[key], moment)}
-    return set(asked) if versions else set()
+        stood = {key for key in stood if key in found and _end(found[key], moment) == asked[key]}
+    return stood
 
 
 def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -92,8 +101,15 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _is_complete(flag: Flag, now: datetime) -> bool:
-    return flag.live_threshold(now) == EVERYBODY
+def _end(flag: Flag, now: datetime) -> int | None:
+    """100 or 0 percent if the flag stands there, for whoever asks; else nothing."""
+    threshold = flag.live_threshold(now)
+    somebody = flag.enabled and any(flag.always_inside.values())
+    return threshold if threshold == EVERYBODY or (threshold == 0 and not somebody) else None
+
+
+def _goes_on(rollout: int | Ramp, now: datetime) -> bool:
+    return isinstance(rollout, Ramp) and rollout.planned[-1].at > now
 
 
 def _began_before(rollout: int | Ramp, now: datetime, since: datetime) -> bool:
