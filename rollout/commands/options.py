@@ -92,6 +92,11 @@ output_option: Callable[[Any], Any] = click.option(
 )
 
 
+eviction_option: Callable[[Any], Any] = click.option(
+    "--allow-eviction", is_flag=True, help="Even if somebody who is inside is thrown out."
+)
+
+
 def units_option(*, required: bool = False) -> Callable[[Any], Any]:
     """--units, for commands that count or name units."""
     text = "A file with one unit on each line; - for standard input."

@@ -39,7 +39,7 @@ from rollout.ramps.schedule import lines
 @click.option("--start", metavar="TIME", help="When the first begins, with an offset; now.")
 @click.option("--steps", metavar="P,P,...", help="The percentages, as in 5,10,25,50,100.")
 @options.hours_options
-@click.option("--allow-eviction", is_flag=True, help="Begin lower than the flag stands.")
+@options.eviction_option
 @options.at_option
 @options.file_option
 def ramp(

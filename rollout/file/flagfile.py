@@ -5,6 +5,7 @@ Knows the shape of flags.yaml. Knows nothing of where the text comes from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,6 +24,8 @@ from rollout.wording import did_you_mean, show
 
 LARGEST_BYTES = 1 << 20
 """A flags file may have a size of up to 1 MiB."""
+
+_CONFLICT = re.compile(r"(<{7}|\|{7}|={7}|>{7})( |$)")
 
 T = TypeVar("T")
 _Found: TypeAlias = dict[str, tuple[Node, Node]]
@@ -58,6 +61,8 @@ def parse_bytes(data: bytes, source: str) -> FlagFile:
 
 def parse(text: str, source: str = "flags.yaml") -> FlagFile:
     """Text to flags; raises BadFlagFile with all that is wrong."""
+    if conflicts := _conflicts(text):
+        raise BadFlagFile(source, conflicts)
     root, problems = yamlnodes.compose(text)
     flags: dict[str, Flag] = {}
     if root is not None:
@@ -68,6 +73,16 @@ def parse(text: str, source: str = "flags.yaml") -> FlagFile:
     if problems:
         raise BadFlagFile(source, problems)
     return FlagFile(source, text, MappingProxyType(flags))
+
+
+def _conflicts(text: str) -> list[Problem]:
+    """The marks that git leaves where it could not merge, which explain all else there is."""
+    lines = enumerate(re.split(r"\r\n|\n|\r", text), 1)
+    marked = [(number, line[:7]) for number, line in lines if _CONFLICT.match(line)]
+    if not any(mark == "<<<<<<<" for _, mark in marked):
+        return []
+    fix = "keep one of the two sides, and remove the marks"
+    return [Problem(number, 1, f"a conflict mark of git ({mark})", fix) for number, mark in marked]
 
 
 def paused_ramp(steps: Sequence[Step], paused: datetime) -> Ramp:

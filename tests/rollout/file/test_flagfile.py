@@ -342,3 +342,26 @@ def test_no_text_makes_the_reader_fail_in_another_way(text: str) -> None:
 @given(st.binary())
 def test_no_bytes_make_the_reader_fail_in_another_way(data: bytes) -> None:
     problems(data)
+
+
+def test_the_marks_of_a_merge_conflict_are_named_with_their_lines() -> None:
+    text = """\
+version: 1
+flags:
+  a:
+    bucket_by: app
+<<<<<<< HEAD
+    percent: 5
+=======
+    percent: 10
+>>>>>>> other
+    inside: 1
+    outside: 0
+"""
+    with pytest.raises(BadFlagFile) as caught:
+        flagfile.parse(text)
+    fix = "keep one of the two sides, and remove the marks"
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"{line}:1: a conflict mark of git ({mark}); {fix}"
+        for line, mark in ((5, "<<<<<<<"), (7, "======="), (9, ">>>>>>>"))
+    ]

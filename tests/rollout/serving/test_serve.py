@@ -32,6 +32,7 @@ from openfeature.exception import (
 
 from rollout import Flags
 from rollout.openfeature import RolloutProvider
+from rollout.serving.serve import MOST_CONNECTIONS
 
 TEXT = """\
 version: 1
@@ -335,6 +336,57 @@ def under_way(service: Service, length: int) -> Iterator[socket.socket]:
         connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         yield connection
+
+
+def test_no_answer_on_a_connection_that_is_kept_waits_for_an_acknowledgement(
+    file: Path,
+) -> None:
+    """Without TCP_NODELAY each would take 40 ms: the other side's delayed acknowledgement."""
+    with running("--file", str(file)) as service, httpx.Client() as client:
+        times = []
+        for _ in range(60):
+            began = time.perf_counter()
+            assert client.post(f"{service.url}{PATH}/deploy-retries", json=HELLO).is_success
+            times.append(time.perf_counter() - began)
+    assert sorted(times)[len(times) // 2] < 0.03
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_traceback(file: Path) -> None:
+    with running("--file", str(file)) as service:
+        for _ in range(20):
+            with under_way(service, 100) as connection:
+                connection.sendall(b'{"context"')
+        assert httpx.post(f"{service.url}{PATH}/deploy-retries", json=HELLO).is_success
+    assert len(service.lines) <= 2, service.lines
+    assert not any("Traceback" in line or "rror" in line for line in service.lines)
+
+
+def test_who_sends_no_whole_request_is_cut_off(file: Path) -> None:
+    with running("--file", str(file)) as service, contextlib.ExitStack() as stack:
+        port = int(service.url.rpartition(":")[2])
+        waiting: list[socket.socket] = []
+        for begun in (b"", b"POST / HTT", b"POST / HTTP/1.1\r\nHost: x\r\nX-", None):
+            if begun is None:
+                connection = stack.enter_context(under_way(service, 100))
+            else:
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                connection.sendall(begun)
+            connection.settimeout(30)
+            waiting.append(connection)
+        assert [connection.recv(65536) for connection in waiting] == [b"", b"", b"", b""]
+    assert not any("Traceback" in line for line in service.lines)
+
+
+def test_beyond_a_number_of_connections_the_answer_is_503(file: Path) -> None:
+    with running("--file", str(file)) as service, contextlib.ExitStack() as stack:
+        port = int(service.url.rpartition(":")[2])
+        for _ in range(MOST_CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        with pytest.raises(AssertionError, match="503"):
+            assert httpx.get(f"{service.url}/healthz").status_code == 200
+        stack.close()
+        service.until(lambda: httpx.get(f"{service.url}/healthz").status_code == 200)
+    assert not any("Traceback" in line for line in service.lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
