@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from rollout.bucketing import bucket
-from rollout.outcomes.question import Question
+from rollout.outcomes.question import Question, happened
 from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assigned, Record
 
 Reason: TypeAlias = Literal[
@@ -245,8 +245,8 @@ class _Observer:
 
     def _is_late_failure(self, record: Record) -> bool:
         """A failure that the state does not have counts however late it comes."""
-        happened = self._question.event.happened(record) or record.why == "app"
-        return happened and record.key not in self._question.known
+        fails = happened(self._question.event, record) or record.why == "app"
+        return fails and record.key not in self._question.known
 
     def _not_a_draw(self, record: Record, assigned: Assigned) -> Reason | None:
         unit = assigned.unit
@@ -287,7 +287,7 @@ class _Observer:
         )
         assert stage is not None  # noqa: S101 -- likewise
         inside = place < stage.threshold
-        event, at = self._question.event.happened(record), record.known_at
+        event, at = happened(self._question.event, record), record.known_at
         cell = stage.inside if inside else stage.outside
         if not cell.deploys:
             self.found.cells[stage.threshold, inside] = cell

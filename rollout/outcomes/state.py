@@ -11,12 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from rollout.errors import InvalidValue
+from rollout.guard import Guard
 from rollout.outcomes.coins import Interval
 from rollout.outcomes.evidence import Evidence
 from rollout.outcomes.ledger import Day, Ledger
 from rollout.outcomes.observed import Cell, Unit
 from rollout.outcomes.question import Question
-from rollout.outcomes.settings import Guard
 
 VERSION: Final = 1
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rollout.bucketing import bucket
+from rollout.guard import Event, Guard
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe
-from rollout.outcomes.question import Event, Question
+from rollout.outcomes.question import Question
 from rollout.outcomes.record import Record, decode
-from rollout.outcomes.settings import Guard
 
 FLAG = "deploy-retries"
 START = 1_795_000_000.0  # 2026-11-18

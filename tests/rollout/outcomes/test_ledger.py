@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.errors import InvalidValue
+from rollout.guard import Guard
 from rollout.outcomes import state
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe
-from rollout.outcomes.settings import Guard
 from tests.rollout.outcomes.making import DAY, START, apps, asked, ledger_of, made, records
 
 RESULTS = ("done", "done", "done", "failed", "in-between", "rolled-back", "unchanged", None)

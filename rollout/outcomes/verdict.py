@@ -10,9 +10,9 @@ from math import log
 from typing import Final, Literal, NamedTuple
 
 from rollout.flag import Flag, percent_text
+from rollout.guard import HOLDBACK_DAYS
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.power import coins_needed
-from rollout.outcomes.settings import HOLDBACK_DAYS
 
 DAY_S: Final = 86_400.0
 SAMPLE_RATIO: Final = 1000.0

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,20 +19,23 @@ from typing import IO, Final
 
 import msgspec
 
-from rollout.errors import SourceProblem, show
+from rollout.errors import SourceProblem
 from rollout.outcomes.record import Record, decode
+from rollout.wording import show
 
 LONGEST: Final = 16 << 20
 """A report of more bytes than that is not one."""
 
 STDIN: Final = "-"
-_SUFFIXES: Final = (".json", ".jsonl", ".ndjson")
+PARQUET: Final = ".parquet"
+_SUFFIXES: Final = (".json", ".jsonl", ".ndjson", PARQUET)
 _NAMED: Final = 20
 
 
 class Reports(Iterable[Record]):
     """The records of all files; can be gone through again.
 
+    `parquet` are files that are left to DuckDB (parquet.py).
     `broken` names the first 20 places that could not be read, `broken_count` how many there
     were; `empty` are the patterns and directories in which there was nothing.
     """
@@ -45,10 +49,12 @@ class Reports(Iterable[Record]):
             if not found:
                 self.empty.append(place)
             self.files += found
-        self.files = sorted(set(self.files))
+        every = sorted(set(self.files))
+        self.files = [name for name in every if not name.endswith(PARQUET)]
+        self.parquet = [name for name in every if name.endswith(PARQUET)]
         self.broken: list[str] = []
         self.broken_count = 0
-        self._stdin: IO[bytes] | None = None
+        self._stdin: int | None = None
 
     def __iter__(self) -> Iterator[Record]:
         self.broken, self.broken_count = [], 0
@@ -63,10 +69,13 @@ class Reports(Iterable[Record]):
         if path != STDIN:
             return Path(path).open("rb")
         if self._stdin is None:
-            self._stdin = tempfile.TemporaryFile()  # noqa: SIM115 -- kept for a second reading
-            shutil.copyfileobj(sys.stdin.buffer, self._stdin)
-        self._stdin.seek(0)
-        return os.fdopen(os.dup(self._stdin.fileno()), "rb")
+            self._stdin, name = tempfile.mkstemp()
+            Path(name).unlink()
+            weakref.finalize(self, os.close, self._stdin)
+            with os.fdopen(os.dup(self._stdin), "wb") as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+        os.lseek(self._stdin, 0, os.SEEK_SET)
+        return os.fdopen(os.dup(self._stdin), "rb")
 
     def _records(self, path: str, file: IO[bytes]) -> Iterator[Record]:
         first = file.readline(LONGEST + 1)
