@@ -44,7 +44,7 @@ def guard(
     now: datetime,
     file: str,
 ) -> None:
-    """Say whether FLAG should advance, be killed or hold; with --write do it.
+    """Let the outcomes of deploys move FLAG, or stop it: with --write, or only say so.
 
     Ends with 0 to hold, 10 to advance and 20 to kill. The same file, records and time
     always give the same verdict. Committing the change is git's business.

@@ -299,9 +299,10 @@ class _Observer:
             found.count(inside, event, at, key, stage.threshold)
         if record.v == 1:
             self.found.first_version += 1
-        if event or record.cause == "app":
+        control = record.cause == "app" and record.result not in DONE
+        if event or control:
             self.found.failures.append(
-                Failure(at, key, unit, stage.threshold, inside, event, record.why == "app")
+                Failure(at, key, unit, stage.threshold, inside, event, control)
             )
 
 

@@ -32,7 +32,7 @@ class _Row(msgspec.Struct):
     deploy: str | None = None
     percent: float | None = None
     inside: int | None = None
-    at: float | None = None
+    known: float | None = None
     deploys: int | None = None
     events: int | None = None
     cause: str | None = None
@@ -107,12 +107,14 @@ class _Reader:
         elif row.kind == "failure":
             counted, control = row.events == 1, row.cause == "app"
             self.found.failures.append(
-                Failure(row.at or 0.0, row.deploy or "", unit, threshold, inside, counted, control)
+                Failure(
+                    row.known or 0.0, row.deploy or "", unit, threshold, inside, counted, control
+                )
             )
         else:
             deploys, events = row.deploys or 0, row.events or 0
             sums = (deploys, events, 0, 0) if inside else (0, 0, deploys, events)
-            seen = Unit(place, row.at or 0.0, row.deploy or "", threshold, *sums)
+            seen = Unit(place, row.known or 0.0, row.deploy or "", threshold, *sums)
             self.found.units.setdefault(unit, Unit(place)).add(seen)
 
     def _bucket(self, unit: str) -> int:
@@ -128,7 +130,7 @@ def _cell(row: _Row) -> Cell:
         retries=row.retries or 0,
         mended=row.mended or 0,
         millis=row.millis or 0,
-        first=float("inf") if row.at is None else row.at,
+        first=float("inf") if row.known is None else row.known,
         last=float("-inf") if row.last is None else row.last,
         causes={},
     )

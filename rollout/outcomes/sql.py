@@ -16,27 +16,28 @@ from rollout.outcomes.question import Question
 from rollout.outcomes.record import CAUSES, RUNNING_S
 
 COLUMNS: Final = (
-    "kind", "unit", "bucket", "deploy", "percent", "inside", "at", "deploys", "events", "cause",
+    "kind", "unit", "bucket", "deploy", "percent", "inside", "known", "deploys", "events", "cause",
     "last", "retries", "mended", "millis",
 )  # fmt: skip
 
 
 class _Engine(NamedTuple):
-    """How an engine writes a field of `assigned`, and the names of its types."""
+    """How an engine writes a field of `assigned` and the column `at`, and names its types."""
 
     field: str
+    at: str
     text: str
     real: str
     whole: str
 
 
 _ENGINES: Final = {
-    "duckdb": _Engine("assigned.{name}", "VARCHAR", "DOUBLE", "BIGINT"),
+    "duckdb": _Engine("assigned.{name}", '"at"', "VARCHAR", "DOUBLE", "BIGINT"),
     "clickhouse": _Engine(
-        "assigned.{name}", "Nullable(String)", "Nullable(Float64)", "Nullable(Int64)"
+        "assigned.{name}", '"at"', "Nullable(String)", "Nullable(Float64)", "Nullable(Int64)"
     ),
-    "postgresql": _Engine("assigned ->> '{name}'", "text", "double precision", "bigint"),
-    "bigquery": _Engine("assigned.{name}", "STRING", "FLOAT64", "INT64"),
+    "postgresql": _Engine("assigned ->> '{name}'", '"at"', "text", "double precision", "bigint"),
+    "bigquery": _Engine("assigned.{name}", "`at`", "STRING", "FLOAT64", "INT64"),
 }
 ENGINES: Final = tuple(_ENGINES)
 
@@ -51,6 +52,7 @@ def select(engine: str, table: str, question: Question) -> str:
     # All that is put in are names and numbers of ours, or the table, which the user gives.
     common = _COMMON.format(
         table=table,
+        at=dialect.at,
         flag=dialect.field.format(name="flag"),
         unit=dialect.field.format(name="unit"),
         variant=dialect.field.format(name="variant"),
@@ -89,7 +91,7 @@ def _percentages(dialect: _Engine) -> str:
     return f"""\
 SELECT 'percentage' AS kind, {_cast("NULL", dialect.text)} AS unit,
   {_cast("NULL", dialect.whole)} AS bucket, {_cast("NULL", dialect.text)} AS deploy,
-  percent, inside, MIN(known) AS at, COUNT(*) AS deploys, SUM(counted) AS events,
+  percent, inside, MIN(known) AS known, COUNT(*) AS deploys, SUM(counted) AS events,
   {_cast("NULL", dialect.text)} AS cause, MAX(known) AS last, SUM(retries_used) AS retries,
   SUM(hiccups_mended) AS mended, SUM(ROUND(duration_s * 1000)) AS millis
 FROM drawn GROUP BY percent, inside
@@ -98,10 +100,10 @@ FROM drawn GROUP BY percent, inside
 
 _COMMON: Final = """\
 WITH report AS (
-  SELECT v, at, app, deploy, run_id, command, result, cause, duration_s, retries_used,
+  SELECT v, {at} AS ended_at, app, deploy, run_id, command, result, cause, duration_s, retries_used,
     hiccups_mended, {flag} AS flag, {unit} AS unit, {variant} AS variant, {reason} AS reason,
     {bucket} AS bucket, {percent} AS percent,
-    at + CASE WHEN result IS NULL THEN {running} ELSE 0 END AS known
+    {at} + CASE WHEN result IS NULL THEN {running} ELSE 0 END AS known
   FROM {table} WHERE event = 'report'
 ), ended AS (
   SELECT deploy FROM report WHERE result IS NOT NULL
@@ -111,7 +113,7 @@ WITH report AS (
     WHEN v <> 2 THEN 'version'
     WHEN flag IS NULL THEN 'unassigned'
     WHEN flag <> '{name}' THEN 'flag'
-    WHEN at > {now} THEN 'later'
+    WHEN ended_at > {now} THEN 'later'
     WHEN result IS NULL AND deploy IN (SELECT deploy FROM ended) THEN 'repeated'
     WHEN known > {now} THEN 'running'
     WHEN command IN ('resume', 'rollback') THEN 'continued'
