@@ -11,7 +11,7 @@ from rollout.flag import Flag, percent_text
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import HARMLESS, WORDS, Reason
 from rollout.outcomes.rates import Cohort, cohort
-from rollout.outcomes.verdict import Verdict, decide, doubted, odds, units_seen
+from rollout.outcomes.verdict import Outlook, Verdict, decide, doubted, odds, outlook, units_seen
 from rollout.wording import count
 
 
@@ -24,6 +24,7 @@ class Account(NamedTuple):
     flag: Flag
     ledger: Ledger
     verdict: Verdict
+    outlook: Outlook
     inside: Cohort
     outside: Cohort
     left: Mapping[Reason, int]
@@ -34,7 +35,9 @@ class Account(NamedTuple):
         cls, flag: Flag, ledger: Ledger, left: Mapping[Reason, int], notes: tuple[str, ...] = ()
     ) -> Account:
         verdict = decide(flag, ledger)
-        return cls(flag, ledger, verdict, cohort(ledger, True), cohort(ledger, False), left, notes)
+        ahead = outlook(flag, ledger) if verdict.kind == "hold" else Outlook()
+        sides = cohort(ledger, True), cohort(ledger, False)
+        return cls(flag, ledger, verdict, ahead, *sides, left, notes)
 
     @property
     def warnings(self) -> list[str]:
@@ -86,7 +89,7 @@ class Account(NamedTuple):
 
 def as_json(account: Account) -> dict[str, Any]:
     """The account for programs; evidence as decimal logarithms, rounded, times as ISO 8601."""
-    ledger, verdict = account.ledger, account.verdict
+    ledger, verdict, ahead = account.ledger, account.verdict, account.outlook
     tests = ledger.tests
     return {
         "version": 1,
@@ -131,8 +134,8 @@ def as_json(account: Account) -> dict[str, Any]:
             "sentence": verdict.sentence,
             "to": None if verdict.to is None else verdict.to / 1000,
             "missing": list(verdict.missing),
-            "coins_needed": {"half": verdict.coins[0], "sure": verdict.coins[1]},
-            "days": None if verdict.days is None else round(verdict.days, 1),
+            "coins_needed": {"half": ahead.half, "sure": ahead.sure},
+            "days": None if ahead.days is None else round(ahead.days, 1),
             "finished": verdict.finished,
         },
         "left_out": {reason: number for reason, number in sorted(account.left.items()) if number},

@@ -24,19 +24,25 @@ EXIT_CODES: Final[dict[Kind, int]] = {"hold": 0, "advance": 10, "kill": 20}
 
 
 class Verdict(NamedTuple):
-    """What to do; `to` is the threshold to advance to, `missing` what keeps it from that.
-
-    `coins` are how many more coins it takes, half of the time and with 95 %, if the path
-    changes nothing; `days` is how long the first takes at the present rate.
-    """
+    """What to do; `to` is the threshold to advance to, `missing` what keeps it from that."""
 
     kind: Kind
     sentence: str
     to: int | None = None
     missing: tuple[str, ...] = ()
-    coins: tuple[int | None, int | None] = (None, None)
-    days: float | None = None
     finished: bool = False
+
+
+class Outlook(NamedTuple):
+    """How many coins more it takes to the next stage if the path changes nothing.
+
+    `half` of the time and with 95 % (`sure`); `days` is how long the first takes at the present
+    rate. None for what cannot be told.
+    """
+
+    half: int | None = None
+    sure: int | None = None
+    days: float | None = None
 
 
 def decide(flag: Flag, ledger: Ledger) -> Verdict:
@@ -62,13 +68,29 @@ def decide(flag: Flag, ledger: Ledger) -> Verdict:
         return _at_the_end(flag, ledger, threshold, doubts)
     missing = (*doubts, *_missing(ledger, threshold, stage))
     if missing:
-        return _hold(flag, ledger, threshold, stage, missing)
+        stays = f"{flag.key} stays at {percent_text(threshold)} %"
+        return Verdict("hold", stays, missing=missing)
     return Verdict(
         "advance",
         f"at {percent_text(stage)} % all failures together rise by less than "
         f"{ledger.guard.budget:.0%}: {odds(ledger.tests.advance[stage].peak)}",
         stage,
     )
+
+
+def outlook(flag: Flag, ledger: Ledger) -> Outlook:
+    """What it takes to the next stage, where there is one that the evidence has not reached."""
+    threshold, bar = flag.rollout, log(ledger.guard.advance)
+    stage = ledger.guard.next_stage(threshold) if isinstance(threshold, int) else None
+    if not threshold or stage is None or not isinstance(threshold, int):
+        return Outlook()
+    evidence = ledger.tests.advance[stage]
+    if evidence.peak >= bar:
+        return Outlook()
+    half = coins_needed(evidence.mixture, bar, threshold, power=0.5, start=evidence.logs)
+    sure = coins_needed(evidence.mixture, bar, threshold, start=evidence.logs)
+    rate = coins_a_day(ledger)
+    return Outlook(half, sure, half / rate if half and rate else None)
 
 
 def doubted(ledger: Ledger) -> list[str]:
@@ -124,24 +146,6 @@ def _missing(ledger: Ledger, threshold: int, stage: int) -> list[str]:
     if inside < guard.min_units:
         missing.append(f"units: {inside:.1f} of {guard.min_units} inside")
     return missing
-
-
-def _hold(
-    flag: Flag, ledger: Ledger, threshold: int, stage: int, missing: tuple[str, ...]
-) -> Verdict:
-    evidence, bar = ledger.tests.advance[stage], log(ledger.guard.advance)
-    usual = sure = None
-    if evidence.peak < bar:
-        usual = coins_needed(evidence.mixture, bar, threshold, power=0.5, start=evidence.logs)
-        sure = coins_needed(evidence.mixture, bar, threshold, start=evidence.logs)
-    rate = coins_a_day(ledger)
-    return Verdict(
-        "hold",
-        f"{flag.key} stays at {percent_text(threshold)} %",
-        missing=missing,
-        coins=(usual, sure),
-        days=usual / rate if usual and rate else None,
-    )
 
 
 def _at_the_end(flag: Flag, ledger: Ledger, threshold: int, doubts: tuple[str, ...]) -> Verdict:

@@ -44,12 +44,12 @@ def verdict_lines(account: Account) -> Iterator[str]:
     yield f"{verdict.kind}: {verdict.sentence}"
     for missing in verdict.missing:
         yield f"  missing: {missing}"
-    half, sure = verdict.coins
+    half, sure, days = account.outlook
     if half:
         often = f"; with 95 % no more than {sure:,}" if sure else ""
         yield f"  about {count(half, 'coin')} more if the path changes nothing{often}"
-    if verdict.days is not None:
-        yield f"  at the present rate about {max(1, round(verdict.days))} d"
+    if days is not None:
+        yield f"  at the present rate about {max(1, round(days))} d"
 
 
 def rate_text(rate: Rate | None) -> str:

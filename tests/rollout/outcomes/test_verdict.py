@@ -8,7 +8,7 @@ import pytest
 from rollout.flag import Flag
 from rollout.guard import Guard
 from rollout.outcomes.ledger import Ledger
-from rollout.outcomes.verdict import Verdict, decide, odds, span
+from rollout.outcomes.verdict import Outlook, Verdict, decide, odds, outlook, span
 from tests.rollout.outcomes.making import DAY, FLAG, START, ledger_of, made
 
 NOW = START + 30 * DAY
@@ -71,12 +71,12 @@ def test_before_there_are_enough_units_it_holds() -> None:
 def test_before_there_is_enough_evidence_it_says_how_much_is_missing() -> None:
     verdict = judged(5, ledger_of(deploys(700, 5.0), "deploy", NOW))
     assert verdict.missing == ("evidence for 10 %: 1 to 1 of 20",)
-    assert verdict.coins == (48, 132)
-    some = ledger_of(fine()[:60], "deploy", NOW, Guard(min_units=0))
-    later = judged(5, some)
-    assert later.coins[0] is not None
-    assert later.coins[0] < 48
+    assert outlook(flag(5), ledger_of([], "deploy", NOW)) == Outlook(48, 132, None)
+    later = outlook(flag(5), ledger_of(fine()[:60], "deploy", NOW))
+    assert later.half is not None
+    assert later.half < 48
     assert later.days is not None
+    assert outlook(flag(5), ledger_of(fine(), "deploy", NOW)) == Outlook()
 
 
 def test_the_evidence_counts_however_it_fell_afterwards() -> None:
