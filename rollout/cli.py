@@ -31,6 +31,7 @@ _COMMANDS = {
     "resume": ("hold:resume", "Undo rollout pause or rollout kill on FLAG."),
     "outcomes": ("outcomes:outcomes", "Compare the deploys inside of FLAG with those outside."),
     "guard": ("guard:guard", "Let the outcomes of deploys move FLAG, or stop it."),
+    "site": ("site:site", "Write static pages: flags over time, evidence, deploys."),
     "schema": ("schema:schema", "Print the JSON Schema of a flags file, for editors."),
     "serve": ("serve:serve", "Evaluate flags over HTTP, for OpenFeature's OFREP providers."),
     "export": ("export:export", "Write flags, or those named, as another evaluator's definition."),

@@ -22,6 +22,7 @@ from rollout.outcomes.account import Account
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import Observed, Reason, observe
 from rollout.outcomes.question import Question
+from rollout.outcomes.record import Record
 from rollout.sources import coins, parquet
 from rollout.sources.output import write
 from rollout.sources.reports import Reports
@@ -102,17 +103,17 @@ def account_of(given: Given) -> Account:
     ledger.question = question
     if given.state is not None:
         write(Path(given.state), state.dump(ledger))
-    return Account.of(flag, ledger, left, tuple(_notes(reports)))
+    return Account.of(flag, ledger, left, tuple(notes_of(reports)))
 
 
-def _reports(given: Given) -> Reports:
+def _reports(given: Given) -> Reports[Record]:
     if not given.places and not given.coins:
         raise InvalidValue(
             "no records are given",
             hint="write --reports with a file, a directory, a pattern in quotes or -, "
             f"or set {DIRECTORY} to where deploys write theirs",
         )
-    reports = Reports(given.places)
+    reports = Reports(given.places, Record)
     if given.state is not None and (given.coins or reports.parquet):
         raise InvalidValue(
             "--state goes with reports in JSON only",
@@ -133,7 +134,7 @@ def _ledger(given: Given, question: Question, guard: Guard) -> Ledger:
     return state.load(data, question, guard, show(given.state))
 
 
-def _observed(given: Given, reports: Reports, question: Question) -> list[Observed]:
+def _observed(given: Given, reports: Reports[Record], question: Question) -> list[Observed]:
     found = []
     if reports.files:
         found.append(observe(reports, question))
@@ -145,7 +146,7 @@ def _observed(given: Given, reports: Reports, question: Question) -> list[Observ
     return found
 
 
-def _notes(reports: Reports) -> list[str]:
+def notes_of(reports: Reports[Any]) -> list[str]:
     notes = [f"nothing is at {show(place)}" for place in reports.empty]
     notes += reports.broken
     if more := reports.broken_count - len(reports.broken):

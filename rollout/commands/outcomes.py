@@ -11,7 +11,7 @@ import click
 from rollout.commands import gathering, options
 from rollout.outcomes import sql
 from rollout.outcomes.account import as_json
-from rollout.outcomes.page import outcomes_page
+from rollout.outcomes.site import evidence
 from rollout.outcomes.words import lines
 from rollout.sources.output import write
 
@@ -57,7 +57,7 @@ def outcomes(
         return
     account = gathering.account_of(given)
     if html is not None:
-        write(Path(html), outcomes_page(account).encode())
+        write(Path(html), evidence.page(account).encode())
     if output == "json":
         click.echo(json.dumps(as_json(account), indent=2))
         return

@@ -92,7 +92,3 @@ class Record(msgspec.Struct, gc=False):
             return None
         known = _CAUSES.get(self.cause or "")
         return known or _BY_RESULT.get(self.result or "", "unknown")
-
-
-decode: Final = msgspec.json.Decoder(Record).decode
-"""JSON bytes -> Record; raises msgspec.DecodeError (ValidationError for a wrong type)."""

@@ -15,13 +15,15 @@ import weakref
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 import msgspec
 
 from rollout.errors import SourceProblem
-from rollout.outcomes.record import Record, decode
+from rollout.outcomes.record import Record
 from rollout.wording import show
+
+R = TypeVar("R", bound=Record)
 
 LONGEST: Final = 16 << 20
 """A report of more bytes than that is not one."""
@@ -32,15 +34,17 @@ _SUFFIXES: Final = (".json", ".jsonl", ".ndjson", PARQUET)
 _NAMED: Final = 20
 
 
-class Reports(Iterable[Record]):
-    """The records of all files; can be gone through again.
+class Reports(Iterable[R]):
+    """The records of all files, each as a `kind`; can be gone through again.
+
+    `path` is the file that is being read.
 
     `parquet` are files that are left to DuckDB (parquet.py).
     `broken` names the first 20 places that could not be read, `broken_count` how many there
     were; `empty` are the patterns and directories in which there was nothing.
     """
 
-    def __init__(self, places: Iterable[str]) -> None:
+    def __init__(self, places: Iterable[str], kind: type[R]) -> None:
         """Raises SourceProblem for a path that is not there."""
         self.files: list[str] = []
         self.empty: list[str] = []
@@ -54,11 +58,14 @@ class Reports(Iterable[Record]):
         self.parquet = [name for name in every if name.endswith(PARQUET)]
         self.broken: list[str] = []
         self.broken_count = 0
+        self.path = ""
         self._stdin: int | None = None
+        self._decode = msgspec.json.Decoder(kind).decode
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[R]:
         self.broken, self.broken_count = [], 0
         for path in self.files:
+            self.path = path
             try:
                 with self._open(path) as file:
                     yield from self._records(path, file)
@@ -77,7 +84,7 @@ class Reports(Iterable[Record]):
         os.lseek(self._stdin, 0, os.SEEK_SET)
         return os.fdopen(os.dup(self._stdin), "rb")
 
-    def _records(self, path: str, file: IO[bytes]) -> Iterator[Record]:
+    def _records(self, path: str, file: IO[bytes]) -> Iterator[R]:
         first = file.readline(LONGEST + 1)
         if not first.strip():
             rest = first + file.read(LONGEST)
@@ -85,16 +92,31 @@ class Reports(Iterable[Record]):
                 self._name(path, "it is empty")
                 return
             file.seek(0)
-        elif (record := _whole(first, file)) is not None:
+        elif (record := self._whole(first, file)) is not None:
             yield record
             return
         file.seek(0)
         yield from self._lines(path, file)
 
-    def _lines(self, path: str, file: IO[bytes]) -> Iterator[Record]:
+    def _whole(self, first: bytes, file: IO[bytes]) -> R | None:
+        """The one object of a file that goes over several lines, None for anything else."""
+        try:
+            self._decode(first)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        else:
+            return None
+        text = first + file.read(LONGEST)
+        try:
+            record = self._decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return record if record.event == "report" else None
+
+    def _lines(self, path: str, file: IO[bytes]) -> Iterator[R]:
         for number, line in enumerate(iter(partial(file.readline, LONGEST), b""), 1):
             try:
-                record = decode(line)
+                record = self._decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 if line.strip():
                     self._name(f"{path}:{number}", _trouble(line, error))
@@ -108,22 +130,6 @@ class Reports(Iterable[Record]):
         self.broken_count += 1
         if len(self.broken) < _NAMED:
             self.broken.append(f"{show(place)}: {trouble}")
-
-
-def _whole(first: bytes, file: IO[bytes]) -> Record | None:
-    """The one object of a file that goes over several lines, None for anything else."""
-    try:
-        decode(first)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    else:
-        return None
-    text = first + file.read(LONGEST)
-    try:
-        record = decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return record if record.event == "report" else None
 
 
 def _trouble(line: bytes, error: Exception) -> str:

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rollout.bucketing import bucket
 from rollout.guard import Event, Guard
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe
 from rollout.outcomes.question import Question
-from rollout.outcomes.record import Record, decode
+from rollout.outcomes.record import Record
 
 FLAG = "deploy-retries"
 START = 1_795_000_000.0  # 2026-11-18
@@ -78,7 +80,7 @@ def write(path: Path, reports: Iterable[dict[str, Any]]) -> Path:
 
 
 def records(reports: Iterable[dict[str, Any]]) -> list[Record]:
-    return [decode(json.dumps(report)) for report in reports]
+    return [msgspec.json.decode(json.dumps(report), type=Record) for report in reports]
 
 
 def asked(bucket_by: str = "app", event: str = "not-done", now: float = LATER) -> Question:
