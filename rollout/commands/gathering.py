@@ -87,7 +87,7 @@ def flag_of(given: Given) -> tuple[Flag, Guard]:
 
 def question_of(flag: Flag, guard: Guard, now: datetime) -> Question:
     """What is asked of the records."""
-    return Question(flag.key, flag.bucket_by, flag.salt, guard.event, now.timestamp())
+    return Question(flag.key, flag.bucket_by, flag.draw, guard.event, now.timestamp())
 
 
 def account_of(given: Given) -> Account:

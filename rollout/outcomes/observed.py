@@ -33,7 +33,7 @@ WORDS: Final[dict[Reason, str]] = {
     "not-drawn": "not drawn by lot: listed, switched off, or without a unit",
     "percent": "without a percentage from 0 to 100",
     "contradiction": "whose bucket contradicts the percentage",
-    "other-draw": "drawn with another salt: the bucket is not this unit's",
+    "other-draw": "drawn with another salt or bucketing: the bucket is not this unit's",
     "other-unit": "whose unit is not what the flag is bucketed by",
     "later": "from after the time asked for",
     "running": "begun less than 6 h before and without an end: still running",
@@ -276,7 +276,7 @@ class _Observer:
 
     def _bucket(self, unit: str) -> int:
         known = self.found.units.get(unit)
-        return bucket(self._question.salt, unit) if known is None else known.bucket
+        return bucket(self._question.draw, unit) if known is None else known.bucket
 
     def _count(self, record: Record, assigned: Assigned | None, key: str) -> None:
         assert assigned is not None  # noqa: S101 -- what is left out does not come here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from rollout.bucketing import Draw
 from rollout.guard import Event
 from rollout.outcomes.record import DONE, Record
 
@@ -17,7 +18,7 @@ class Question(NamedTuple):
 
     flag: str
     bucket_by: str
-    salt: str
+    draw: Draw
     event: Event
     now: float
     since: float = float("-inf")

@@ -119,7 +119,7 @@ class _Reader:
 
     def _bucket(self, unit: str) -> int:
         if unit not in self._places:
-            self._places[unit] = bucket(self._question.salt, unit)
+            self._places[unit] = bucket(self._question.draw, unit)
         return self._places[unit]
 
 

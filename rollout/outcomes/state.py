@@ -39,6 +39,7 @@ class State(msgspec.Struct, kw_only=True):
     flag: str
     bucket_by: str
     salt: str
+    bucketing: str
     event: str
     stages: tuple[int, ...]
     advance: float
@@ -70,7 +71,8 @@ def dump(ledger: Ledger) -> bytes:
         tidegate_outcomes=VERSION,
         flag=question.flag,
         bucket_by=question.bucket_by,
-        salt=question.salt,
+        salt=question.draw.salt,
+        bucketing=question.draw.generation,
         event=str(question.event),
         stages=guard.stages,
         advance=guard.advance,
@@ -133,7 +135,8 @@ def _difference(state: State, question: Question, guard: Guard) -> str:
     pairs = (
         ("flag", state.flag, question.flag),
         ("bucket_by", state.bucket_by, question.bucket_by),
-        ("salt", state.salt, question.salt),
+        ("salt", state.salt, question.draw.salt),
+        ("bucketing", state.bucketing, question.draw.generation),
         ("event", state.event, str(question.event)),
         ("stages", state.stages, guard.stages),
         ("advance", state.advance, guard.advance),

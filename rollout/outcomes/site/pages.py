@@ -193,7 +193,7 @@ def _place(flag: Flag, unit: str, now: datetime) -> str:
         return badge("always outside", "dull")
     if unit in flag.always_inside.get(flag.bucket_by, ()):
         return badge("always inside" if flag.enabled else "off", "info")
-    place = bucket(flag.salt, unit)
+    place = bucket(flag.draw, unit)
     inside = place < flag.live_threshold(now)
     word = badge("inside", "good") if inside else badge("outside", "dull")
     return f"{word} at {place // 1000}.{place % 1000:03d} %"

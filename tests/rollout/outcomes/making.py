@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rollout.bucketing import bucket
+from rollout.bucketing import Draw, bucket
 from rollout.guard import Event, Guard
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe
@@ -17,6 +17,7 @@ from rollout.outcomes.question import Question
 from rollout.outcomes.record import Record
 
 FLAG = "deploy-retries"
+DRAW = Draw(FLAG)
 START = 1_795_000_000.0  # 2026-11-18
 DAY = 86_400.0
 LATER = START + 1000 * DAY
@@ -35,7 +36,7 @@ def made(
     """A record of version 2; `number` makes its deploy and, if not given, its time."""
     deploy = f"d{number:08x}"
     unit = deploy if by == "deploy" else app
-    place = bucket(FLAG, unit)
+    place = bucket(DRAW, unit)
     inside = percent is not None and place < percent * 1000
     assigned = {
         "flag": FLAG,
@@ -84,7 +85,7 @@ def records(reports: Iterable[dict[str, Any]]) -> list[Record]:
 
 
 def asked(bucket_by: str = "app", event: str = "not-done", now: float = LATER) -> Question:
-    return Question(FLAG, bucket_by, FLAG, Event(event), now)
+    return Question(FLAG, bucket_by, DRAW, Event(event), now)
 
 
 def ledger_of(
@@ -100,5 +101,5 @@ def ledger_of(
 def apps(inside: bool, percent: float, count: int) -> list[str]:
     """Names of apps that are inside at the percentage, or outside."""
     found = (f"app-{number}" for number in range(100_000))
-    fitting = (app for app in found if (bucket(FLAG, app) < percent * 1000) == inside)
+    fitting = (app for app in found if (bucket(DRAW, app) < percent * 1000) == inside)
     return [next(fitting) for _ in range(count)]

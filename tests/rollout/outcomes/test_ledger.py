@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollout.bucketing import Draw
 from rollout.errors import InvalidValue
 from rollout.guard import Guard
 from rollout.outcomes import state
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe
-from tests.rollout.outcomes.making import DAY, START, apps, asked, ledger_of, made, records
+from tests.rollout.outcomes.making import DAY, FLAG, START, apps, asked, ledger_of, made, records
 
 RESULTS = ("done", "done", "done", "failed", "in-between", "rolled-back", "unchanged", None)
 PERCENTS = (5.0, 10.0, 10.0, 50.0)
@@ -125,10 +126,14 @@ def test_evidence_is_kept_by_day() -> None:
     assert ledger.days[-1].good == ledger.tests.good.log_e > ledger.days[0].good
 
 
-@pytest.mark.parametrize("word", ["flag", "salt", "bucket_by"])
-def test_a_state_of_something_else_is_refused(word: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [("flag", "x"), ("bucket_by", "x"), ("salt", Draw("x")), ("bucketing", Draw(FLAG, "flagd-2"))],
+)
+def test_a_state_of_something_else_is_refused(word: str, other: Any) -> None:
     data = state.dump(ledger_of([made()]))
-    question = asked()._replace(**{word: "other"})  # type: ignore[arg-type]  # all are text
+    field = word if word in ("flag", "bucket_by") else "draw"
+    question = asked()._replace(**{field: other})
     with pytest.raises(InvalidValue, match=rf"s\.json was made with another {word}"):
         state.load(data, question, Guard(), "s.json")
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.bucketing import BUCKETS
+from rollout.bucketing import BUCKETS, Draw
 from rollout.flag import Flag
 from rollout.guard import Event, Guard
 from rollout.outcomes.coins import EVERYWHERE, Coin, toss
@@ -110,7 +110,7 @@ def guarded(seed: int, ratio: float, bucket_by: str, days: int = GUARDED_DAYS) -
     """One fleet whose percentage the guard moves, four times a day if it sees fit."""
     fleet = Fleet(seed, ratio, by_deploy=bucket_by == "deploy")
     guard = Guard()
-    ledger = Ledger(Question("f", bucket_by, "f", Event(), 0.0), guard)
+    ledger = Ledger(Question("f", bucket_by, Draw("f"), Event(), 0.0), guard)
     threshold = guard.stages[0]
     for step in range(int(days * DAY_S / LOOK_S)):
         begin_s = step * LOOK_S

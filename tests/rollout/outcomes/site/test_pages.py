@@ -43,9 +43,7 @@ def built(root: Path, **others: Any) -> Path:
     write(root / "all.jsonl", told)
     (root / "reports" / "hello").mkdir(parents=True)
     write(root / "reports" / "hello" / "one.json", [made(999, "hello", 25.0, at=START + 8 * DAY)])
-    (root / "reports" / "hello" / "one.html").write_text(
-        "<!doctype html><h1>the timeline</h1>"
-    )
+    (root / "reports" / "hello" / "one.html").write_text("<!doctype html><h1>the timeline</h1>")
     done = run("site", "--out", "site", "--reports", "all.jsonl", "reports", at=AT)
     assert done.exit_code == 0, done.output
     return root / "site"
