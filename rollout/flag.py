@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from rollout.bucketing import BUCKETS, Draw, Generation, bucket_of
+from rollout.guard import Guard
 from rollout.wording import show
 
 Value: TypeAlias = bool | int | str
@@ -69,7 +70,8 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     `bucket_by` names the attribute that is the unit. `rollout` is a threshold
     (0..100000) or a Ramp. `always_inside` and `always_outside` map an attribute
     to the values that are always in or out; outside wins. `expires` is an ISO date.
-    `bucketing` is the generation of the hash.
+    `bucketing` is the generation of the hash; `guard` says by which outcomes the percentage
+    moves, None by none.
     """
 
     key: str
@@ -85,6 +87,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     owner: str = ""
     expires: str = ""
+    guard: Guard | None = None
 
     @property
     def draw(self) -> Draw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -128,3 +129,12 @@ def hours(weekdays: bool, between: str | None, tz: str | None) -> Hours | None:
         return Hours(zone, weekdays)
     opens, closes = parse_between(between, "--between")
     return Hours(zone, weekdays, opens, closes)
+
+
+def has_blocks() -> bool:
+    """Whether standard output can carry the blocks of a chart."""
+    try:
+        "█▏▁".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

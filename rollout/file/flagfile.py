@@ -18,8 +18,9 @@ from yaml import Node
 from rollout.errors import BadFlagFile, Problem
 from rollout.file import fields, yamlnodes
 from rollout.file.fields import AlreadyReported, Wrong
-from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key, Kind
+from rollout.file.shape import FILE_KEYS, FLAG_KEYS, GUARD_KEYS, STEP_KEYS, Key, Kind
 from rollout.flag import Flag, Ramp, Step
+from rollout.guard import Guard
 from rollout.wording import did_you_mean, show
 
 LARGEST_BYTES = 1 << 20
@@ -132,7 +133,9 @@ class _Reader:
                 and (value := self.read(value_node, _SCALARS[kind], name)) is not None
             ):
                 values[name] = value
-        flag = Flag(key=key, rollout=self.rollout(key_node, found), **values)
+        flag = Flag(
+            key=key, rollout=self.rollout(key_node, found), guard=self.guard(found), **values
+        )
         if len(self.problems) == seen and type(flag.inside) is not type(flag.outside):
             message = f"is {_type(flag.outside)}, but inside is {_type(flag.inside)}"
             self.wrong(found["outside"][1], Wrong(message, "make both one type"), "outside")
@@ -181,6 +184,25 @@ class _Reader:
         at = self.optional(found, "at", fields.time, None)
         threshold = self.optional(found, "percent", fields.percent, None)
         return None if at is None or threshold is None else Step(at, threshold)
+
+    def guard(self, found: _Found) -> Guard | None:
+        if "guard" not in found:
+            return None
+        if "ramp" in found:
+            fix = "remove one of the two: a ramp moves by the clock, a guard by outcomes"
+            self.wrong(found["guard"][0], Wrong("a flag has either a guard or a ramp", fix))
+        with self.inside("guard"):
+            inner = self.mapping(found["guard"][1], GUARD_KEYS) or {}
+            read = {
+                name: self.read(node, _GUARD[GUARD_KEYS[name].kind], name)
+                for name, (_, node) in inner.items()
+            }
+        values: dict[str, Any] = {
+            "bake_s" if name == "bake" else name: value
+            for name, value in read.items()
+            if value is not None
+        }
+        return Guard(**values)
 
     def lists(self, found: _Found, key: str) -> Mapping[str, frozenset[str]]:
         lists: dict[str, frozenset[str]] = {}
@@ -263,6 +285,16 @@ _SCALARS: Mapping[Kind, Callable[[Node], Any]] = {
     "boolean": fields.boolean,
     "bucketing": fields.generation,
     "value": fields.value,
+}
+
+
+_GUARD: Mapping[Kind, Callable[[Node], Any]] = {
+    "stages": fields.stages,
+    "span": fields.span,
+    "event": fields.event,
+    "evidence": fields.evidence,
+    "share": fields.share,
+    "number": fields.number,
 }
 
 

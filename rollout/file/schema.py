@@ -15,7 +15,9 @@ from typing import Any, TypeAlias
 
 from rollout.bucketing import GENERATIONS
 from rollout.file.fields import DATE, FLAG_KEY, LARGEST_INT, TIME
-from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key, Kind
+from rollout.file.shape import FILE_KEYS, FLAG_KEYS, GUARD_KEYS, STEP_KEYS, Key, Kind
+from rollout.guard import EVENT
+from rollout.ramps.hours import SPAN
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -32,9 +34,10 @@ def schema() -> Schema:
                 **_mapping(FLAG_KEYS),
                 "oneOf": [{"required": ["percent"]}, {"required": ["ramp"]}],
                 "anyOf": [_both(kind) for kind in ("integer", "boolean", "string")],
-                "dependentRequired": {"paused": ["ramp"]},
+                "dependentRequired": {"paused": ["ramp"], "guard": ["percent"]},
             },
             "step": _mapping(STEP_KEYS),
+            "guard": _mapping(GUARD_KEYS),
         },
     }
 
@@ -64,6 +67,17 @@ _KINDS: Mapping[Kind, Schema] = {
         "additionalProperties": {"type": "array", "items": {"type": "string"}},
     },
     "ramp": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}},
+    "guard": {"$ref": "#/$defs/guard"},
+    "stages": {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 100},
+    },
+    "span": {"type": "string", "pattern": f"^{SPAN.pattern}$"},
+    "event": {"type": "string", "pattern": f"^(?:{EVENT.pattern})$"},
+    "evidence": {"type": "number", "exclusiveMinimum": 1},
+    "share": {"type": "number", "exclusiveMinimum": 0},
+    "number": {"type": "integer", "minimum": 0},
 }
 
 

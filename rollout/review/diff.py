@@ -13,6 +13,7 @@ import msgspec
 
 from rollout.evaluate import compile_flag
 from rollout.flag import EVERYBODY, Flag, Ramp, Step, arrow_text, share_text, time_text, value_text
+from rollout.guard import Guard
 from rollout.review.cohort import Names, Tally, names, tally
 from rollout.wording import count as number_of
 from rollout.wording import show
@@ -156,6 +157,15 @@ def _words(before: Flag, after: Flag) -> Iterator[Change]:
         if was != is_now:
             old, new = (show(text) if text else "none" for text in (was, is_now))
             yield Change(what, f"{old} -> {new}")
+    if before.guard != after.guard:
+        yield Change("guard", _guards(before.guard, after.guard))
+
+
+def _guards(before: Guard | None, after: Guard | None) -> str:
+    if before is None or after is None:
+        return "outcomes move the percentage from now on" if after else "removed"
+    was, is_now = before.words, after.words
+    return "; ".join(f"{key} {was[key]} -> {is_now[key]}" for key in was if was[key] != is_now[key])
 
 
 def _drawn_anew(what: str, before: Flag, after: Flag, now: datetime) -> Iterator[Change]:

@@ -17,11 +17,13 @@ from rollout.errors import BadFlagFile, SourceProblem
 from rollout.file import flagfile
 from rollout.file.flagfile import LARGEST_BYTES
 from rollout.flag import EVERYBODY, Flag, Ramp
+from rollout.outcomes.site.past import Version as PastVersion
 from rollout.sources import git
 
 MOST_VERSIONS = 100
 """How many versions of the file are looked at: more than that in 30 days says nothing."""
 
+MOST_SHOWN = 300
 MOST_PLACES = 10
 MOST_FLAGS = 20
 
@@ -99,6 +101,34 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
         more = ("...",) if len(named) > MOST_PLACES else ()
         found[key] = (*named[:MOST_PLACES], *more)
     return found
+
+
+def versions(path: str) -> list[PastVersion]:
+    """The newest 300 versions of the file on its branch, oldest first; none where git has none.
+
+    A version that does not parse is passed over.
+    """
+    directory, name = git.whereabouts(path)
+    try:
+        log = git.ask(
+            directory, "log", "--first-parent", f"--max-count={MOST_SHOWN}",
+            "--format=%H%x09%cI%x09%an", "--", f"./{name}",
+        )  # fmt: skip
+        rows = [line.split("\t", 2) for line in log.text.splitlines()] if log.ok else []
+        found = [_shown(directory, name, *row) for row in reversed(rows) if len(row) == 3]
+    except SourceProblem:
+        return []
+    return [version for version in found if version]
+
+
+def _shown(directory: Path, name: str, commit: str, at: str, author: str) -> PastVersion | None:
+    blob = ("cat-file", "blob", f"{commit}:./{name}")
+    reply = git.ask(directory, *blob, limit_bytes=LARGEST_BYTES + 1)
+    try:
+        flags = flagfile.parse_bytes(reply.out, name).flags
+    except BadFlagFile:
+        return None
+    return PastVersion(datetime.fromisoformat(at), commit, author, flags)
 
 
 def _end(flag: Flag, now: datetime) -> int | None:

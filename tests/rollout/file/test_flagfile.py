@@ -120,7 +120,7 @@ def test_a_percentage_within_bounds_is_fine(written: str) -> None:
 
 KEYS = (
     "use one of description, owner, expires, salt, bucketing, enabled, bucket_by, percent, "
-    "paused, ramp, inside, outside, always_inside, always_outside"
+    "paused, ramp, guard, inside, outside, always_inside, always_outside"
 )
 TIME = "write a time with its offset, such as 2027-03-01T09:00:00+01:00 or ...Z"
 LIST = "write a list, such as [hello, my-app]"
