@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import anyio
 import msgspec
@@ -84,7 +85,7 @@ def test_n_means_at_most_n_and_one_passes(retries: int) -> None:
         assert passes.run == [(number, total) for number in range(1, total + 1)]
         told = bench.of(BackingOff)
         assert [event.number for event in told] == list(range(2, total + 1))
-        waits = [b - a for a, b in zip(passes.at_s, passes.at_s[1:], strict=False)]
+        waits = [b - a for a, b in pairwise(passes.at_s)]
         assert waits == pytest.approx([event.delay_s for event in told])
         for number, wait in enumerate(waits):
             assert min(30.0, 2.0**number) / 2 <= wait <= min(30.0, 2.0**number)
