@@ -55,7 +55,7 @@ def test_an_intent_that_turns_back_is_written_where_it_stood() -> None:
     async def story(bench: Bench) -> None:
         fleet = await _look(bench)
         await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-2")])
-        await bench.deployment.marks.announce(MINE.turned_back(), [bench.id("web-1")])
+        await bench.deployment.marks.announce(MINE.turned_back(), fleet, [bench.id("web-1")])
         assert await _carriers(bench) == {"web-2": MINE.turned_back()}
 
     on_bench(story)
