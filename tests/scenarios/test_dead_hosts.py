@@ -75,7 +75,7 @@ def test_a_host_that_dies_during_the_run_frees_its_place_for_the_others() -> Non
         await stage.settle(4)
         dying = stage.id("web-2")
 
-        def dies(call: object) -> bool:
+        def dies(_call: object) -> bool:
             stage.world.inhabited.lose(dying)
             return False
 

@@ -230,6 +230,29 @@ def _with_volumes(
     return answer
 
 
+def _mounted(
+    volumes: list[dict[str, Any]] | None, mounts: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The mounts that a new machine is asked for on a platform with these volumes."""
+    sent: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        transport = httpx.MockTransport(_with_volumes(volumes, sent))
+        async with connect("http://127.0.0.1:1", "t", "sim", transport=transport) as client:
+            patience = Patience(0.0, random.Random(1))
+            tools = Tools(client=client, patience=patience, halt=Halt(), emit=lambda _: None)
+            memory = Memory(release())
+            async with holding(tools, memory, LeaseTerms(run_id="r")) as leases:
+                creator = Creator(tools, memory, leases, SharedList(tools))
+                config = {"image": "x", "mounts": mounts}
+                await creator.create(Create(name="web-1", group="web", config=config))
+
+    run_on("trio", main)
+    (asked,) = sent
+    found: list[dict[str, Any]] = asked["config"]["mounts"]
+    return found
+
+
 @pytest.mark.parametrize(
     ("volumes", "taken"),
     [
@@ -244,22 +267,20 @@ def _with_volumes(
 def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
     volumes: list[dict[str, Any]] | None, taken: str | None
 ) -> None:
-    sent: list[dict[str, Any]] = []
+    mount = {"name": "data", "path": "/data"}
+    got = mount | ({"volume": taken} if taken else {})
+    assert _mounted(volumes, [mount]) == [got]
 
-    async def main() -> None:
-        transport = httpx.MockTransport(_with_volumes(volumes, sent))
-        async with connect("http://127.0.0.1:1", "t", "sim", transport=transport) as client:
-            patience = Patience(0.0, random.Random(1))
-            tools = Tools(client=client, patience=patience, halt=Halt(), emit=lambda _: None)
-            memory = Memory(release())
-            async with holding(tools, memory, LeaseTerms(run_id="r")) as leases:
-                creator = Creator(tools, memory, leases, SharedList(tools))
-                config = {"image": "x", "mounts": [{"name": "data", "path": "/data"}]}
-                await creator.create(Create(name="web-1", group="web", config=config))
 
-    run_on("trio", main)
-    mount = {"name": "data", "path": "/data"} | ({"volume": taken} if taken else {})
-    assert [each["config"]["mounts"] for each in sent] == [[mount]]
+def test_two_mounts_never_take_the_same_volume_and_a_chosen_one_is_left() -> None:
+    free = [{"id": "vol_a", "name": "data", "region": "ams"}]
+    mounts = [
+        {"name": "data", "path": "/one"},
+        {"name": "data", "path": "/two"},
+        {"name": "data", "path": "/three", "volume": "vol_z"},
+    ]
+    taken = [mount["volume"] for mount in _mounted(free, mounts)]
+    assert taken == ["vol_a", "vol_2", "vol_z"]
 
 
 def test_a_new_machine_is_created_with_the_volume_that_was_made_for_it() -> None:
