@@ -22,7 +22,8 @@ from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assign
 
 Reason: TypeAlias = Literal[
     "version", "flag", "unassigned", "by-hand", "not-drawn", "percent", "contradiction",
-    "other-draw", "other-unit", "static", "later", "running", "continued", "leased", "repeated", "counted",
+    "other-draw", "other-unit", "static", "later", "running", "continued", "leased", "repeated",
+    "counted",
 ]  # fmt: skip
 
 WORDS: Final[dict[Reason, str]] = {
