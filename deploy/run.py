@@ -175,12 +175,12 @@ def _deployment(
 async def _take_path(
     deployment: Deployment, retries: Retries, settings: Settings, chance: random.Random
 ) -> Ending:
-    # legacy path: from here, with legacy.py
+    # deploy-retries, legacy path: from here, with legacy.py
     if retries.count == 0:
         from deploy import legacy
 
         return await legacy.run(deployment)
-    # legacy path: to here
+    # deploy-retries, legacy path: to here
     return await retrying.run(
         deployment, retries=retries.count, rolls_back=settings.rolls_back, chance=chance
     )

@@ -285,6 +285,13 @@ RUN = Options(
             help="Write the report as JSON.",
         ),
         click.Option(
+            ["--reports"],
+            metavar="DIR",
+            envvar="DEPLOY_REPORTS",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Keep a record of every run there, for rollout guard.",
+        ),
+        click.Option(
             ["--output"],
             type=click.Choice(["text", "json"]),
             default="text",

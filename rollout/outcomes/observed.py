@@ -22,7 +22,8 @@ from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assign
 
 Reason: TypeAlias = Literal[
     "version", "flag", "unassigned", "by-hand", "not-drawn", "percent", "contradiction",
-    "other-draw", "other-unit", "later", "running", "continued", "leased", "repeated", "counted",
+    "other-draw", "other-unit", "static", "later", "running", "continued", "leased", "repeated",
+    "counted",
 ]  # fmt: skip
 
 WORDS: Final[dict[Reason, str]] = {
@@ -31,6 +32,7 @@ WORDS: Final[dict[Reason, str]] = {
     "unassigned": "without an assignment: the run ended before the flag was asked",
     "by-hand": "of version 1 with the number given by hand: the assignment is not known",
     "not-drawn": "not drawn by lot: listed, switched off, or without a unit",
+    "static": "from while everybody was on one side: there was no lot to draw",
     "percent": "without a percentage from 0 to 100",
     "contradiction": "whose bucket contradicts the percentage",
     "other-draw": "drawn with another salt or bucketing: the bucket is not this unit's",
@@ -43,7 +45,9 @@ WORDS: Final[dict[Reason, str]] = {
     "counted": "that the state has counted already",
 }
 
-HARMLESS: Final[frozenset[Reason]] = frozenset({"flag", "later", "running", "continued", "counted"})
+HARMLESS: Final[frozenset[Reason]] = frozenset(
+    {"flag", "later", "running", "continued", "static", "counted"}
+)
 """What nobody needs to look into."""
 
 _SHARDS: Final = 16
@@ -237,7 +241,7 @@ class _Observer:
             return "later" if record.at > question.now else "running"
         if record.command in CONTINUES:
             return "continued"
-        if record.result == "leased":
+        if record.result == "leased" or record.cause == "leased":
             return "leased"
         if at <= question.since and not self._is_late_failure(record):
             return "counted"
@@ -250,6 +254,8 @@ class _Observer:
 
     def _not_a_draw(self, record: Record, assigned: Assigned) -> Reason | None:
         unit = assigned.unit
+        if assigned.reason == "STATIC":
+            return "static"
         if assigned.reason != "SPLIT" or not unit:
             return "not-drawn"
         stage = self._stage(assigned.percent)
