@@ -56,7 +56,10 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The first event. `command` is deploy, scale, resume or rollback."""
+    """The first event. `command` is deploy, scale, resume or rollback.
+
+    `user` and `commit` are who runs it, and from which revision, as far as it is known.
+    """
 
     command: str
     app: str
@@ -64,6 +67,8 @@ class RunStarted:
     run_id: str
     image: str
     strategy: str
+    user: str = ""
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,8 @@ class Report:
     command: str = ""
     image: str = ""
     strategy: str = ""
+    user: str = ""
+    commit: str = ""
     decision: FlagDecision | None = None
     path: str = ""
     retries_allowed: int = 0
