@@ -9,7 +9,7 @@ import mmh3
 from bench.definitions import KEY, PERCENT
 from bench.peers import Contender
 from rollout import Flags
-from rollout.bucketing import BUCKETS, bucket
+from rollout.bucketing import BUCKETS, Draw, bucket
 
 FLAGS_TEXT = """\
 version: 1
@@ -102,7 +102,7 @@ def check(units: Sequence[str]) -> None:
     decide = flags().decider(KEY)
     for unit in units:
         decision = decide(unit)
-        if (decision.bucket, decision.reason) != (bucket(KEY, unit), "SPLIT"):
+        if (decision.bucket, decision.reason) != (bucket(Draw(KEY), unit), "SPLIT"):
             raise SystemExit(f"decided wrongly for {unit}: {decision.explain()}")
 
 

@@ -63,12 +63,6 @@ def table(
     return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
 
 
-def ways_out(app: str) -> str:
-    """What may be done about a deploy that is neither here nor there."""
-    name = printable(app)
-    return f"`deploy resume --app {name}` finishes it, `deploy rollback --app {name}` undoes it"
-
-
 def count(number: int, noun: str) -> str:
     """`1 machine`, `4 machines`, `2 passes`."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"

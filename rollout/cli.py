@@ -29,6 +29,9 @@ _COMMANDS = {
     "pause": ("hold:pause", "Let the ramp of FLAG stand still where it is."),
     "kill": ("hold:kill", "Put everybody outside of FLAG, at once."),
     "resume": ("hold:resume", "Undo rollout pause or rollout kill on FLAG."),
+    "outcomes": ("outcomes:outcomes", "Compare the deploys inside of FLAG with those outside."),
+    "guard": ("guard:guard", "Let the outcomes of deploys move FLAG, or stop it."),
+    "site": ("site:site", "Write static pages: flags over time, evidence, deploys."),
     "schema": ("schema:schema", "Print the JSON Schema of a flags file, for editors."),
     "serve": ("serve:serve", "Evaluate flags over HTTP, for OpenFeature's OFREP providers."),
     "export": ("export:export", "Write flags, or those named, as another evaluator's definition."),
@@ -44,6 +47,8 @@ Exit codes:
   1  the file has errors, has no such flag, or cannot be changed as asked;
      diff: somebody would be thrown out
   2  usage: an option, a value, a file that cannot be read, or output that cannot be written
+ 10  guard: advance
+ 20  guard: kill
 """
 
 

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from rollout.bucketing import BUCKETS, bucket_of
+from rollout.bucketing import BUCKETS, Draw, Generation, bucket_of
+from rollout.guard import Guard
 from rollout.wording import show
 
 Value: TypeAlias = bool | int | str
@@ -24,7 +25,7 @@ Value: TypeAlias = bool | int | str
 Context: TypeAlias = Mapping[str, Any]
 """What is known about the one who asks: attribute name to value, units are text."""
 
-Reason: TypeAlias = Literal["SPLIT", "TARGETING_MATCH", "DISABLED", "ERROR"]
+Reason: TypeAlias = Literal["SPLIT", "TARGETING_MATCH", "STATIC", "DISABLED", "ERROR"]
 ErrorCode: TypeAlias = Literal["", "TARGETING_KEY_MISSING", "INVALID_CONTEXT"]
 Variant: TypeAlias = Literal["inside", "outside"]
 
@@ -69,6 +70,8 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     `bucket_by` names the attribute that is the unit. `rollout` is a threshold
     (0..100000) or a Ramp. `always_inside` and `always_outside` map an attribute
     to the values that are always in or out; outside wins. `expires` is an ISO date.
+    `bucketing` is the generation of the hash; `guard` says by which outcomes the percentage
+    moves, None by none.
     """
 
     key: str
@@ -77,12 +80,19 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     outside: Value
     rollout: int | Ramp
     salt: str
+    bucketing: Generation = "flagd-3"
     enabled: bool = True
     always_inside: Mapping[str, frozenset[str]] = NOBODY
     always_outside: Mapping[str, frozenset[str]] = NOBODY
     description: str = ""
     owner: str = ""
     expires: str = ""
+    guard: Guard | None = None
+
+    @property
+    def draw(self) -> Draw:
+        """What units are drawn with."""
+        return Draw(self.salt, self.bucketing)
 
     def threshold_at(self, now: datetime) -> int:
         """The threshold, 0..100000, that the file gives this flag at `now`."""

@@ -156,7 +156,7 @@ class RolloutProvider(AbstractProvider):
         return FlagResolutionDetails(
             value=value,
             variant=decision.variant,
-            reason=Reason(decision.reason),
+            reason=Reason(targeting.reason(decision)),
             flag_metadata=targeting.metadata(state.flags, decision) | {"source": state.source},
         )
 
@@ -189,19 +189,17 @@ class RolloutProvider(AbstractProvider):
             if live is None:
                 self._retry(stop)
                 continue
-            before = live.state
-            changed = live.refresh()
-            state = live.state
+            news = live.refresh()
             if stop.is_set():
                 return
-            if state.problem and state.problem != before.problem:
-                self.emit_provider_stale(ProviderEventDetails(message=state.problem))
-            if before.problem and not state.problem:
+            if news.broke:
+                self.emit_provider_stale(ProviderEventDetails(message=news.broke))
+            if news.mended:
                 self.emit_provider_ready(ProviderEventDetails(message="the source is mended"))
-            if changed:
-                self.emit_provider_configuration_changed(
-                    ProviderEventDetails(flags_changed=changed, message=f"{state.source} changed")
-                )
+            if news.changed:
+                message = f"{live.state.source} changed"
+                details = ProviderEventDetails(flags_changed=news.changed, message=message)
+                self.emit_provider_configuration_changed(details)
 
     def _retry(self, stop: threading.Event) -> None:
         try:

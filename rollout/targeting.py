@@ -21,9 +21,18 @@ def evaluate(flags: Flags, key: str, targeting_key: Any, attributes: Mapping[str
     """What the flag `key` is worth now; raises UnknownFlag and nothing else."""
     bucket_by = flags[key].bucket_by
     context = {**attributes, TARGETING_KEY: targeting_key}
-    if context.get(bucket_by) is None:
+    if context.get(bucket_by) in (None, ""):
         context[bucket_by] = targeting_key
     return flags.evaluate(key, **context)
+
+
+def reason(decision: Decision) -> str:
+    """The word for the wire, with which the value in the file wins in every client.
+
+    Not DISABLED, for which clients of OFREP take their program's default: a flag that is
+    off is STATIC, and its metadata say `off`.
+    """
+    return "STATIC" if decision.reason == "DISABLED" else decision.reason
 
 
 def metadata(flags: Flags, decision: Decision) -> dict[str, bool | int | float | str]:
@@ -35,6 +44,8 @@ def metadata(flags: Flags, decision: Decision) -> dict[str, bool | int | float |
     }
     if decision.bucket is not None:
         found["bucket"] = decision.bucket
+    if decision.reason == "DISABLED":
+        found["off"] = True
     for name in ("owner", "expires", "description"):
         if text := getattr(flag, name):
             found[name] = text

@@ -38,6 +38,9 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, *, may_be_zero: bool = False) -> None:
+        self._may_be_zero = may_be_zero
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
@@ -48,7 +51,7 @@ class Duration(click.ParamType[float]):
             seconds = parse_duration_s(f"{text}s" if text.isdecimal() else text)
         except ValueError:
             self.fail(f"{text!r} is not a valid duration: write 90s, 5m or 1m30s", param, ctx)
-        if seconds <= 0:
+        if seconds < 0 or (seconds == 0 and not self._may_be_zero):
             self.fail(f"{text!r} must be positive", param, ctx)
         return seconds
 
@@ -242,6 +245,14 @@ RUN = Options(
             ["--wait-timeout", "wait_timeout_s"],
             type=Duration(),
             help="Time for one machine to become healthy. [default: 5m]",
+        ),
+        click.Option(
+            ["--min-healthy", "min_healthy_s"],
+            type=Duration(may_be_zero=True),
+            envvar="DEPLOY_MIN_HEALTHY",
+            show_envvar=True,
+            help="Time that canaries, greens and the first machine rolled have to stay healthy. "
+            "[default: 5s]",
         ),
         click.Option(
             ["--lease-timeout", "lease_ttl_s"],

@@ -25,6 +25,7 @@ from deploy.plan.planners import towards_count
 from deploy.plan.release import Release
 from deploy.plan.stamps import slot_name
 from deploy.run import Task
+from deploy.wording import count as words_for
 
 
 def _group_count(_: click.Context, __: click.Parameter, text: str) -> tuple[str, int]:
@@ -66,7 +67,11 @@ async def scale_app(
         fleet = (await read_fleet(client)).managed
     release, pattern = _pattern(target, order, fleet, group, deploy_id)
 
-    task = Task(release=release, planner=towards_count(group, count, pattern))
+    task = Task(
+        release=release,
+        planner=towards_count(group, count, pattern),
+        done=f"has {words_for(count, 'machine')} in group {group}",
+    )
     return await start_run("scale", target, order, task, emit, now)
 
 

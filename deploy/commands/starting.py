@@ -14,6 +14,7 @@ from deploy.commands.origin import origin
 from deploy.commands.reading import owner_of
 from deploy.commands.target import Target
 from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
+from deploy.hints import Invocation
 from deploy.orchestrator.release_command import ReleaseCommand
 from deploy.retries import Retries, asked_for, from_flag, refuse_missing
 from deploy.run import App, Task, run
@@ -33,6 +34,12 @@ async def start_run(
 ) -> RunFinished:
     """One run from its first event to its last: the platform, the path, the passes."""
     release = task.release
+    called = Invocation(
+        app=target.app,
+        directory=target.directory,
+        config=target.config_path,
+        env=tuple(f"{key}={value}" for key, value in order.env.items()),
+    )
     if order.flags_by_option and order.retries is None:
         refuse_missing(order.flags)
     run_id = new_id(datetime.now(UTC))
@@ -77,7 +84,11 @@ async def start_run(
             run_id=run_id,
             chance=random.Random(),  # noqa: S311 - jitter, not secrets
             emit=emit,
-            app=App(exists=exists, organization=target.organization),
+            app=App(
+                exists=exists,
+                organization=target.organization,
+                called=replace(called, retries=retries.count),
+            ),
         )
 
 

@@ -19,8 +19,9 @@ from deploy.commands.options import OUTPUT, app_command
 from deploy.commands.reading import greet, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed
-from deploy.plan.intent import read_intent
-from deploy.wording import printable, short_image, short_version, table, ways_out
+from deploy.hints import Invocation, Left, ways_out
+from deploy.plan.intent import BACK, Intent, read_intent
+from deploy.wording import printable, short_image, short_version, table
 
 _COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", "image")
 
@@ -28,22 +29,37 @@ _COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", 
 @app_command("status", OUTPUT, needs_config=False, example="deploy status --app hello")
 def status_command(target: Target, output: str) -> None:
     """Show each machine: its version, state and checks."""
-    machines, routes = anyio.run(look_at, target)
+    machines, routes, holders = anyio.run(look_at, target)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    as_json = output == "json"
-    click.echo(show_status(target.app, machines, routes, as_json=as_json, width=width))
+    click.echo(
+        show_status(
+            target.app,
+            machines,
+            routes,
+            holders=holders,
+            as_json=output == "json",
+            width=width,
+        )
+    )
 
 
-async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]]]:
-    """The app's machines and, on the embedded platform, where its services are routed."""
+async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]], list[str]]:
+    """The app's machines, where its services are routed, and who deploys it now.
+
+    Routes are known of the bundled platform only; who deploys is read off the
+    leases of machines that carry an intent.
+    """
     async with connect(target.address, target.token, target.app) as client:
         await greet(client)
         fleet = await read_fleet(client)
+        marked = [machine.id for machine in fleet.managed if read_intent(machine)]
+        leases = [await client.read_lease(machine_id) for machine_id in marked]
+        holders = sorted({lease.owner or "somebody" for lease in leases if lease})
         routes: list[dict[str, Any]] = []
         if url_is_loopback(target.address):
             with suppress(CallFailed):
                 routes = await client.local_services()
-        return fleet, routes
+        return fleet, routes, holders
 
 
 def show_status(
@@ -51,6 +67,7 @@ def show_status(
     fleet: Fleet,
     routes: Sequence[Mapping[str, Any]],
     *,
+    holders: Sequence[str] = (),
     as_json: bool,
     width: int = 0,
 ) -> str:
@@ -67,17 +84,13 @@ def show_status(
         return f"{app} has no machines yet"
     rows = [_machine_row(machine, is_short=bool(width)) for machine in machines]
     lines = table([_COLUMNS, *rows], width=width, droppable=("version", "region", "group"))
-    return "\n".join([*lines, *map(_route, routes), *_warnings(app, machines)])
+    return "\n".join([*lines, *map(_route, routes), *_warnings(app, machines, holders)])
 
 
-def _warnings(app: str, machines: Fleet) -> list[str]:
+def _warnings(app: str, machines: Fleet, holders: Sequence[str]) -> list[str]:
     images = sorted({machine.image for machine in machines})
     intents = {intent.deploy: intent for m in machines if (intent := read_intent(m))}
-    lines = [
-        f"warning: deploy {intent.deploy} of {printable(intent.image)} is unfinished; "
-        f"{ways_out(app)}"
-        for intent in intents.values()
-    ]
+    lines = [printable(_unfinished(app, intent, holders)) for intent in intents.values()]
     if len(images) > 1:
         lines.append(
             f"warning: {printable(app)} runs {len(images)} images "
@@ -85,6 +98,14 @@ def _warnings(app: str, machines: Fleet) -> list[str]:
             "deploy the one that you want to bring all machines to it"
         )
     return lines
+
+
+def _unfinished(app: str, intent: Intent, holders: Sequence[str]) -> str:
+    what = f"deploy {intent.deploy} of {intent.image}"
+    if holders:
+        return f"{what} is under way: {', '.join(holders)} holds its leases"
+    left = Left.BACK if intent.direction == BACK else Left.FORWARD
+    return f"warning: {what} is unfinished; {ways_out(left, Invocation(app=app))}"
 
 
 def _machine_row(machine: Machine, *, is_short: bool) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 class Target:
     """`config` is None where a command can do without fly.toml and there is none.
 
-    `organization` (FLY_ORG) is where a first deploy creates the app.
+    `organization` (FLY_ORG) is where a first deploy creates the app; `directory` and
+    `config_path` are as they were given, empty where they were not.
     """
 
     app: str
@@ -37,6 +38,8 @@ class Target:
     address: str
     token: str
     organization: str = "personal"
+    directory: str = ""
+    config_path: str = ""
 
 
 def find_target(
@@ -63,6 +66,8 @@ def find_target(
         address=address,
         token=read_token(address, environ),
         organization=environ.get("FLY_ORG") or "personal",
+        directory="" if directory == Path() else str(directory),
+        config_path=str(config_path or ""),
     )
 
 

@@ -21,6 +21,9 @@ HostStatus = Literal["ok", "unknown", "unreachable"]
 
 CheckStatus = Literal["passing", "warning", "critical"]
 
+Address = tuple[str, int]
+"""Host and port."""
+
 Report = Callable[[CheckStatus, str], None]
 """Takes the newest result of one check: its status and what the app answered."""
 
@@ -35,6 +38,7 @@ class Spec:
     region: str
     version: str
     config: Config
+    write: Callable[[str], None]  # takes each line of the machine's output
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,9 @@ class Process(Protocol):
     def port(self, internal_port: int) -> int | None:
         """The loopback port that the machine listens on for an internal port, if any."""
 
+    def listening(self) -> Sequence[Address]:
+        """Where it takes TCP connections, as the machine itself sees it; () if unknown."""
+
 
 class Runtime(Protocol):
     def objection(self, config: Config) -> str:
@@ -91,6 +98,3 @@ class Runtime(Protocol):
 
     async def start(self, spec: Spec) -> Process:
         """Bring a machine to life; returns once its process runs. Raises CannotStart."""
-
-    def log(self, machine_id: str) -> Sequence[str]:
-        """The newest lines that a machine wrote, oldest first."""

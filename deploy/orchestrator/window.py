@@ -12,16 +12,26 @@ from deploy.plan.stamps import is_stamped
 
 @dataclass(slots=True)
 class Window:
-    """The places of one group, `limit` of them; `counted` are the ids that served at first."""
+    """The places of one group, `limit` of them; all are ids.
+
+    `counted` served at first, `out` are out of service because of us, `sick` were
+    healthy on the new release and are not any more.
+    """
 
     limit: int
     counted: frozenset[str]
     out: set[str] = field(default_factory=set)
+    sick: frozenset[str] = frozenset()
 
     def has_place(self, machine_id: str) -> bool:
         if machine_id in self.out or machine_id not in self.counted:
             return True
-        return len(self.out) < self.limit
+        return len(self.out | self.sick) < self.limit
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether more are out of service than may be, for some have turned sick."""
+        return bool(self.sick) and len(self.out | self.sick) > self.limit
 
     def leave(self, machine_id: str) -> None:
         if machine_id in self.counted:

@@ -12,7 +12,8 @@ from deploy.plan.actions import Action, Destroy, Start, Stop, Uncordon, Update, 
 from deploy.plan.base import Base
 from deploy.plan.configs import restored_config
 from deploy.plan.forward import should_launch
-from deploy.plan.stamps import INTENT, is_made_by, is_stamped
+from deploy.plan.intent import read_intent
+from deploy.plan.stamps import fly_release, is_made_by, is_stamped
 
 
 def plan_back(
@@ -43,10 +44,11 @@ def _plan_back(
             if is_made_by(machine, deploy_id):
                 yield Destroy(**where(machine))
         elif is_stamped(machine, deploy_id):
-            intent = machine.metadata.get(INTENT)
+            intent = read_intent(machine)
+            mark = intent.dump(fly_release(old)[0]) if intent else None
             yield Update(
                 **where(machine),
-                config=restored_config(old.config, intent, deploy_id),
+                config=restored_config(old.config, mark, deploy_id),
                 current_version=machine.version,
                 launch=_launches(old),
                 serves=machine.id in base.serving,

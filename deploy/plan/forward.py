@@ -134,7 +134,10 @@ def _launches(situation: Situation, group: Group, machine: Machine) -> bool:
     at_first = situation.base.machines.by_id
     replaced = replaced_by(machine, situation.release.deploy_id)
     before = at_first.get(machine.id) or at_first.get(replaced)
-    return should_launch(before.state, standby=standby) if before else not standby
+    if before is None:
+        return not standby
+    is_down = before.id in situation.base.down and not standby
+    return is_down or should_launch(before.state, standby=standby)
 
 
 def _is_there(situation: Situation, machine: Machine, before: Machine | None) -> bool:
@@ -213,7 +216,7 @@ def _missing(release: Release, group: Group, names: set[str]) -> Iterator[Action
         standby = stands_by and slot > 1
         config = created_config(release, group)
         if slot == 1:
-            config["metadata"][INTENT] = Intent.of(release).dump()
+            config["metadata"][INTENT] = Intent.of(release).dump(release.deploy_id)
         yield Create(
             name=name,
             group=group.name,

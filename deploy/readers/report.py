@@ -28,6 +28,7 @@ from deploy.events import (
     RunStarted,
     to_line,
 )
+from deploy.hints import Invocation, Left, ways_out
 from deploy.readers.timeline import Timeline
 from deploy.wording import (
     count,
@@ -37,7 +38,6 @@ from deploy.wording import (
     short_image,
     short_version,
     table,
-    ways_out,
 )
 
 # Results after which an app may be mixed: the text names every machine.
@@ -151,21 +151,13 @@ def headline(report: Report) -> str:
 
 
 def next_step(report: Report) -> str:
-    """The hint that the run gave, else the command that fits how it ended."""
-    app = printable(report.app)
+    """The hint that the run gave; of one without an end, what may be done about that."""
+    called = Invocation(app=report.app, retries=report.retries_allowed)
     if report.hint:
         return printable(report.hint)
-    match report.result:
-        case None | Result.IN_BETWEEN | Result.INTERRUPTED:
-            return ways_out(report.app)
-        case Result.DONE | Result.UNCHANGED | Result.ROLLED_BACK | Result.FAILED:
-            return f"`deploy status --app {app}` shows the machines"
-        case Result.LEASED:
-            return f"deploy again when the other deploy is over; `deploy status --app {app}`"
-        case Result.OUTAGE:
-            return f"deploy again when the platform answers; `deploy status --app {app}`"
-        case Result.REFUSED:
-            return "fix what the platform refused, then deploy again"
+    if report.result in (None, Result.IN_BETWEEN):
+        return printable(ways_out(Left.FORWARD, called))
+    return printable(f"{called.status()} shows the machines")
 
 
 def machine_table(machines: Iterable[MachineStands], width: int = 0) -> list[str]:
@@ -240,7 +232,8 @@ def _standing(report: Report) -> str:
 
 
 def _facts(report: Report) -> str:
-    facts = [count(len(report.machines), "machine")] if report.machines else []
+    there = sum(1 for each in report.machines if each.runs != "gone")
+    facts = [count(there, "machine")] if there else []
     if report.passes_used > 1:
         facts.append(count(report.passes_used, "pass"))
     if report.hiccups_met:

@@ -53,6 +53,9 @@ def explain(flag: str, unit: str, attributes: tuple[str, ...], now: datetime, fi
     if decision.error_code:
         raise InvalidValue(decision.why, hint="give the unit as text")
     click.echo(decision.explain())
+    if guard := flags[flag].guard:
+        told = ", ".join(f"{key} {text}" for key, text in guard.words.items())
+        click.echo(f"outcomes move the percentage ({told}): rollout guard {flag}")
     if flags.source != file:
         click.echo(f"according to {flags.source}")
 
@@ -62,7 +65,7 @@ def _state(flag: Flag, now: datetime) -> str:
         return "off"
     state = share_text(flag.threshold_at(now))
     if not isinstance(flag.rollout, Ramp):
-        return state
+        return f"{state} (guard)" if flag.guard else state
     return f"{state} (paused)" if flag.rollout.paused else f"{state} (ramp)"
 
 

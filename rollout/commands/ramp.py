@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 
 import click
@@ -39,7 +38,7 @@ from rollout.ramps.schedule import lines
 @click.option("--start", metavar="TIME", help="When the first begins, with an offset; now.")
 @click.option("--steps", metavar="P,P,...", help="The percentages, as in 5,10,25,50,100.")
 @options.hours_options
-@click.option("--allow-eviction", is_flag=True, help="Begin lower than the flag stands.")
+@options.eviction_option
 @options.at_option
 @options.file_option
 def ramp(
@@ -97,7 +96,7 @@ def schedule(flags: tuple[str, ...], tz: str | None, now: datetime, file: str) -
     if not (flags or found.flags):
         click.echo("no flags")
     for key in flags or found.flags:
-        for line in lines(flag_in(found, key), now, zone, ascii_only=not _has_blocks()):
+        for line in lines(flag_in(found, key), now, zone, ascii_only=not options.has_blocks()):
             click.echo(line)
 
 
@@ -119,11 +118,3 @@ def _thresholds(current: int, first: int | None, last: int | None, steps: str | 
                 hint=f"leave {option} out: the steps say it",
             )
     return wanted
-
-
-def _has_blocks() -> bool:
-    try:
-        "█▏".encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

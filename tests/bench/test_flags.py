@@ -15,7 +15,7 @@ import pytest
 from bench import bulk, flags, ours, peers, processes
 from bench.definitions import KEY
 from bench.timing import ROUNDS, race
-from rollout.bucketing import bucket
+from rollout.bucketing import Draw, bucket
 
 UNITS = [f"app-{number}" for number in range(4000)]
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def test_a_contender_has_exactly_the_cohort_of_the_standard(
 ) -> None:
     contender = make()
     assert [unit for unit in UNITS if contender.is_inside(unit)] == [
-        unit for unit in UNITS if bucket(KEY, unit) < 5000
+        unit for unit in UNITS if bucket(Draw(KEY), unit) < 5000
     ]
     contender.run(UNITS[:10])
 
@@ -88,7 +88,8 @@ def test_a_diff_is_measured_in_a_process_of_its_own() -> None:
     assert 5 < peak.memory_mb < 100
     assert len(ballast) > 0
     assert (
-        f"{sum(5000 <= bucket(KEY, f'app-{n:08d}') < 10_000 for n in range(2000))}" in peak.output
+        f"{sum(5000 <= bucket(Draw(KEY), f'app-{n:08d}') < 10_000 for n in range(2000))}"
+        in peak.output
     )
 
 

@@ -124,7 +124,7 @@ def refused(found: FlagEvaluationDetails[Any], kind: str) -> ErrorCode | None:
         ("string", "string-zero-flag", ("", "outside", "SPLIT")),
         ("integer", "integer-zero-flag", (0, "outside", "SPLIT")),
         ("string", "targeted-flag", ("EXTERNAL", "outside", "SPLIT")),
-        ("integer", "disabled-flag", (0, "outside", "DISABLED")),
+        ("integer", "disabled-flag", (0, "outside", "STATIC")),
         ("integer", "deploy-retries", (0, "outside", "SPLIT")),
     ],
 )
@@ -174,6 +174,12 @@ def test_a_context_that_matches_a_list(client: OpenFeatureClient) -> None:
             "the context has no app, and there",
         ),
         (EvaluationContext(), ErrorCode.TARGETING_KEY_MISSING, "the context has no app"),
+        (EvaluationContext(""), ErrorCode.TARGETING_KEY_MISSING, "the context has no app"),
+        (
+            EvaluationContext("", {"app": ""}),
+            ErrorCode.TARGETING_KEY_MISSING,
+            "the context has no app",
+        ),
         (
             EvaluationContext(None, {"app": None}),  # type: ignore[dict-item]  # as programs do
             ErrorCode.TARGETING_KEY_MISSING,

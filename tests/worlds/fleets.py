@@ -18,7 +18,7 @@ from deploy.api.machine import Check, Fleet, Machine
 from deploy.plan import forward
 from deploy.plan.actions import Action, Cordon, Create, Destroy, Start, Stop, Uncordon, Update, Wait
 from deploy.plan.base import Base
-from deploy.plan.configs import created_config
+from deploy.plan.configs import created_config, updated_config
 from deploy.plan.group import Group
 from deploy.plan.release import Release
 from deploy.plan.stamps import FROM
@@ -83,6 +83,13 @@ def as_running(one: Machine) -> Machine:
     """Started, every configured check passing."""
     passing = tuple(Check(f"check-{n}", "passing") for n in range(one.configured_checks))
     return replace(one, state="started", checks=passing)
+
+
+def updated(one: Machine, spec: Group | None = None, *, launch: bool = True) -> Machine:
+    """The machine after an update to the new release, as the server hands it back."""
+    spec = spec or group()
+    config = normalised(updated_config(release(spec), spec, one, launch=launch))
+    return replace(one, config=config, version="v1")
 
 
 def with_metadata(one: Machine, **metadata: str) -> Machine:

@@ -184,9 +184,10 @@ async def _plan(target: Target, order: Order, _emit: Emit) -> Any:
 
 
 async def _status(target: Target, _order: Order, _emit: Emit) -> Any:
-    machines, routes = await status.look_at(target)
+    machines, routes, holders = await status.look_at(target)
     shown = [
-        status.show_status("hello", machines, routes, as_json=as_json) for as_json in (False, True)
+        status.show_status("hello", machines, routes, holders=holders, as_json=as_json)
+        for as_json in (False, True)
     ]
     return "".join(shown)
 

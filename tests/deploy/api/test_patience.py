@@ -1,20 +1,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from dataclasses import dataclass
 
 import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt
 
 from deploy.api.meaning import call_failed
-from deploy.api.patience import PASS_LIMIT_S, Patience, between_passes
+from deploy.api.patience import PASS_LIMIT_S, PassBackoff, Patience
 from deploy.errors import AppFailed, CallFailed, DeployError, Outage
 from tests.contract.clocks import BACKENDS, run_on
-
-T = TypeVar("T")
 
 
 def _hiccup(retry_after_s: float | None = None) -> CallFailed:
@@ -55,7 +53,7 @@ def test_a_read_is_asked_again_until_it_answers(backend: str) -> None:
     assert len(reads.times) == 4
 
 
-def test_the_legacy_paths_patience_is_none() -> None:
+def test_no_patience_is_one_attempt() -> None:
     reads = _Reads(_hiccup())
     with pytest.raises(CallFailed):
         _ask(0, reads)
@@ -116,67 +114,53 @@ def test_a_shorter_patience_wins_and_a_longer_one_does_not() -> None:
     assert long < 16
 
 
-def _passes(
-    retries: int,
-    *,
-    worth: Callable[[int], bool] = lambda _: True,
-    after_s: float = 0.0,
-    seed: int = 1,
-) -> tuple[int, list[float]]:
-    """(the last pass's number, the waits between)."""
+@dataclass(frozen=True)
+class _Asking:
+    """The result of a pass, as far as the wait after it goes."""
+
+    retry_after_s: float = 0.0
+
+
+def _waits(passes: int, *, after_s: float = 0.0, seed: int = 1) -> list[float]:
+    """The seconds waited between so many passes."""
     waits: list[float] = []
-    number = 0
 
-    async def attempt() -> int:
-        nonlocal number
-        number += 1
-        return number
+    async def one_pass() -> _Asking:
+        return _Asking(after_s)
 
-    async def sleep(_s: float) -> None:
-        return
+    async def sleep(delay_s: float) -> None:
+        waits.append(delay_s)
 
-    policy = between_passes(
-        retries,
-        random.Random(seed),
-        is_worth_another=worth,
-        retry_after_s=lambda _: after_s,
-        before_sleep=waits.append,
+    policy = AsyncRetrying(
+        wait=PassBackoff(random.Random(seed)),
+        stop=stop_after_attempt(passes),
+        retry=retry_if_result(lambda _: True),
+        retry_error_callback=lambda _: None,
         sleep=sleep,
     )
 
-    async def main() -> int:
-        return int(await _as_any(policy(attempt)))
+    async def main() -> None:
+        await policy(one_pass)
 
-    return run_on("trio", main), waits
-
-
-async def _as_any(coroutine: Awaitable[T]) -> T:
-    return await coroutine
+    run_on("trio", main)
+    return waits
 
 
 @settings(max_examples=25)
-@given(st.integers(0, 40), st.integers(0, 10_000))
-def test_n_means_at_most_n_and_one_passes_with_growing_bounded_waits(n: int, seed: int) -> None:
-    last, waits = _passes(n, seed=seed)
-    assert last == n + 1
-    assert len(waits) == n
+@given(st.integers(1, 40), st.integers(0, 10_000))
+def test_waits_between_passes_grow_and_are_bounded(passes: int, seed: int) -> None:
+    waits = _waits(passes, seed=seed)
+    assert len(waits) == passes - 1
     for number, wait in enumerate(waits):
         step = min(PASS_LIMIT_S, 2.0**number)
         assert step / 2 <= wait <= step
 
 
-def test_no_pass_follows_one_that_is_good_enough() -> None:
-    assert _passes(5, worth=lambda number: number < 3)[0] == 3
-    assert _passes(5, worth=lambda _: False) == (1, [])
-
-
 def test_the_wait_is_never_shorter_than_the_platform_asked_for() -> None:
-    _, waits = _passes(3, after_s=20.0)
-    assert min(waits) >= 20.0
-    _, bounded = _passes(1, after_s=1e9)
-    assert bounded == [300.0]
+    assert min(_waits(4, after_s=20.0)) >= 20.0
+    assert _waits(2, after_s=1e9) == [300.0]
 
 
 def test_two_seeds_wait_differently_and_one_seed_alike() -> None:
-    assert _passes(4, seed=1) == _passes(4, seed=1)
-    assert _passes(4, seed=1)[1] != _passes(4, seed=2)[1]
+    assert _waits(5, seed=1) == _waits(5, seed=1)
+    assert _waits(5, seed=1) != _waits(5, seed=2)

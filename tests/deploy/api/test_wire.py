@@ -14,8 +14,7 @@ from deploy.api import wire
 from deploy.api.machine import Fleet, Machine
 from deploy.plan.base import Base
 from deploy.plan.configs import mounts_fit
-from deploy.plan.forward import Situation, plan
-from tests.worlds.fleets import group, release
+from tests.worlds.fleets import group, plan, release
 
 DECODERS: tuple[Callable[[bytes], Any], ...] = (
     wire.machine,
@@ -107,7 +106,7 @@ def _reads_well(one: Machine) -> None:
     wanted = release(spec)
     mounts_fit(spec, one)
     fleet = Fleet.of([one])
-    assert len(plan(Situation(release=wanted, fleet=fleet, base=Base.of(fleet)))) > 0
+    assert len(plan(wanted, fleet, Base.of(fleet))) > 0
 
 
 @given(decoders, st.binary(max_size=200))

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from deploy.api.machine import Fleet
 from deploy.commands.plan import show_plan
 from deploy.plan.base import Base
-from deploy.plan.forward import Situation, plan
 from deploy.plan.schedule import schedule
 from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import asked_for
-from tests.worlds.fleets import machine, release
+from tests.worlds.fleets import machine, plan, release
 
 THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
 
@@ -22,7 +21,7 @@ THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
 def shown(fleet: Fleet, *, as_json: bool = False, **fields: Any) -> str:
     wanted = release(**fields)
     base = Base.of(fleet)
-    order = schedule(wanted, fleet, base, plan(Situation(release=wanted, fleet=fleet, base=base)))
+    order = schedule(wanted, fleet, base, plan(wanted, fleet, base))
     return show_plan(wanted, fleet, order, asked_for(3), as_json=as_json)
 
 

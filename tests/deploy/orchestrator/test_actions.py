@@ -1,72 +1,90 @@
-"""Carrying out one action where the platform answers oddly, seen through whole deploys."""
+"""Carrying out one action, by hand, and in whole deploys where the platform answers oddly."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-import anyio
-import httpx
 import pytest
 
-from deploy.plan.configs import created_config
-from tests.contract.clocks import run_on
-from tests.worlds.fleets import release
+from deploy.errors import DeployError
+from deploy.plan.actions import Action, Cordon, Create, Destroy, Start, Uncordon, Wait, where
+from deploy.plan.steps import Gate
+from tests.deploy.orchestrator.bench import Bench, on_bench
 from tests.worlds.simulated.faults import BY_NAME, Kind
-from tests.worlds.simulated.world import APP
-from tests.worlds.stage import NEW, OLD, VOLUME, WEB, Hit, Stage, group_of, on_stage, to
+from tests.worlds.stage import NEW, OLD, Hit, Stage, on_stage, to
 
 LOST = BY_NAME["reply lost"]
 GONE = Kind(name="gone", status=404, body='{"error":"machine not found"}')
 
 
-# -- names -------------------------------------------------------------------------------
+# -- each action ------------------------------------------------------------------------
 
 
-def test_a_name_that_another_deploy_took_is_5_and_its_machine_is_left_alone() -> None:
-    async def play(stage: Stage) -> None:
-        theirs = created_config(release(group_of(WEB)), group_of(WEB))
+def test_every_kind_of_action_is_carried_out() -> None:
+    async def story(bench: Bench) -> None:
+        leases = bench.deployment.leases
+        fleet = await bench.deployment.lookout.look()
+        await leases.acquire(machine.id for machine in fleet.managed)
+        one = await bench.machine("web-1")
+        perform = bench.deployment.actions.perform
+        await perform(Cordon(**where(one)), Gate.NONE)
+        assert (await bench.machine("web-1")).cordoned
+        assert bench.memory.cordons == {one.id: True}
+        await perform(Uncordon(**where(one), version=one.version), Gate.NONE)
+        assert not (await bench.machine("web-1")).cordoned
+        await perform(Wait(**where(one), version=one.version), Gate.HEALTHY)
+        machine = bench.world.platform.apps["sim"].machines[one.id]
+        bench.world.platform.start(machine)
+        await perform(Start(**where(one), version=one.version), Gate.STARTED)
+        await perform(Destroy(**where(one)), Gate.NONE)
+        assert one.id not in (await bench.fleet()).by_id
+        assert not leases.holds(one.id)
+        assert one.id in bench.memory.destroyed
+        with pytest.raises(TypeError, match="no way"):
+            await perform(Action(machine_id="m"), Gate.NONE)
 
-        def somebody_was_faster(_: Any) -> bool:
-            if not stage.fleet:
-                stage.world.create("web-1", theirs)
-            return False
-
-        hits = [Hit("create", LOST, on=somebody_was_faster)]
-        told = await stage.deploy(hits=hits, retries=3)
-        assert told.exit_code in (3, 5)
-        assert len(stage.fleet) == 1
-        assert not [c for c in told.changes if c.machine == stage.id("web-1")]
-
-    on_stage(play)
+    on_bench(story)
 
 
-class _NoNames(dict[str, str]):
-    """The names of a platform that does not care whether they are unique."""
+def test_what_was_never_made_needs_no_destroying() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.deployment.actions.perform(Destroy(name="web-9", group="web"), Gate.NONE)
+        assert bench.calls("destroy") == []
+        assert bench.memory.destroyed == set()
 
-    def __contains__(self, _name: object) -> bool:
-        return False
+    on_bench(story)
 
 
-@pytest.mark.parametrize("names_are_unique", [True, False])
-def test_a_lost_create_is_looked_for_before_it_is_sent_again(names_are_unique: bool) -> None:
-    """The answer is lost, and lists do not show the machine for a while."""
+def test_a_machine_made_in_this_run_is_found_by_its_name() -> None:
+    async def story(bench: Bench) -> None:
+        config = bench.memory.release.groups[0].config
+        said = {**config, "image": NEW, "metadata": {"fly_process_group": "web"}}
+        create = Create(name="web-9", group="web", config=said, launch=False)
+        await bench.deployment.actions.perform(create, Gate.NONE)
+        await bench.deployment.actions.perform(Destroy(name="web-9", group="web"), Gate.NONE)
+        assert [machine.name for machine in bench.world.machines() if machine.name == "web-9"] == []
+        assert bench.image("web-1") == OLD
 
-    async def play(stage: Stage) -> None:
-        async def hide_the_first() -> None:
-            while not stage.fleet:  # noqa: ASYNC110 - looked at from outside
-                await anyio.sleep(0.001)
-            stage.world.platform.hide(APP, stage.id("web-1"), for_s=8)
+    on_bench(story)
 
-        if not names_are_unique:
-            stage.world.platform.apps[APP].by_name = _NoNames()
-        stage.world._tasks.start_soon(hide_the_first)
-        told = await stage.deploy(hits=[Hit("create", LOST)])
-        assert told.exit_code == 0
-        assert sorted(machine.name for machine in stage.world.machines()) == ["web-1", "web-2"]
 
-    on_stage(play)
+@pytest.mark.parametrize("operation", ["cordon", "uncordon", "start", "destroy"])
+def test_no_write_leaves_without_the_lease_of_its_machine(operation: str) -> None:
+    async def story(bench: Bench) -> None:
+        one = await bench.machine("web-1")
+        actions: dict[str, Action] = {
+            "cordon": Cordon(**where(one)),
+            "uncordon": Uncordon(**where(one)),
+            "start": Start(**where(one), version=one.version),
+            "destroy": Destroy(**where(one)),
+        }
+        with pytest.raises(DeployError, match="ran out or was taken"):
+            await bench.deployment.actions.perform(actions[operation], Gate.NONE)
+        assert bench.calls(operation) == []
+        assert not bench.memory.has_written
+
+    on_bench(story)
 
 
 # -- versions ----------------------------------------------------------------------------
@@ -151,61 +169,3 @@ def test_what_asks_for_a_state_may_be_asked_twice(operation: str) -> None:
         assert (told.exit_code, stage.images, stage.serving) == (0, [NEW] * 2, 2)
 
     on_stage(play)
-
-
-# -- volumes -----------------------------------------------------------------------------
-
-
-def _with_volumes(volumes: list[dict[str, Any]]) -> Callable[[httpx.Request], httpx.Response]:
-    """The volumes' endpoint, which the local platform has not."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
-            return httpx.Response(200, json=volumes)
-        made = {"id": f"vol_{len(volumes) + 1}", **json.loads(request.content)}
-        volumes.append(made)
-        return httpx.Response(200, json=made)
-
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("volumes", "taken"),
-    [
-        ([], "vol_1"),
-        ([{"id": "vol_a", "name": "data", "region": "ams"}], "vol_a"),
-        ([{"id": "vol_a", "name": "other", "region": "ams"}], "vol_2"),
-        ([{"id": "vol_a", "name": "data", "attached_machine_id": "m1"}], "vol_2"),
-    ],
-    ids=["none", "a free one", "another's name", "one in use"],
-)
-def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
-    volumes: list[dict[str, Any]], taken: str
-) -> None:
-    from deploy.orchestrator.ledger import Ledger
-
-    from deploy.api.client import connect
-    from deploy.api.patience import Patience
-    from deploy.orchestrator.actions import Actions
-
-    async def main() -> list[dict[str, Any]]:
-        transport = httpx.MockTransport(_with_volumes(volumes))
-        async with connect("http://127.0.0.1:1", "t", "sim", transport=transport) as client:
-            actions = object.__new__(Actions)
-            actions._client = client
-            actions._ledger = Ledger()
-            actions._patience = Patience(0.0, None)  # type: ignore[arg-type]  # nothing is repeated
-            return await actions._with_volumes([{"name": "data", "path": "/data"}], "")
-
-    (mount,) = run_on("trio", main)
-    assert mount == {"name": "data", "path": "/data", "volume": taken}
-
-
-def test_where_the_platform_keeps_no_volumes_mounts_are_sent_as_they_are() -> None:
-    async def play(stage: Stage) -> None:
-        told = await stage.deploy()
-        (created,) = told.of("create")
-        assert [mount["path"] for mount in created.json["config"]["mounts"]] == ["/data"]
-        assert "volume" not in created.json["config"]["mounts"][0]
-
-    on_stage(play, toml=WEB + VOLUME)

@@ -11,13 +11,15 @@ import anyio
 import pytest
 
 from deploy.api.client import connect
-from deploy.api.machine import Fleet
 from deploy.api.patience import Patience
-from deploy.errors import AppFailed, CallFailed, DeployError, Meaning
+from deploy.errors import AppFailed, DeployError, Meaning, NotInTime, TakenBack
 from deploy.local.lifecycle import Stop
 from deploy.local.runtime import Ended
 from deploy.orchestrator.halt import Cut, Halt
-from deploy.orchestrator.health import Expectation, Health, Observer
+from deploy.orchestrator.health import Expectation, Health, HealthTerms
+from deploy.orchestrator.look import SharedList
+from deploy.orchestrator.tools import Tools
+from deploy.orchestrator.watch import Watch
 from deploy.plan.steps import Gate
 from tests.contract.clocks import BACKENDS, run_on
 from tests.worlds.simulated.faults import BY_NAME
@@ -35,7 +37,6 @@ class Bench:
 
     world: World
     health: Health
-    observer: Observer
     halt: Halt
     machine_id: str
 
@@ -57,7 +58,6 @@ def play(
     *,
     config: Mapping[str, Any] | None = None,
     hits: Sequence[Hit] = (),
-    patience_s: float = 60.0,
     wait_s: float = 60.0,
     smoke_s: float = 10.0,
     backend: str = "trio",
@@ -68,19 +68,14 @@ def play(
         async with world:
             transport = world.transport("run1", Hits(hits))
             async with connect(ADDRESS, "local", APP, transport=transport) as client:
-                patience, halt = Patience(patience_s, random.Random(1)), Halt()
-                observer = Observer(client, patience)
-                health = Health(
-                    client,
-                    observer,
-                    patience=patience,
-                    halt=halt,
-                    wait_timeout_s=wait_s,
-                    smoke_s=smoke_s,
-                )
+                patience, halt = Patience(60.0, random.Random(1)), Halt()
+                tools = Tools(client=client, patience=patience, halt=halt, emit=lambda _: None)
+                terms = HealthTerms(wait_timeout_s=wait_s, smoke_s=smoke_s)
+                machines = SharedList(tools)
+                health = Health(tools, machines, Watch(machines), terms)
                 asked = config or dict(group_of(CHECKED).config)
                 machine = world.create("web-1", {**asked, "image": image})
-                await story(Bench(world, health, observer, halt, machine.id))
+                await story(Bench(world, health, halt, machine.id))
 
     run_on(backend, main)
 
@@ -125,9 +120,10 @@ def test_a_failing_check_at_the_deadline_is_the_apps_failure_with_its_output() -
 def test_a_machine_that_never_starts_is_the_platforms_failure() -> None:
     async def story(bench: Bench) -> None:
         failure = await failure_of(bench.health.until(bench.expect()))
-        assert isinstance(failure, CallFailed)
+        assert isinstance(failure, NotInTime)
         assert "starting" in failure.message
         assert failure.meaning.is_hiccup
+        assert failure.machine_id == bench.machine_id
 
     play(story, "registry.test/hello:stuck")
 
@@ -185,7 +181,7 @@ def test_another_version_than_was_written_is_no_success() -> None:
     async def story(bench: Bench) -> None:
         await bench.health.until(bench.expect())
         failure = await failure_of(bench.health.until(bench.expect(version="01NOTTHERE")))
-        assert isinstance(failure, CallFailed)
+        assert isinstance(failure, TakenBack)
         assert bench.machine.version in failure.message
         assert failure.meaning is Meaning.CHANGED
 
@@ -208,7 +204,7 @@ def test_a_machine_that_fell_asleep_is_as_good_as_up() -> None:
 
 
 @backends
-def test_many_waiters_share_one_observer(backend: str) -> None:
+def test_many_waiters_share_one_list(backend: str) -> None:
     async def story(bench: Bench) -> None:
         began_s = anyio.current_time()
         async with anyio.create_task_group() as tasks:
@@ -217,24 +213,6 @@ def test_many_waiters_share_one_observer(backend: str) -> None:
         assert bench.asked("list") <= anyio.current_time() - began_s + 4
 
     play(story, "registry.test/hello:slow", backend=backend, wait_s=300)
-
-
-def test_a_look_is_never_older_than_the_question() -> None:
-    async def story(bench: Bench) -> None:
-        seen: list[Fleet] = []
-
-        async def look() -> None:
-            seen.append(await bench.observer.look())
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(look)
-            await anyio.sleep(0.001)  # the first list is under way
-            created = bench.world.create("web-2", {"image": "x"})
-            tasks.start_soon(look)
-        assert created.id in seen[1].by_id
-        assert bench.asked("list") == 2
-
-    play(story)
 
 
 @pytest.mark.parametrize("operation", ["wait", "list", "read"])
@@ -247,18 +225,12 @@ def test_a_failed_read_never_fails_a_healthy_machine(operation: str, fault: str)
     play(story, hits=[Hit(operation, BY_NAME[fault], times=3)])
 
 
-def test_the_legacy_path_asks_again_only_where_the_wait_says_not_yet() -> None:
-    async def slow(bench: Bench) -> None:
+def test_a_wait_that_says_not_yet_is_asked_again() -> None:
+    async def story(bench: Bench) -> None:
         await bench.health.until(bench.expect())
         assert bench.asked("wait") > 1
 
-    async def hiccup(bench: Bench) -> None:
-        failure = await failure_of(bench.health.until(bench.expect()))
-        assert isinstance(failure, CallFailed)
-        assert bench.asked("wait") == 1
-
-    play(slow, "registry.test/hello:slow", patience_s=0.0, wait_s=300)
-    play(hiccup, patience_s=0.0, hits=[Hit("wait", BY_NAME["503 before"])])
+    play(story, "registry.test/hello:slow", wait_s=300)
 
 
 def test_waiting_ends_at_once_when_the_run_is_halted() -> None:

@@ -16,8 +16,11 @@ from deploy.errors import CallFailed, LeaseHeld, LeaseLost
 from deploy.events import Event, Noticed
 from deploy.local.state import HeldLease
 from deploy.orchestrator.halt import Cut, Halt
-from deploy.orchestrator.lease import Leases, holding
+from deploy.orchestrator.lease import Leases, LeaseTerms, holding
+from deploy.orchestrator.memory import Memory
+from deploy.orchestrator.tools import Tools
 from tests.contract.clocks import BACKENDS, run_on
+from tests.worlds.fleets import release
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.simulated.transport import Call, SimulatedTransport
 from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World
@@ -50,23 +53,17 @@ async def holder(
     run: str = "run1",
     deploy: str = "d1",
     hits: Sequence[Hit] = (),
-    patience_s: float = 60.0,
     wait_s: float = 0.0,
 ) -> AsyncIterator[Held]:
     transport = world.transport(run, Hits(hits))
     events: list[Event] = []
-    halt = Halt()
+    halt, patience = Halt(), Patience(60.0, random.Random(1))
     async with (
         connect(ADDRESS, "local", APP, transport=transport) as client,
         holding(
-            client,
-            ttl_s=TTL_S,
-            deploy_id=deploy,
-            run_id=run,
-            patience=Patience(patience_s, random.Random(1)),
-            emit=events.append,
-            halt=halt,
-            wait_for_others_s=wait_s,
+            Tools(client=client, patience=patience, halt=halt, emit=events.append),
+            Memory(release(deploy_id=deploy)),
+            LeaseTerms(run_id=run, ttl_s=TTL_S, wait_for_others_s=wait_s),
         ) as leases,
     ):
         yield Held(leases, client, transport, halt, events)
@@ -171,13 +168,22 @@ def test_a_lost_acquire_reply_is_adopted_by_its_description() -> None:
     play(story)
 
 
-def test_the_legacy_path_settles_nothing() -> None:
+@pytest.mark.parametrize("fault", ["503 before", "429", "refused"])
+def test_a_request_that_meets_a_hiccup_is_repeated_soon_and_not_for_ever(fault: str) -> None:
     async def story(world: World) -> None:
-        hits = [Hit("acquire", BY_NAME["reply lost"])]
-        async with holder(world, hits=hits, patience_s=0.0) as held:
+        first, second, *_ = ids(world)
+        hits = [
+            Hit("acquire", BY_NAME[fault], times=3, on=to(first)),
+            Hit("acquire", BY_NAME[fault], times=999, on=to(second)),
+        ]
+        async with holder(world, hits=hits) as held:
+            began_s = anyio.current_time()
+            await held.leases.acquire([first])
+            assert anyio.current_time() - began_s < TTL_S
+            began_s = anyio.current_time()
             with pytest.raises(CallFailed):
-                await held.leases.acquire(ids(world))
-        assert len(calls(world, "acquire")) == 1
+                await held.leases.acquire([second])
+            assert 2 * TTL_S <= anyio.current_time() - began_s < 3 * TTL_S
 
     play(story)
 
@@ -185,24 +191,24 @@ def test_the_legacy_path_settles_nothing() -> None:
 def test_a_hiccup_on_one_does_not_keep_the_others_from_being_taken() -> None:
     async def story(world: World) -> None:
         second = ids(world)[1]
-        async with holder(world, hits=[Hit("acquire", UNAVAILABLE, on=to(second))]) as held:
+        strikes = {second}
+        hits = [Hit("acquire", UNAVAILABLE, times=999, on=lambda call: call.machine in strikes)]
+        async with holder(world, hits=hits) as held:
             with pytest.raises(CallFailed, match="unavailable"):
                 await held.leases.acquire(ids(world))
             assert in_force(world) == [id_ for id_ in ids(world) if id_ != second]
+            strikes.clear()
             await held.leases.acquire(ids(world))
             assert in_force(world) == ids(world)
 
     play(story)
 
 
-@pytest.mark.parametrize("patience_s", [0.0, 60.0])
-def test_a_lease_that_ends_between_the_refusal_and_the_look_at_it_is_asked_for_again(
-    patience_s: float,
-) -> None:
+def test_a_lease_that_ends_between_the_refusal_and_the_look_at_it_is_asked_for_again() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]
         hits = [Hit("acquire", BY_NAME["409 leased"])]
-        async with holder(world, hits=hits, patience_s=patience_s) as held:
+        async with holder(world, hits=hits) as held:
             await held.leases.acquire([first])
             assert held.leases.nonce(first) == world._lease_nonce(first)
         assert len(calls(world, "acquire")) == 2

@@ -18,7 +18,7 @@ from deploy.plan.forward import group_count, should_launch
 from deploy.plan.intent import Intent, read_intent
 from deploy.plan.release import Release
 from deploy.plan.schedule import schedule
-from deploy.plan.stamps import FROM, INTENT
+from deploy.plan.stamps import FROM, INTENT, Role
 from deploy.plan.strategies import STRATEGY_NAMES
 from tests.worlds.fleets import (
     MOUNTS,
@@ -595,7 +595,7 @@ def test_a_clone_of_a_green_is_no_green() -> None:
 
 def test_a_leftover_canary_goes() -> None:
     spec = group()
-    config = created_config(old_release(spec), spec, role=f"canary {NEW_ID}")
+    config = created_config(old_release(spec), spec, role=Role(NEW_ID))
     bird = machine("m2", config=config, name=f"web-canary-{NEW_ID[-6:]}")
     actions = plan_of(release(), Fleet.of([machine("m1"), as_running(bird)]))
     assert ("destroy", "m2") in {(a.verb, a.machine_id) for a in actions}

@@ -66,5 +66,5 @@ def test_a_clone_is_on_the_release_and_has_no_history_of_its_own() -> None:
     assert not {INTENT, ROLE} & config["metadata"].keys()
     clone = machine("m2", config=normalised(config), name="web-2")
     assert is_made_by(clone, NEW_ID)
-    assert is_current(replace(old_release(), deploy_id=NEW_ID), group(), clone)
+    assert is_current(replace(old_release(), deploy_id=NEW_ID), clone)
     assert clone.metadata["tidegate_digest"] == group_digest(OLD, group())

@@ -140,7 +140,7 @@ async def test_a_watched_check_begins_after_its_grace_period_and_reports_every_r
 
     async with answering(lambda _: reply("200 OK" if healthy else "503 No")) as port:
         with anyio.move_on_after(5) as scope:
-            await watch(check, port, report)
+            await watch(check, lambda timeout_s: probe(check, port, timeout_s=timeout_s), report)
     assert [status for status, _ in results] == [
         "critical",
         "critical",

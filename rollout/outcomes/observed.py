@@ -1,0 +1,328 @@
+"""Records -> what is analysed of them: the failures, and sums over all runs. Pure.
+
+A record that cannot be analysed is counted under the reason why; none is dropped without
+one. What is kept is small: a failure each, a few numbers for each percentage and unit, and
+eight bytes a deploy to tell whether one comes twice. All sums are of integers, so that the
+order of the records changes nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from rollout.bucketing import bucket
+from rollout.outcomes.question import Question, happened
+from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assigned, Record
+
+Reason: TypeAlias = Literal[
+    "version", "flag", "unassigned", "by-hand", "not-drawn", "percent", "contradiction",
+    "other-draw", "other-unit", "later", "running", "continued", "leased", "repeated", "counted",
+]  # fmt: skip
+
+WORDS: Final[dict[Reason, str]] = {
+    "version": "of a version that is neither 1 nor 2",
+    "flag": "of another flag",
+    "unassigned": "without an assignment: the run ended before the flag was asked",
+    "by-hand": "of version 1 with the number given by hand: the assignment is not known",
+    "not-drawn": "not drawn by lot: listed, switched off, or without a unit",
+    "percent": "without a percentage from 0 to 100",
+    "contradiction": "whose bucket contradicts the percentage",
+    "other-draw": "drawn with another salt or bucketing: the bucket is not this unit's",
+    "other-unit": "whose unit is not what the flag is bucketed by",
+    "later": "from after the time asked for",
+    "running": "begun less than 6 h before and without an end: still running",
+    "continued": "of runs that go on with an earlier deploy",
+    "leased": "that ended because another deploy was under way",
+    "repeated": "of a deploy that was read already",
+    "counted": "that the state has counted already",
+}
+
+HARMLESS: Final[frozenset[Reason]] = frozenset({"flag", "later", "running", "continued", "counted"})
+"""What nobody needs to look into."""
+
+_SHARDS: Final = 16
+
+
+class Failure(NamedTuple):
+    """A counted failure, or (`control`) a run that failed for the app's own reasons alone."""
+
+    at: float
+    key: str
+    unit: str
+    threshold: int
+    inside: bool
+    counted: bool
+    control: bool
+
+
+class Cell(msgspec.Struct, gc=False):
+    """Sums over the deploys of one cohort at one percentage; times are Unix seconds."""
+
+    deploys: int = 0
+    events: int = 0
+    retries: int = 0
+    mended: int = 0
+    millis: int = 0
+    first: float = float("inf")
+    last: float = float("-inf")
+    causes: dict[str, int] = {}
+
+    def count(self, record: Record, event: bool, at: float) -> None:
+        """One more deploy, which was known at `at`."""
+        self.deploys += 1
+        self.millis += round(record.duration_s * 1000)
+        self.retries += record.retries_used
+        self.mended += record.hiccups_mended
+        if at < self.first:
+            self.first = at
+        if at > self.last:
+            self.last = at
+        if event:
+            self.events += 1
+        if record.result not in DONE:
+            why = record.why or "unknown"
+            self.causes[why] = self.causes.get(why, 0) + 1
+
+    def add(self, other: Cell) -> None:
+        self.deploys += other.deploys
+        self.events += other.events
+        self.retries += other.retries
+        self.mended += other.mended
+        self.millis += other.millis
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        for cause, number in other.causes.items():
+            self.causes[cause] = self.causes.get(cause, 0) + number
+
+
+class Unit(msgspec.Struct, gc=False):
+    """A unit: how it was first seen, and its deploys and counted failures in both cohorts."""
+
+    bucket: int
+    at: float = float("inf")
+    key: str = ""
+    threshold: int = 0
+    deploys_inside: int = 0
+    events_inside: int = 0
+    deploys_outside: int = 0
+    events_outside: int = 0
+
+    def count(self, inside: bool, event: bool, at: float, key: str, threshold: int) -> None:
+        """One more deploy, which was known at `at`."""
+        if at < self.at or (at == self.at and key < self.key):
+            self.at, self.key, self.threshold = at, key, threshold
+        if inside:
+            self.deploys_inside += 1
+            self.events_inside += event
+        else:
+            self.deploys_outside += 1
+            self.events_outside += event
+
+    def add(self, other: Unit) -> None:
+        if (other.at, other.key) < (self.at, self.key):
+            self.at, self.key, self.threshold = other.at, other.key, other.threshold
+        self.deploys_inside += other.deploys_inside
+        self.events_inside += other.events_inside
+        self.deploys_outside += other.deploys_outside
+        self.events_outside += other.events_outside
+
+
+CellKey: TypeAlias = tuple[int, bool]
+"""(threshold, inside)."""
+
+
+class Observed(msgspec.Struct):
+    """All that is analysed. `units` is empty where every deploy is a unit of its own."""
+
+    failures: list[Failure]
+    cells: dict[CellKey, Cell]
+    units: dict[str, Unit]
+    left: Counter[Reason]
+    first_version: int = 0
+    """How many of version 1 were counted, which say little of why they failed."""
+
+
+def observe(records: Iterable[Record], question: Question) -> Observed:
+    """What the records say. They are gone through again if a deploy is among them twice."""
+    observer = _Observer(question, frozenset())
+    for record in records:
+        observer.take(record)
+    if contested := observer.contested():
+        observer = _Observer(question, contested)
+        for record in records:
+            observer.take(record)
+        observer.settle()
+    observer.found.failures.sort()
+    return observer.found
+
+
+def threshold_of(percent: float | None) -> int | None:
+    """Percent, 0 to 100 with up to three decimals, as the exact threshold; None if it is not."""
+    if percent is None or not 0 <= percent <= 100:
+        return None
+    threshold = round(percent * 1000)
+    return threshold if abs(threshold - percent * 1000) < 1e-6 else None
+
+
+class _Observer:
+    """One pass. The deploys whose ids hash to one of `contested` are held until the end.
+
+    Most of what a million records cost is spent here: `take` and what it calls ask for each
+    thing once.
+    """
+
+    def __init__(self, question: Question, contested: frozenset[int]) -> None:
+        self.found = Observed([], {}, {}, Counter())
+        self._question = question
+        self._contested = contested
+        self._held: dict[str, dict[str, Record]] = {}
+        self._seen = [array("q") for _ in range(_SHARDS)]
+        self._by_app = question.bucket_by == "app"
+        self._by_deploy = question.bucket_by == "deploy"
+        self._stages: dict[float | None, _Stage | None] = {}
+
+    def take(self, record: Record) -> None:
+        assigned = record.assignment
+        reason = self._left_out(record, assigned)
+        if reason is not None:
+            self.found.left[reason] += 1
+            return
+        key = record.key
+        if key:
+            place = hash(key)
+            if place in self._contested:
+                self._hold(key, record)
+                return
+            self._seen[place % _SHARDS].append(place)
+        self._count(record, assigned, key)
+
+    def contested(self) -> frozenset[int]:
+        """Hashes of the ids that came more than once."""
+        twice: set[int] = set()
+        for shard in self._seen:
+            twice.update(one for one, other in pairwise(sorted(shard)) if one == other)
+        return frozenset(twice)
+
+    def settle(self) -> None:
+        """Count what was held: of each deploy its first run, of each run its end."""
+        for key, runs in self._held.items():
+            first = min(runs.values(), key=lambda run: (_start(run), run.run_id))
+            self._count(first, first.assignment, key)
+
+    def _hold(self, key: str, record: Record) -> None:
+        runs = self._held.setdefault(key, {})
+        if runs:
+            self.found.left["repeated"] += 1
+        other = runs.get(record.run_id)
+        if other is None or _finality(record) > _finality(other):
+            runs[record.run_id] = record
+
+    def _left_out(self, record: Record, assigned: Assigned | None) -> Reason | None:
+        if assigned is None:
+            return _unassigned(record)
+        if record.v not in VERSIONS:
+            return "version"
+        question = self._question
+        if assigned.flag != question.flag:
+            return "flag"
+        at = record.at
+        if record.result is None:
+            at += RUNNING_S
+        if at > question.now:
+            return "later" if record.at > question.now else "running"
+        if record.command in CONTINUES:
+            return "continued"
+        if record.result == "leased":
+            return "leased"
+        if at <= question.since and not self._is_late_failure(record):
+            return "counted"
+        return self._not_a_draw(record, assigned)
+
+    def _is_late_failure(self, record: Record) -> bool:
+        """A failure that the state does not have counts however late it comes."""
+        fails = happened(self._question.event, record) or record.why == "app"
+        return fails and record.key not in self._question.known
+
+    def _not_a_draw(self, record: Record, assigned: Assigned) -> Reason | None:
+        unit = assigned.unit
+        if assigned.reason != "SPLIT" or not unit:
+            return "not-drawn"
+        stage = self._stage(assigned.percent)
+        if stage is None:
+            return "percent"
+        if (self._by_app and unit != record.app) or (self._by_deploy and unit != record.key):
+            return "other-unit"
+        place = self._bucket(unit)
+        if assigned.bucket is None:
+            assigned.bucket = place
+        elif place != assigned.bucket:
+            return "other-draw"
+        variant = "inside" if place < stage.threshold else "outside"
+        return "contradiction" if assigned.variant not in (variant, "") else None
+
+    def _stage(self, percent: float | None) -> _Stage | None:
+        try:
+            return self._stages[percent]
+        except KeyError:
+            threshold = threshold_of(percent)
+            same = [one for one in self._stages.values() if one and one.threshold == threshold]
+            fresh = None if threshold is None else _Stage(threshold, Cell(), Cell())
+            return self._stages.setdefault(percent, same[0] if same else fresh)
+
+    def _bucket(self, unit: str) -> int:
+        known = self.found.units.get(unit)
+        return bucket(self._question.draw, unit) if known is None else known.bucket
+
+    def _count(self, record: Record, assigned: Assigned | None, key: str) -> None:
+        assert assigned is not None  # noqa: S101 -- what is left out does not come here
+        unit, place, stage = (
+            assigned.unit or "",
+            assigned.bucket or 0,
+            self._stage(assigned.percent),
+        )
+        assert stage is not None  # noqa: S101 -- likewise
+        inside = place < stage.threshold
+        event, at = happened(self._question.event, record), record.known_at
+        cell = stage.inside if inside else stage.outside
+        if not cell.deploys:
+            self.found.cells[stage.threshold, inside] = cell
+        cell.count(record, event, at)
+        if not self._by_deploy:
+            found = self.found.units.get(unit)
+            if found is None:
+                found = self.found.units[unit] = Unit(place)
+            found.count(inside, event, at, key, stage.threshold)
+        if record.v == 1:
+            self.found.first_version += 1
+        control = record.cause == "app" and record.result not in DONE
+        if event or control:
+            self.found.failures.append(
+                Failure(at, key, unit, stage.threshold, inside, event, control)
+            )
+
+
+class _Stage(NamedTuple):
+    """A percentage in the records, with its two cohorts."""
+
+    threshold: int
+    inside: Cell
+    outside: Cell
+
+
+def _unassigned(record: Record) -> Reason:
+    if record.v not in VERSIONS:
+        return "version"
+    return "by-hand" if record.v == 1 and record.decision is not None else "unassigned"
+
+
+def _start(record: Record) -> float:
+    return record.at if record.result is None else record.at - record.duration_s
+
+
+def _finality(record: Record) -> tuple[bool, float, str]:
+    return record.result is not None, record.at, record.result or ""
