@@ -216,9 +216,9 @@ def _render_usage(error: click.ClickException) -> int:
 
 
 def _say(message: str, hint: str) -> None:
-    click.echo(f"error: {message}", err=True)
+    click.echo(f"Error: {message}", err=True)
     if hint:
-        click.echo(f"  hint: {hint}", err=True)
+        click.echo(f"Hint: {hint}", err=True)
 
 
 def _each(error: Exception) -> Iterator[Exception]:

@@ -32,8 +32,8 @@ def main() -> None:
         case "-h" | "--help" | "help":
             sys.stdout.write(_HELP)
         case _:
-            sys.stderr.write(f"error: there is no command {word!r}\n")
-            sys.stderr.write("  hint: `tidegate deploy` or `tidegate rollout`\n")
+            sys.stderr.write(f"Error: there is no command {word!r}\n")
+            sys.stderr.write("Hint: `tidegate deploy` or `tidegate rollout`\n")
             sys.exit(2)
 
 
@@ -41,7 +41,7 @@ def _run(word: str) -> None:
     try:
         own_rollout(), own_deploy()
     except ImportError as foreign:
-        sys.stderr.write(f"error: {foreign}\n")
+        sys.stderr.write(f"Error: {foreign}\n")
         sys.exit(2)
     del sys.argv[1]
     if word == "deploy":
