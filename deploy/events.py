@@ -68,7 +68,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The first event. `command` is deploy, scale, resume or rollback."""
+    """The first event. `command` is deploy, scale, resume or rollback.
+
+    `user` and `commit` are who runs it, and from which revision, as far as it is known.
+    """
 
     command: str
     app: str
@@ -76,6 +79,8 @@ class RunStarted:
     run_id: str
     image: str
     strategy: str
+    user: str = ""
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

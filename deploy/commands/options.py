@@ -16,7 +16,12 @@ from typing import Any
 
 import click
 
-from deploy.commands.completion import complete_app, complete_group, complete_machine
+from deploy.commands.completion import (
+    complete_app,
+    complete_directory,
+    complete_group,
+    complete_machine,
+)
 from deploy.commands.environment import check_local
 from deploy.commands.target import find_target
 from deploy.errors import UsageProblem
@@ -118,7 +123,11 @@ TARGET = Options(
     "App",
     (
         click.Argument(
-            ["directory"], metavar="[DIR]", default=".", type=click.Path(path_type=Path)
+            ["directory"],
+            metavar="[DIR]",
+            default=".",
+            type=click.Path(path_type=Path),
+            shell_complete=complete_directory,
         ),
         click.Option(
             ["--app", "-a"],

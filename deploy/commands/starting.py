@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 
 from deploy.api.client import connect
 from deploy.commands.order import Order
+from deploy.commands.origin import origin
 from deploy.commands.reading import owner_of
 from deploy.commands.target import Target
 from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
@@ -49,6 +51,7 @@ async def start_run(
         wait_timeout_s=wait_s,
         release_command=_release_command(target, order, command),
     )
+    of = origin(os.environ)
     emit(
         RunStarted(
             command=command,
@@ -57,6 +60,8 @@ async def start_run(
             run_id=run_id,
             image=release.image,
             strategy=release.strategy,
+            user=of.user,
+            commit=of.commit,
         )
     )
     async with connect(target.address, target.token, target.app) as client:

@@ -68,6 +68,8 @@ class Report:
     command: str = ""
     image: str = ""
     strategy: str = ""
+    user: str = ""
+    commit: str = ""
     decision: FlagDecision | None = None
     assigned: FlagDecision | None = None
     path: str = ""
@@ -149,7 +151,7 @@ def render_text(report: Report, width: int = 0) -> str:
 
 def headline(report: Report) -> str:
     """`done: hello runs v2 (4 machines, 2 passes, 3 hiccups recovered, 12.3 s)`."""
-    if report.result in (None, Result.IN_BETWEEN):
+    if report.result is None:
         name = printable(report.app) or "the run"
         return f"unfinished: {name} has no end on record ({_facts(report)})"
     words = printable(report.message) or _standing(report)
