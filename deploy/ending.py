@@ -308,13 +308,14 @@ def _returned(evidence: Evidence) -> _Verdict:
 def _as_before(evidence: Evidence, *, is_settled: bool = True) -> _Verdict:
     cause = evidence.cause
     code = cause.exit_code if cause else EXIT_FAILED
-    is_ours = not isinstance(cause, Overtaken)
-    said = "the app is as it was before" if is_ours else "nothing of this one is left"
+    is_theirs = isinstance(cause, Overtaken)
+    said = "nothing of this one is left" if is_theirs else "the app is as it was before"
+    hint = cause.hint if cause else ""
     return _Verdict(
         Result.ROLLED_BACK if evidence.went_back else _RESULTS.get(code, Result.FAILED),
         code,
         f"{cause}; {said}" if cause else said,
-        hint=cause.hint if cause else "",
+        hint=_next(evidence) if is_theirs else hint,
         is_settled=is_settled,
     )
 
