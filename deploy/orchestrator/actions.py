@@ -215,6 +215,7 @@ class Actions:
                 version=version,
                 gate=see.gate,
                 watched=see.watched,
+                group=action.group,
                 exits_after_ms=self._memory.exits_after_ms(action.machine_id),
             )
         )

@@ -18,6 +18,7 @@ from deploy.orchestrator import (
     actions,
     deployment,
     health,
+    held,
     lease,
     look,
     outcome,
@@ -86,7 +87,7 @@ def ignores_max_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def keeps_its_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(self: lease.Leases) -> None:
-        self._held.clear()
+        self._held._is_over = True
 
     monkeypatch.setattr(lease.Leases, "release_all", nothing)
 
@@ -143,26 +144,38 @@ def writes_without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease.Leases, "nonce", lambda *_: "")
 
 
-def leases_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "sorted", lambda ids: sorted(ids, reverse=True), raising=False)
+def leases_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(lease.Leases, "_take_arbiter", nothing)
+
+
+def has_an_arbiter_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = lease.Leases._take_arbiter
+
+    async def another(self: lease.Leases, app: Fleet, this: Any) -> None:
+        await take(self, Fleet(app.machines[::-1]), this)
+
+    monkeypatch.setattr(lease.Leases, "_take_arbiter", another)
 
 
 def leases_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    usable = lease.Leases._is_usable
+    usable = held.HeldLeases.is_usable
     acquire = lease.Leases.acquire
 
-    async def anew(self: lease.Leases, machine_ids: Any) -> None:
-        monkeypatch.setattr(lease.Leases, "_is_usable", lambda *_: False)
+    async def anew(self: lease.Leases, machines: Any, *, app: Fleet) -> bool:
+        monkeypatch.setattr(held.HeldLeases, "is_usable", lambda *_: False)
         try:
-            await acquire(self, machine_ids)
+            return await acquire(self, machines, app=app)
         finally:
-            monkeypatch.setattr(lease.Leases, "_is_usable", usable)
+            monkeypatch.setattr(held.HeldLeases, "is_usable", usable)
 
     monkeypatch.setattr(lease.Leases, "acquire", anew)
 
 
 def writes_on_a_lost_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease.Leases, "_is_usable", lambda self, id_: id_ in self._held)
+    monkeypatch.setattr(held.HeldLeases, "nonce", lambda self, id_: self._held[id_].nonce)
 
 
 def overwrites_whatever_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,8 +386,14 @@ MUTANTS = (
         scenario=Scenario(),
     ),
     Mutant(
-        name="leases are taken in any order",
-        breaks=leases_in_any_order,
+        name="leases are taken without an arbiter",
+        breaks=leases_all_at_once,
+        law="leases are held",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="the arbiter is another one",
+        breaks=has_an_arbiter_of_its_own,
         law="leases are held",
         scenario=Scenario(),
     ),

@@ -25,7 +25,7 @@ def test_every_kind_of_action_is_carried_out() -> None:
     async def story(bench: Bench) -> None:
         leases = bench.deployment.leases
         fleet = await bench.deployment.lookout.look()
-        await leases.acquire(machine.id for machine in fleet.managed)
+        await leases.acquire(fleet.managed, app=fleet)
         one = await bench.machine("web-1")
         perform = bench.deployment.actions.perform
         await perform(Cordon(**where(one)), Gate.NONE)
