@@ -56,6 +56,26 @@ def test_what_was_never_made_needs_no_destroying() -> None:
     on_bench(story)
 
 
+@pytest.mark.parametrize(("fault", "is_gone"), [(GONE, True), (BY_NAME["503 before"], False)])
+def test_one_that_is_not_found_is_destroyed_and_one_that_is_not_answered_for_is_not(
+    fault: Kind, is_gone: bool
+) -> None:
+    async def story(bench: Bench) -> None:
+        one = await bench.machine("web-1")
+        await bench.deployment.lookout.look()
+        await bench.deployment.leases.acquire([one.id])
+        if is_gone:
+            await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
+        else:
+            with pytest.raises(DeployError):
+                await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
+        assert bench.deployment.leases.holds(one.id) is not is_gone
+        assert (one.id in bench.memory.known) is not is_gone
+        assert one.id in bench.memory.destroyed  # it may have happened
+
+    on_bench(story, hits=[Hit("destroy", fault)])
+
+
 def test_a_machine_made_in_this_run_is_found_by_its_name() -> None:
     async def story(bench: Bench) -> None:
         config = bench.memory.release.groups[0].config

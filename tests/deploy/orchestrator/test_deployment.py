@@ -45,6 +45,8 @@ def test_what_is_left_to_undo_is_only_what_may_have_been_written() -> None:
         assert isinstance(undo, Update)
         assert undo.machine_id == bench.id("web-1")
         assert undo.restores
+        bench.memory.written.clear()
+        assert bench.deployment.left_back(updated) == ()
 
     on_bench(story)
 
