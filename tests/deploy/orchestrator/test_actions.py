@@ -62,8 +62,8 @@ def test_one_that_is_not_found_is_destroyed_and_one_that_is_not_answered_for_is_
 ) -> None:
     async def story(bench: Bench) -> None:
         one = await bench.machine("web-1")
-        await bench.deployment.lookout.look()
-        await bench.deployment.leases.acquire([one.id])
+        fleet = await bench.deployment.lookout.look()
+        await bench.deployment.leases.acquire([one], app=fleet)
         if is_gone:
             await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
         else:
