@@ -9,32 +9,29 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import click
-from click_default_group import DefaultGroup
+from click.shell_completion import CompletionItem
 
-from deploy.commands.options import DEPLOY, TARGET, take
-from deploy.errors import (
-    EXIT_IN_BETWEEN,
-    EXIT_INTERRUPTED,
-    DeployError,
-    UsageProblem,
-)
+from deploy.commands.guesses import about_option, misread
+from deploy.commands.options import DEPLOY, TARGET, Command, write_options
+from deploy.errors import EXIT_IN_BETWEEN, EXIT_INTERRUPTED, DeployError, UsageProblem
+from deploy.streams import forgive_output
+from deploy.wording import printable
 
 _COMMANDS = {
     "run": ("commands.deploy:run_command", "Deploy the app in DIR."),
-    "history": (
-        "commands.history:history_command",
-        "Show the releases that the platform still knows, newest first.",
-    ),
-    "local": ("local.cli:local", "Run the Machines API on this computer."),
     "plan": ("commands.plan:plan_command", "Show what a deploy would do, and change nothing."),
-    "report": (
-        "commands.report:report_command",
-        "Show a finished run from the journal on this computer.",
+    "status": (
+        "commands.status:status_command",
+        "Show each machine: its version, state and checks.",
+    ),
+    "scale": (
+        "commands.scale:scale_command",
+        "Create or destroy machines until process group GROUP has N.",
     ),
     "resume": (
         "commands.resume:resume_command",
@@ -44,18 +41,26 @@ _COMMANDS = {
         "commands.rollback:rollback_command",
         "Bring back what ran before the newest deploy, finished or not.",
     ),
-    "scale": (
-        "commands.scale:scale_command",
-        "Create or destroy machines until process group GROUP has N.",
+    "history": (
+        "commands.history:history_command",
+        "Show the releases that the platform still knows, newest first.",
     ),
-    "status": (
-        "commands.status:status_command",
-        "Show each machine: its version, state and checks.",
+    "report": (
+        "commands.report:report_command",
+        "Show a finished run from the journal on this computer.",
+    ),
+    "local": ("local.cli:local", "Run the Machines API on this computer."),
+    "completion": (
+        "commands.shells:completion_command",
+        "Print the script that lets SHELL complete commands.",
     ),
 }
 """Command -> its module and function, and its line in the help, which loads none of them."""
 
+_HELP_OPTIONS = ("-h", "--help")
 _EPILOG = """\b
+Example: deploy --image registry.fly.io/hello:v2
+\b
 Exit codes:
   0    done; what could not be cleaned up is named
   1    failed, and the app is as it was before
@@ -70,57 +75,65 @@ Exit codes:
 
 def main() -> None:
     """The entry point; errors of ours are one line and a hint, never a traceback."""
+    forgive_output()
     try:
-        cli(prog_name="deploy", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        sys.exit(cli(prog_name="deploy", standalone_mode=False))
     except click.Abort:
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as bare:
+        click.echo(bare.ctx.get_help())
     except click.ClickException as error:
         sys.exit(_render_usage(error))
-    except BaseExceptionGroup as group:
-        sys.exit(_render_group(group))
-    except DeployError as error:
-        sys.exit(_render(error))
-    except Exception as fault:
-        sys.exit(_render_fault(fault))
+    except Exception as error:
+        sys.exit(max(map(_render, _each(error))))
 
 
-class _Group(DefaultGroup):
-    """`deploy DIR` is `deploy run DIR`; its options are shown with the commands."""
+class _Group(click.Group):
+    """`deploy DIR` is `deploy run DIR`; the options of that are shown with the commands."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        _refuse_ambiguous(args, _COMMANDS)
+        if not ctx.resilient_parsing:  # which is how a shell completes
+            args = _with_command(args)
+        elif args and args[0].startswith("-"):
+            args = ["run", *args]
         return list(super().parse_args(ctx, args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        run: click.Command = click.command("run")(take(*TARGET, *DEPLOY)(lambda **_: None))
-        run.format_options(ctx, formatter)
+        for group in (TARGET, *DEPLOY):
+            write_options(group.heading, group.params, ctx, formatter)
         self.format_commands(ctx, formatter)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_) for name, (_, help_) in _COMMANDS.items()][1:])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and the options of a deploy, without loading any; else its directory."""
+        if incomplete.startswith("-"):
+            return _run().shell_complete(ctx, incomplete)
+        found = [
+            CompletionItem(name, help=help_)
+            for name, (_, help_) in list(_COMMANDS.items())[1:]
+            if name.startswith(incomplete)
+        ]
+        return found or [CompletionItem(incomplete, type="dir")]
+
     def list_commands(self, _: click.Context) -> list[str]:
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            ctx.arg0 = cmd_name  # type: ignore[attr-defined]  # DefaultGroup hands it on as DIR
-            cmd_name = "run"
-        module, _, function = _COMMANDS[cmd_name][0].partition(":")
+            return None
+        module, function = _COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(import_module(f"deploy.{module}"), function)
         return command
 
 
 @click.group(
     cls=_Group,
-    default="run",
-    default_if_no_args=True,
     epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": _HELP_OPTIONS, "max_content_width": 100},
 )
 @click.version_option(package_name="tidegate", prog_name="deploy")
 def cli() -> None:
@@ -131,64 +144,87 @@ def cli() -> None:
     """
 
 
-def _refuse_ambiguous(args: Sequence[str], commands: Collection[str]) -> None:
-    """`deploy status` where ./status is an app of its own could mean either."""
-    if len(args) != 1 or args[0] not in commands:
-        return
-    if (Path(args[0]) / "fly.toml").is_file():
+def _with_command(args: list[str]) -> list[str]:
+    """The words with their command in front. Raises UsageProblem for a word that is none.
+
+    `deploy --app x status` is `deploy status --app x`.
+    """
+    if args and (args[0] in _HELP_OPTIONS or args[0] == "--version"):
+        return args
+    word = args[0] if args and not args[0].startswith("-") else _directory_in(args)
+    if word not in _COMMANDS:
+        if not (word == "." or Path(word).exists()):
+            raise misread(word, _COMMANDS)
+        return ["run", *args]
+    if Path(word, "fly.toml").is_file() and len(args) == 1:
         raise UsageProblem(
-            f"{args[0]} is a command and a directory with a fly.toml",
-            hint=f"write `deploy ./{args[0]}` to deploy the directory, "
-            f"`deploy {args[0]} .` for the command",
+            f"{word} is a command and a directory with a fly.toml",
+            hint=f"write `deploy ./{word}` to deploy the directory, "
+            f"`deploy {word} .` for the command",
         )
+    last = len(args) - 1 - args[::-1].index(word)
+    return args if args[0] == word else [word, *args[:last], *args[last + 1 :]]
 
 
-def _render(error: DeployError) -> int:
-    """One line, a hint, and the code that it ends with."""
-    from deploy.wording import printable
+def _run() -> Command:
+    """The options of a deploy, without what a deploy needs."""
+    return Command(name="run", groups=(TARGET, *DEPLOY), example="")
 
-    # Ours may have several lines; a server's words get one, and may not steer the screen.
-    said = str(error) if isinstance(error, UsageProblem) else printable(str(error))
-    click.echo(f"error: {said}", err=True)
-    if error.hint:
-        click.echo(f"  hint: {error.hint}", err=True)
-    return error.exit_code
+
+def _directory_in(args: list[str]) -> str:
+    """What is left of the words once the options of a deploy and their values are taken."""
+    run = _run()
+    try:
+        options, _, _ = run.make_parser(click.Context(run, allow_extra_args=True)).parse_args(
+            list(args)
+        )
+    except click.UsageError:
+        return "."  # the command itself says what is wrong
+    directory = options.get("directory")
+    return directory if isinstance(directory, str) else "."
+
+
+def _render(error: Exception) -> int:
+    """One line, a hint, and the code that it ends with.
+
+    What is not an error of ours is a bug in this program. A run may have been
+    under way, so the app may be in between.
+    """
+    if isinstance(error, DeployError):
+        # Ours may have several lines; a server's words get one, and may not steer the screen.
+        ours = str(error) if isinstance(error, UsageProblem) else printable(str(error))
+        _say(ours, error.hint)
+        return error.exit_code
+    if os.environ.get("TIDEGATE_TRACEBACK"):
+        traceback.print_exception(error)
+    _say(
+        f"tidegate itself failed: {type(error).__name__}: {error}",
+        "look with `deploy status`; TIDEGATE_TRACEBACK=1 shows where, for a bug report",
+    )
+    return EXIT_IN_BETWEEN
 
 
 def _render_usage(error: click.ClickException) -> int:
     """What click refuses, in the form of our own errors."""
     ctx = getattr(error, "ctx", None)
     command = ctx.command_path.removesuffix(" run") if ctx else "deploy"
-    click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
-    click.echo(f"  hint: `{command} --help` shows the options", err=True)
+    hint = f"`{command} --help` shows the options"
+    if isinstance(error, click.NoSuchOption | click.BadOptionUsage):
+        hint = about_option(error.option_name) or hint
+    _say(" ".join(error.format_message().split()), hint)
     return error.exit_code
 
 
-def _render_group(group: BaseExceptionGroup[BaseException]) -> int:
-    """Tasks that failed together: each of our errors by itself; anything else is a bug."""
-    ours, others = group.split(DeployError)
-    if others is not None:
-        return _render_fault(others)
-    errors = list(_leaves(ours)) if ours else []
-    return max((_render(error) for error in errors), default=1)
+def _say(message: str, hint: str) -> None:
+    click.echo(f"Error: {message}", err=True)
+    if hint:
+        click.echo(f"Hint: {hint}", err=True)
 
 
-def _render_fault(fault: BaseException) -> int:
-    """A bug in this program. A run may have been under way, so the app may be in between."""
-    if os.environ.get("TIDEGATE_TRACEBACK"):
-        traceback.print_exception(fault)
-    while isinstance(fault, BaseExceptionGroup):
-        fault = fault.exceptions[0]
-    click.echo(f"error: tidegate itself failed: {type(fault).__name__}: {fault}", err=True)
-    click.echo(
-        "  hint: look with `deploy status`; TIDEGATE_TRACEBACK=1 shows where, for a bug report",
-        err=True,
-    )
-    return EXIT_IN_BETWEEN
-
-
-def _leaves(group: BaseExceptionGroup[DeployError]) -> list[DeployError]:
-    found: list[DeployError] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+def _each(error: Exception) -> Iterator[Exception]:
+    """Tasks that fail together fail as a group, and groups may be nested."""
+    if isinstance(error, ExceptionGroup):
+        for each in error.exceptions:
+            yield from _each(each)
+    else:
+        yield error

@@ -20,13 +20,16 @@ from deploy.errors import (
     EXIT_REFUSED,
     EXIT_USAGE,
     DeployError,
+    Meaning,
     Overtaken,
 )
-from deploy.events import MachineStands, Result, RunFinished
+from deploy.events import Cause, MachineStands, Result, RunFinished
+from deploy.hints import Invocation, Left, ways_out
 from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome
 from deploy.plan.actions import Action, Destroy, Wait
 from deploy.plan.base import Base
 from deploy.plan.intent import BACK, FORWARD
+from deploy.plan.places import places_of
 from deploy.plan.release import Release, is_current
 from deploy.plan.stamps import is_stamped
 
@@ -39,18 +42,33 @@ _RESULTS = {
 }
 
 
+_CAUSES = {
+    Meaning.APP: Cause.APP,
+    Meaning.REJECTED: Cause.REJECTED,
+    Meaning.NAME_TAKEN: Cause.REJECTED,
+    Meaning.USAGE: Cause.REJECTED,
+    Meaning.LEASED: Cause.LEASED,
+    Meaning.LEASE_LOST: Cause.LEASED,
+    Meaning.OUTAGE: Cause.OUTAGE,
+    Meaning.INTERRUPTED: Cause.INTERRUPTED,
+}
+"""What kept a run from being done; every other meaning is the platform's doing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traces:
     """What a run remembers of its own writes: ids of machines, and `known` versions by id.
 
-    `own` it has made, under the `names` (id -> name); `may_have_written` is
-    whether anything may have been changed by it or by the run that it took up,
-    `knows_what_landed` whether the latter is told apart from what is yet to come.
+    `own` it has made, under the `names` (id -> name); `healthy` it has seen to be
+    healthy. `may_have_written` is whether anything may have been changed by it or
+    by the run that it took up, `knows_what_landed` whether the latter is told apart
+    from what is yet to come.
     """
 
     written: frozenset[str] = frozenset()
     own: frozenset[str] = frozenset()
     destroyed: frozenset[str] = frozenset()
+    healthy: frozenset[str] = frozenset()
     known: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     has_written: bool = False
@@ -70,10 +88,13 @@ class Evidence:
     be seen any more, `ending` if the run was cut off. `stopped_by` is why
     nothing new began; `is_interrupted`: a person wanted that. `left` is what is
     still to be done to reach the aim, `left_back` what is still to be undone.
+    `done` is what the run brings about, where that is not a release of an image.
     """
 
     release: Release
     goal: str
+    called: Invocation
+    done: str = ""
     traces: Traces
     base: Base | None = None
     fleet: Fleet | None = None
@@ -100,9 +121,33 @@ class Evidence:
 
     @property
     def has_arrived(self) -> bool:
-        """Whether all that is new is in place, by what was seen and by the last look."""
-        seen = self.forward.is_complete or self.forward.is_in_place
-        return self.goal == FORWARD and seen and not self.unreached
+        """Whether all that is new is in place, by the last look.
+
+        What the run saw fail does not count against that, but for the app's own
+        failures: the reply of the last write may be lost.
+        """
+        if self.goal != FORWARD or self.went_back or self.unreached:
+            return False
+        if self.forward.is_complete or self.forward.is_in_place:
+            return True
+        cause = self.cause
+        is_hiccup = cause is not None and cause.meaning.is_hiccup and not self.is_interrupted
+        return is_hiccup and bool(self.traces.written) and not self.waiting
+
+    @property
+    def waiting(self) -> tuple[Action, ...]:
+        """What was not seen to serve, and does not at the last look."""
+        well = {m.id for m in self.fleet.managed if m.is_well} if self.fleet else set()
+        return tuple(a for a in self.left if isinstance(a, Wait) and a.machine_id not in well)
+
+    @property
+    def sick(self) -> tuple[Machine, ...]:
+        """Machines in places that served at first, and that do not at the last look."""
+        if self.fleet is None or self.base is None:
+            return ()
+        places = places_of(self.fleet.managed, self.release.deploy_id)
+        held = [p.occupant for p in places if {p.id, p.occupant.id} & self.base.serving]
+        return tuple(machine for machine in held if not machine.is_well or machine.cordoned)
 
     @property
     def unreached(self) -> tuple[Action, ...]:
@@ -153,10 +198,15 @@ def judge(evidence: Evidence) -> Judgement:
         exit_code=found.exit_code,
         message=found.message,
         hint=found.hint,
+        cause=_cause(evidence.cause) if found.exit_code != EXIT_DONE else None,
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
     )
     return Judgement(event, found.is_settled)
+
+
+def _cause(error: DeployError | None) -> Cause:
+    return _CAUSES.get(error.meaning, Cause.PLATFORM) if error else Cause.UNKNOWN
 
 
 def _seen(evidence: Evidence) -> _Verdict:
@@ -184,25 +234,65 @@ def _unseen(evidence: Evidence) -> _Verdict:
             Result.INTERRUPTED,
             EXIT_INTERRUPTED,
             f"{evidence.cause}: {said}",
-            hint=_ways_out(evidence.release) if written else "",
+            hint=_next(evidence) if written else "",
             is_settled=False,
         )
     return _in_between(evidence) if written else _as_before(evidence, is_settled=False)
 
 
 def _arrived(evidence: Evidence) -> _Verdict:
-    release = evidence.release
+    """All that is new is in place; whether it serves, the last look says."""
     removals = [action for action in evidence.left if isinstance(action, Destroy)]
-    said = f"{release.app} runs {release.image}"
+    said = _brought_about(evidence)
+    broken = [m for m in evidence.sick if m.id in evidence.traces.healthy or m.is_down]
+    if broken:
+        return _Verdict(
+            Result.IN_BETWEEN,
+            EXIT_IN_BETWEEN,
+            f"{said}, but {_does_not_serve(broken)}",
+            hint=ways_out(Left.APP_FAILED, evidence.called),
+            is_settled=False,
+        )
+    if evidence.sick:
+        said = f"{said}; {_does_not_serve(evidence.sick)}"
     if not evidence.traces.written and not removals:
         return _Verdict(Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do")
     return _Verdict(
         Result.DONE,
         EXIT_DONE,
-        said,
-        hint=_remove(release, removals) if removals else "",
+        said + _not_started(evidence),
+        hint=_remove(evidence.release, removals) if removals else "",
         leftovers=tuple(f"{action.name or action.key} ({action.key})" for action in removals),
     )
+
+
+def _brought_about(evidence: Evidence) -> str:
+    """`hello runs hello:2`, or on how many of its machines, as the last look shows it."""
+    release = evidence.release
+    if evidence.done:
+        return f"{release.app} {evidence.done}"
+    machines = evidence.fleet.managed if evidence.fleet is not None else ()
+    new = sum(1 for machine in machines if _runs(evidence, machine) == "new")
+    if new == len(machines):
+        return f"{release.app} runs {release.image}"
+    return f"{new} of {len(machines)} machines of {release.app} run {release.image}"
+
+
+def _does_not_serve(machines: Sequence[Machine]) -> str:
+    """`web-1 does not serve (check http is critical: 503)`."""
+    told = [f"{m.name or m.id} ({m.trouble or 'cordoned'})" for m in machines]
+    return f"{', '.join(told)} {'does' if len(machines) == 1 else 'do'} not serve"
+
+
+def _not_started(evidence: Evidence) -> str:
+    """What nobody has tested, since it does not run."""
+    machines = evidence.fleet.managed if evidence.fleet is not None else Fleet()
+    asleep = [machine for machine in machines if machine.state in ("stopped", "suspended")]
+    if not asleep:
+        return ""
+    if len(asleep) == len(machines):
+        return "; no machine is started, so nothing was tested"
+    return f"; {len(asleep)} of {len(machines)} machines are not started"
 
 
 def _returned(evidence: Evidence) -> _Verdict:
@@ -218,13 +308,14 @@ def _returned(evidence: Evidence) -> _Verdict:
 def _as_before(evidence: Evidence, *, is_settled: bool = True) -> _Verdict:
     cause = evidence.cause
     code = cause.exit_code if cause else EXIT_FAILED
-    is_ours = not isinstance(cause, Overtaken)
-    said = "the app is as it was before" if is_ours else "nothing of this one is left"
+    is_theirs = isinstance(cause, Overtaken)
+    said = "nothing of this one is left" if is_theirs else "the app is as it was before"
+    hint = cause.hint if cause else ""
     return _Verdict(
         Result.ROLLED_BACK if evidence.went_back else _RESULTS.get(code, Result.FAILED),
         code,
         f"{cause}; {said}" if cause else said,
-        hint=cause.hint if cause else "",
+        hint=_next(evidence) if is_theirs else hint,
         is_settled=is_settled,
     )
 
@@ -235,7 +326,7 @@ def _in_between(evidence: Evidence) -> _Verdict:
         Result.IN_BETWEEN,
         EXIT_IN_BETWEEN,
         f"the app is in between: {cause}" if cause else "the app is in between",
-        hint=_ways_out(evidence.release),
+        hint=_next(evidence),
         is_settled=False,
     )
 
@@ -250,7 +341,7 @@ def _interrupted(evidence: Evidence) -> _Verdict:
         Result.INTERRUPTED,
         EXIT_INTERRUPTED,
         f"{evidence.cause}: {where}",
-        hint="" if undone else _ways_out(evidence.release),
+        hint="" if undone else _next(evidence),
         is_settled=undone,
     )
 
@@ -323,11 +414,21 @@ def _unknown(evidence: Evidence, machine_id: str, version: str) -> MachineStands
     )
 
 
-def _ways_out(release: Release) -> str:
-    return (
-        "`deploy resume --deploy-retries 5` finishes it, "
-        f"`deploy rollback --app {release.app}` undoes it"
-    )
+def _next(evidence: Evidence) -> str:
+    return ways_out(_left(evidence), evidence.called)
+
+
+def _left(evidence: Evidence) -> Left:
+    """How an app that is not as it was to be was left."""
+    cause = evidence.cause
+    if isinstance(cause, Overtaken):
+        return Left.OVERTAKEN
+    if evidence.goal == BACK or evidence.went_back:
+        return Left.BACK
+    is_app = cause is not None and cause.meaning is Meaning.APP
+    if evidence.base is not None and not evidence.base.machines:
+        return Left.FIRST_APP_FAILED if is_app else Left.FIRST
+    return Left.APP_FAILED if is_app else Left.FORWARD
 
 
 def _remove(release: Release, removals: Sequence[Action]) -> str:

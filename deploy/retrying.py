@@ -59,12 +59,18 @@ def ends_the_way_back(error: DeployError) -> bool:
 
 
 async def confirmed_forward(deployment: Deployment, this: Pass) -> Outcome:
-    """A pass forward counts as complete only when planning again yields nothing."""
+    """A pass forward counts as complete only when planning again yields nothing.
+
+    And when all that was healthy still is.
+    """
     outcome = await passes.forward(deployment, this)
     if not outcome.is_complete or outcome.done == 0:
         return outcome
     try:
         rest = deployment.left(await deployment.lookout.look())
+        await deployment.watch.confirm()
+    except AppFailed as failure:
+        return replace(outcome, left=1, failures=(Failure(failure),))
     except DeployError:
         return outcome  # every action was seen to be done; a last look adds to that, no more
     left = [action for action in rest if not isinstance(action, Wait)]

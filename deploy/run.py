@@ -22,6 +22,7 @@ from deploy.api.patience import Patience
 from deploy.ending import Evidence, Traces, judge
 from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted, Overtaken
 from deploy.events import Emit, Noticed, RunFinished
+from deploy.hints import Invocation
 from deploy.orchestrator.actions import Actions
 from deploy.orchestrator.create import Creator
 from deploy.orchestrator.deployment import Aim, Deployment, TakeUp
@@ -35,6 +36,7 @@ from deploy.orchestrator.outcome import Ending
 from deploy.orchestrator.passes import await_unanswered, conclude, tidy
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.orchestrator.tools import Tools
+from deploy.orchestrator.watch import Watch
 from deploy.plan.planners import Planner
 from deploy.plan.release import Release
 from deploy.plan.selection import Selection
@@ -42,6 +44,7 @@ from deploy.plan.strategies import strategy_of
 from deploy.retries import Retries
 
 _GRACE_S = 10.0  # after the first signal
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: its terminal has gone
 _LAST_LOOK_S = 75.0  # more than one read may take to time out
 
 
@@ -52,6 +55,7 @@ class Settings:
     wait_timeout_s: float = 300.0
     lease_ttl_s: int = 13
     smoke_s: float = 10.0
+    min_healthy_s: float = 5.0
     deadline_s: float | None = None
     wait_for_lease_s: float = 0.0
     rolls_back: bool = True
@@ -67,22 +71,28 @@ class Settings:
 class Task:
     """What a run is to bring about: a release, and the planner that says what is left for it.
 
-    For a deploy that another run began: `taken_up` is what that one has left,
-    and `take_up` reads it again once nothing more of it can land.
+    `done` says in words what it brings about, where that is not the release's
+    image. For a deploy that another run began: `taken_up` is what that one has
+    left, and `take_up` reads it again once nothing more of it can land.
     """
 
     release: Release
     planner: Planner
+    done: str = ""
     taken_up: TakenUp | None = None
     take_up: TakeUp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """What is known of the app before the run: `organization` would own it if it is created."""
+    """What is known of the app before the run: `organization` would own it if it is created.
+
+    `called` is how the command was called, for the commands that hints name.
+    """
 
     exists: bool = True
     organization: str = ""
+    called: Invocation | None = None
 
 
 async def run(
@@ -120,7 +130,7 @@ async def run(
         ending: Ending | None = None
         with scope:
             ending = await _take_path(deployment, retries, settings, chance)
-        finished = await _conclude(deployment, ending)
+        finished = await _conclude(deployment, ending, task, app)
     emit(finished)
     return finished
 
@@ -141,8 +151,13 @@ def _deployment(
 ) -> Deployment:
     """The parts of a run, bound together."""
     machines = SharedList(tools)
-    terms = HealthTerms(wait_timeout_s=settings.wait_timeout_s, smoke_s=settings.smoke_s)
-    health = Health(tools, machines, terms)
+    terms = HealthTerms(
+        wait_timeout_s=settings.wait_timeout_s,
+        smoke_s=settings.smoke_s,
+        min_healthy_s=settings.min_healthy_s,
+    )
+    watch = Watch(machines)
+    health = Health(tools, machines, watch, terms)
     creator = Creator(tools, memory, leases, machines)
     command = settings.release_command
     return Deployment(
@@ -152,7 +167,8 @@ def _deployment(
         leases=leases,
         lookout=Lookout(tools, memory),
         marks=Marks(tools, memory),
-        actions=Actions(tools, memory, leases, health, creator),
+        actions=Actions(tools, memory, leases, health, watch, creator),
+        watch=watch,
         release_command=ReleaseCommandRun(tools, command, memory.release) if command else None,
     )
 
@@ -160,18 +176,20 @@ def _deployment(
 async def _take_path(
     deployment: Deployment, retries: Retries, settings: Settings, chance: random.Random
 ) -> Ending:
-    # legacy path: from here, with legacy.py
+    # deploy-retries, legacy path: from here, with legacy.py
     if retries.count == 0:
         from deploy import legacy
 
         return await legacy.run(deployment)
-    # legacy path: to here
+    # deploy-retries, legacy path: to here
     return await retrying.run(
         deployment, retries=retries.count, rolls_back=settings.rolls_back, chance=chance
     )
 
 
-async def _conclude(deployment: Deployment, ending: Ending | None) -> RunFinished:
+async def _conclude(
+    deployment: Deployment, ending: Ending | None, task: Task, app: App
+) -> RunFinished:
     """Tidy up after a run that was cut short, look once more, and judge."""
     halt, memory = deployment.tools.halt, deployment.memory
     if halt.is_final:
@@ -187,7 +205,8 @@ async def _conclude(deployment: Deployment, ending: Ending | None) -> RunFinishe
             fleet = await _last_look(deployment)
         except DeployError as failure:
             deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
-    finished = judge(_evidence(deployment, ending, fleet))
+    called = app.called or Invocation(app=task.release.app)
+    finished = judge(_evidence(deployment, ending, fleet, called, task.done))
     if finished.is_settled:
         with anyio.move_on_after(_GRACE_S, shield=True):
             await conclude(deployment, fleet or Fleet())
@@ -201,16 +220,25 @@ async def _last_look(deployment: Deployment) -> Fleet:
     return await (lookout.look_unless_just_seen() if has_waited else lookout.look())
 
 
-def _evidence(deployment: Deployment, ending: Ending | None, fleet: Fleet | None) -> Evidence:
+def _evidence(
+    deployment: Deployment,
+    ending: Ending | None,
+    fleet: Fleet | None,
+    called: Invocation,
+    done: str,
+) -> Evidence:
     memory, halt = deployment.memory, deployment.tools.halt
     seen = fleet if memory.base is not None else None
     return Evidence(
         release=memory.release,
         goal=memory.goal,
+        called=called,
+        done=done,
         traces=Traces(
             written=frozenset(memory.written),
             own=frozenset(memory.own),
             destroyed=frozenset(memory.destroyed),
+            healthy=deployment.watch.ids,
             known=dict(memory.known),
             names={machine_id: name for name, machine_id in memory.ids.items()},
             has_written=memory.has_written,
@@ -234,7 +262,7 @@ async def _interruptible(tools: Tools, settings: Settings) -> AsyncIterator[anyi
     halt, emit = tools.halt, tools.emit
 
     async def on_signals() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
             listening.set()
             async for number in signals:
                 if halt.is_final:

@@ -41,18 +41,26 @@ def seconds(duration_s: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned columns under the headings in the first row; those that say nothing are left out."""
+def table(
+    rows: Sequence[Sequence[str]], *, width: int = 0, droppable: Sequence[str] = ()
+) -> list[str]:
+    """Aligned columns under the headings in the first row; those that say nothing are left out.
+
+    Where a row is wider than `width`, the `droppable` columns go, the first of
+    them first, until all fit or none is left to go.
+    """
     clean = [[printable(cell) for cell in row] for row in rows]
     columns = [column for column in zip(*clean, strict=True) if any(column[1:])]
-    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    widths = {column[0]: max(map(len, column)) for column in columns}
+    going = [heading for heading in droppable if heading in widths]
+    while width and going and sum(widths.values()) + 2 * (len(widths) - 1) > width:
+        del widths[going.pop(0)]
+    padded = [
+        [cell.ljust(widths[column[0]]) for cell in column]
+        for column in columns
+        if column[0] in widths
+    ]
     return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
-
-
-def ways_out(app: str) -> str:
-    """What may be done about a deploy that is neither here nor there."""
-    name = printable(app)
-    return f"`deploy resume --app {name}` finishes it, `deploy rollback --app {name}` undoes it"
 
 
 def count(number: int, noun: str) -> str:

@@ -16,10 +16,12 @@ from typing import Any
 import click
 
 from rollout.errors import BadFlagFile, RolloutError
+from rollout.wording import did_you_mean, show
 
 _COMMANDS = {
     "check": ("check:check", "Say all that is wrong with a flags file."),
     "list": ("look:list_", "Show every flag and how far it is rolled out."),
+    "get": ("look:get", "Print the bare value of FLAG for a unit, for scripts."),
     "explain": ("look:explain", "Say what FLAG is worth for a unit, and why."),
     "set": ("bump:set_", "Bump FLAG to another percentage."),
     "diff": ("diff:diff", "Say what changes from OLD to NEW, and for whom."),
@@ -29,6 +31,9 @@ _COMMANDS = {
     "pause": ("hold:pause", "Let the ramp of FLAG stand still where it is."),
     "kill": ("hold:kill", "Put everybody outside of FLAG, at once."),
     "resume": ("hold:resume", "Undo rollout pause or rollout kill on FLAG."),
+    "outcomes": ("outcomes:outcomes", "Compare the deploys inside of FLAG with those outside."),
+    "guard": ("guard:guard", "Let the outcomes of deploys move FLAG, or stop it."),
+    "site": ("site:site", "Write static pages: flags over time, evidence, deploys."),
     "schema": ("schema:schema", "Print the JSON Schema of a flags file, for editors."),
     "serve": ("serve:serve", "Evaluate flags over HTTP, for OpenFeature's OFREP providers."),
     "export": ("export:export", "Write flags, or those named, as another evaluator's definition."),
@@ -44,6 +49,8 @@ Exit codes:
   1  the file has errors, has no such flag, or cannot be changed as asked;
      diff: somebody would be thrown out
   2  usage: an option, a value, a file that cannot be read, or output that cannot be written
+ 10  guard: advance
+ 20  guard: kill
 """
 
 
@@ -67,6 +74,14 @@ class _Group(click.Group):
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"rollout.commands.{module}"), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = did_you_mean(args[0], _COMMANDS, "rollout --help lists them.")
+            ctx.fail(f"There is no command {show(args[0])}; {near}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
         with formatter.section("Commands"):

@@ -1,7 +1,8 @@
 """The flags of a source, looked at again and again: always the newest that are in order.
 
 What is read is swapped in as a whole, so whoever evaluates sees one file or the
-next and never a mixture. Knows nothing of who asks, and starts no thread.
+next and never a mixture. A file that lacks a flag may be half written: it counts once
+it has been seen twice in a row. Knows nothing of who asks, and starts no thread.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ class State(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+class News(msgspec.Struct, frozen=True):
+    """What a look has found.
+
+    The keys of the flags that were added, removed or changed; what is wrong with the source
+    now, if that is new; and whether what was wrong is over.
+    """
+
+    changed: list[str]
+    broke: str = ""
+    mended: bool = False
+
+
 class Live:
     """Holds the newest `state`; any number of threads may read it."""
 
@@ -36,6 +49,7 @@ class Live:
         self.spec = spec
         text = source.read(spec)
         self._data = text.data
+        self._lacking = b""
         self._lock = threading.Lock()
         flags = Flags(flagfile.parse_bytes(text.data, text.source))
         self.state = State(flags, text.source, text.problem)
@@ -45,23 +59,33 @@ class Live:
         """How long to wait between two looks: an address is asked less often than a file."""
         return ADDRESS_POLL_S if "://" in os.fspath(self.spec or "") else FILE_POLL_S
 
-    def refresh(self) -> list[str]:
-        """Look again; the keys of the flags that were added, removed or changed.
+    def refresh(self) -> News:
+        """Look again.
 
         A source that cannot be read or is broken changes nothing but `state.problem`; of
         an address whose last good copy serves, it says why.
         """
         with self._lock:
             before = self.state
-            try:
-                text = source.read(self.spec)
-                flags = before.flags
-                if text.data != self._data:
-                    flags = Flags(flagfile.parse_bytes(text.data, text.source))
-            except RolloutError as error:
-                self.state = State(before.flags, before.source, error.message)
-                return []
-            self._data = text.data
-            self.state = State(flags, text.source, text.problem)
-            keys = dict.fromkeys([*before.flags, *flags])
-            return [key for key in keys if before.flags.get(key) != flags.get(key)]
+            self.state = self._look(before)
+            old, new = before.flags, self.state.flags
+            problem = self.state.problem
+            return News(
+                [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)],
+                broke=problem if problem != before.problem else "",
+                mended=bool(before.problem) and not problem,
+            )
+
+    def _look(self, before: State) -> State:
+        try:
+            text = source.read(self.spec)
+            flags = before.flags
+            if text.data != self._data:
+                flags = Flags(flagfile.parse_bytes(text.data, text.source))
+        except RolloutError as error:
+            return State(before.flags, before.source, error.message)
+        if before.flags.keys() - flags.keys() and text.data != self._lacking:
+            self._lacking = text.data
+            return before
+        self._data, self._lacking = text.data, b""
+        return State(flags, text.source, text.problem)

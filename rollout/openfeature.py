@@ -45,6 +45,7 @@ Structure = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 
 _NOT_INITIALIZED = (ProviderNotReadyError, "the provider is not initialized")
 _TYPES: dict[type, str] = {bool: "a boolean", int: "an integer", str: "text"}
+_REASONS = {ours: Reason(word) for ours, word in targeting.REASONS.items()}
 _SHUTDOWN_S = 2.0
 """More than a look at an address can take."""
 
@@ -141,11 +142,9 @@ class RolloutProvider(AbstractProvider):
         self, kind: type[T], key: str, context: EvaluationContext | None
     ) -> FlagResolutionDetails[T]:
         state = self._state()
-        context = context or EvaluationContext()
+        unit, attributes = (context.targeting_key, context.attributes) if context else (None, {})
         try:
-            decision = targeting.evaluate(
-                state.flags, key, context.targeting_key, context.attributes
-            )
+            decision = targeting.evaluate(state.flags, key, unit, attributes)
         except UnknownFlag as unknown:
             raise FlagNotFoundError(_sentence(unknown)) from None
         value = decision.value
@@ -153,11 +152,13 @@ class RolloutProvider(AbstractProvider):
             raise _mismatch(key, value, _TYPES[kind])
         if decision.error_code:
             raise _context_error(decision)
+        metadata = targeting.metadata(decision)
+        metadata["source"] = state.source
         return FlagResolutionDetails(
             value=value,
             variant=decision.variant,
-            reason=Reason(decision.reason),
-            flag_metadata=targeting.metadata(state.flags, decision) | {"source": state.source},
+            reason=_REASONS[decision.reason],
+            flag_metadata=metadata,
         )
 
     def _refuse(self, wanted: str, key: str) -> NoReturn:
@@ -189,19 +190,17 @@ class RolloutProvider(AbstractProvider):
             if live is None:
                 self._retry(stop)
                 continue
-            before = live.state
-            changed = live.refresh()
-            state = live.state
+            news = live.refresh()
             if stop.is_set():
                 return
-            if state.problem and state.problem != before.problem:
-                self.emit_provider_stale(ProviderEventDetails(message=state.problem))
-            if before.problem and not state.problem:
+            if news.broke:
+                self.emit_provider_stale(ProviderEventDetails(message=news.broke))
+            if news.mended:
                 self.emit_provider_ready(ProviderEventDetails(message="the source is mended"))
-            if changed:
-                self.emit_provider_configuration_changed(
-                    ProviderEventDetails(flags_changed=changed, message=f"{state.source} changed")
-                )
+            if news.changed:
+                message = f"{live.state.source} changed"
+                details = ProviderEventDetails(flags_changed=news.changed, message=message)
+                self.emit_provider_configuration_changed(details)
 
     def _retry(self, stop: threading.Event) -> None:
         try:

@@ -44,6 +44,10 @@ class Check:
     status: str
     output: str = ""
 
+    def __str__(self) -> str:
+        said = " ".join(self.output.split())[:200] or "no output"
+        return f"check {self.name} is {self.status}: {said}"
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -69,7 +73,8 @@ class Machine:
     """One machine at one look.
 
     `config` is the configuration as the server returned it (normalised: never
-    compare it with one that was sent). `exits` is newest first.
+    compare it with one that was sent). `exits` are those of its present version,
+    newest first; `failure` is why the platform could not bring it up.
     """
 
     id: str
@@ -80,6 +85,7 @@ class Machine:
     config: Mapping[str, Any] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     exits: tuple[Exit, ...] = ()
+    failure: str = ""
     cordoned: bool = False
     host_status: str = "ok"
     incomplete: bool = False
@@ -134,14 +140,46 @@ class Machine:
         return in_rotation and self.checks_pass and not self.is_out_of_reach
 
     @property
+    def should_serve(self) -> bool:
+        """Whether somebody counts on it while it runs: it has services, or checks."""
+        return bool(self.config.get("services")) or self.configured_checks > 0
+
+    @property
+    def is_down(self) -> bool:
+        """Not running by its own bad exit, which nobody asked for: it is to be brought up again."""
+        ended_badly = bool(self.exits) and self.exits[0].is_bad
+        return self.state == "failed" or (self.state == "stopped" and ended_badly)
+
+    @property
     def is_asleep(self) -> bool:
         """Stopped or suspended by the platform for want of traffic, which is as good as running."""
         autostop = any(
             service.get("autostop") not in (None, False, "off")
             for service in self.config.get("services") or ()
         )
-        ended_badly = bool(self.exits) and self.exits[0].is_bad
-        return autostop and self.state in ("stopped", "suspended") and not ended_badly
+        return autostop and self.state in ("stopped", "suspended") and not self.is_down
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it does what it is there for: it runs and its checks pass, or it need not run."""
+        is_up = self.state == "started" and not self.is_out_of_reach
+        return (is_up and self.checks_pass) or self.is_asleep or self.has_ended_well
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not well, in words; empty where it is."""
+        if self.is_well:
+            return ""
+        if self.failure:
+            return self.failure
+        if self.exits and not self.exits[0].requested and self.state != "started":
+            return f"exited: {self.exits[0].reason}"
+        failing = next((check for check in self.checks if check.status != "passing"), None)
+        if self.state == "started" and failing is not None:
+            return str(failing)
+        if self.is_out_of_reach:
+            return f"its host is {self.host_status}"
+        return self.state if self.state != "started" else "no check results"
 
     @property
     def has_ended_well(self) -> bool:

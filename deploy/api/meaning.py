@@ -52,6 +52,10 @@ _HOST_FULL = (
     r"|insufficient (capacity|resources)"
 )
 _HOST_FULL_CODES = frozenset({"insufficient_capacity", "volume_placement_capacity"})
+_NO_IMAGE = (
+    r"manifest unknown|failed to get manifest|image not found"
+    r"|(could|can) ?not pull|(unable|failed) to pull"
+)
 _NAME_HOLDER = re.compile(r"machine ID (\w+)")
 
 # The first row that fits decides.
@@ -64,16 +68,17 @@ _TABLE = (
     _Row(_CONFLICT, Meaning.RELOCATE, _HOST_FULL, _HOST_FULL_CODES),
     _Row(_CONFLICT, Meaning.CHANGED, r"current[_ ]version|version mismatch"),
     _Row(_CONFLICT, Meaning.BUSY),
-    _Row(
-        _CLIENT,
-        Meaning.APP,
-        r"manifest unknown|failed to get manifest|image not found|(could|can) ?not pull",
-    ),
+    _Row(_CLIENT, Meaning.APP, _NO_IMAGE),
     _Row(_only(404), Meaning.MISSING),
     _Row(_CLIENT, Meaning.REJECTED),
     _Row(_SERVER, Meaning.RELOCATE, _HOST_FULL, _HOST_FULL_CODES),
     _Row(range(1000), Meaning.UNSETTLED),  # the server's failure, a redirect, or unreadable
 )
+
+
+def names_missing_image(text: str) -> bool:
+    """Whether the platform says that an image cannot be had."""
+    return bool(re.search(_NO_IMAGE, text, re.IGNORECASE))
 
 
 def call_failed(

@@ -40,10 +40,12 @@ class _ExitEvent(msgspec.Struct):
 
 class _EventRequest(msgspec.Struct):
     exit_event: _ExitEvent | None = None
+    error: str | None = None
 
 
 class _Event(msgspec.Struct):
     type: str | None = None
+    status: str | None = None
     timestamp: int | None = None
     request: _EventRequest | None = None
 
@@ -213,6 +215,7 @@ def _machine(raw: _Machine) -> Machine:
         config=_config(raw),
         checks=tuple(map(_check, raw.checks or ())),
         exits=tuple(_exits(raw.events or ())),
+        failure=_failure(raw),
         incomplete=raw.config is None and raw.incomplete_config is not None,
     )
 
@@ -231,6 +234,15 @@ def _config(raw: _Machine) -> dict[str, Any]:
 
 def _check(raw: _Check) -> Check:
     return Check(raw.name or "", raw.status or "", raw.output or "")
+
+
+def _failure(raw: _Machine) -> str:
+    """Why the machine is in state `failed`, as its newest event that failed says."""
+    if raw.state != "failed":
+        return ""
+    requests = (event.request for event in raw.events or () if event.status == "failed")
+    said = next((request.error for request in requests if request and request.error), "")
+    return said or "it could not be started"
 
 
 def _exits(events: list[_Event] | tuple[()]) -> list[Exit]:

@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import click
-
-from deploy.commands.options import DEPLOY, take, targeted
+from deploy.commands.options import DEPLOY, app_command
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import new_id, start_run
@@ -18,9 +16,7 @@ from deploy.plan.planners import towards_release
 from deploy.run import Task
 
 
-@click.command("run", hidden=True)
-@targeted(needs_config=True)
-@take(*DEPLOY)
+@app_command("run", *DEPLOY, needs_config=True, example="deploy -i registry.fly.io/hello:v2")
 def run_command(target: Target, **options: Any) -> None:
     """Deploy the app in DIR."""
     run_and_leave(options, partial(deploy_app, target, order_of(options)))

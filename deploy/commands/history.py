@@ -10,15 +10,13 @@ import anyio
 import click
 
 from deploy.api.client import connect
-from deploy.commands.options import OUTPUT, targeted
-from deploy.commands.reading import patience, read_fleet, read_versions
+from deploy.commands.options import OUTPUT, app_command
+from deploy.commands.reading import greet, patience, read_fleet, read_versions
 from deploy.commands.target import Target
 from deploy.wording import table
 
 
-@click.command("history")
-@targeted(needs_config=False)
-@OUTPUT
+@app_command("history", OUTPUT, needs_config=False, example="deploy history --app hello")
 def history_command(target: Target, output: str) -> None:
     """Show the releases that the platform still knows, newest first."""
     releases = anyio.run(history_of, target)
@@ -39,6 +37,7 @@ class PastRelease:
 async def history_of(target: Target) -> list[PastRelease]:
     """The releases that the platform's versions still know, newest first."""
     async with connect(target.address, target.token, target.app) as client:
+        await greet(client)
         fleet = (await read_fleet(client)).managed
         known = await read_versions(client, fleet.machines, patience())
     ran: dict[tuple[int, str, str], set[str]] = {}

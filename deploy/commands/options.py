@@ -1,39 +1,45 @@
-"""The options of the `deploy` command, in groups, and the types of their values."""
+"""The options of `deploy`, under their headings, named for the fields that they set.
+
+An option of a run is called in code as a field of `Order`, of its `Settings` or
+of their `Selection` is: so `order_of` reads it without a list of its own.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from deploy.commands.completion import (
+    complete_app,
+    complete_directory,
+    complete_group,
+    complete_machine,
+)
+from deploy.commands.environment import check_local
 from deploy.commands.target import find_target
+from deploy.errors import UsageProblem
 from deploy.flytoml.durations import parse_duration_s
 from deploy.plan.strategies import STRATEGY_NAMES
-from deploy.retries import AUTO
+from deploy.retries import AUTO, parse_setting
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def take(*options: Callable[[Any], Any]) -> Callable[[F], F]:
-    """All of these options on one command, shown in this order."""
-
-    def decorate(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+ALL = Decimal(10**9)  # a max_unavailable that no group is larger than
+_SHORTEST_LEASE_S, _LONGEST_LEASE_S = 5, 3600
 
 
 class Duration(click.ParamType[float]):
     """Seconds, from `90`, `90s`, `5m` or `1m30s`."""
 
     name = "duration"
+
+    def __init__(self, *, may_be_zero: bool = False) -> None:
+        self._may_be_zero = may_be_zero
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -45,13 +51,13 @@ class Duration(click.ParamType[float]):
             seconds = parse_duration_s(f"{text}s" if text.isdecimal() else text)
         except ValueError:
             self.fail(f"{text!r} is not a valid duration: write 90s, 5m or 1m30s", param, ctx)
-        if seconds <= 0:
+        if seconds < 0 or (seconds == 0 and not self._may_be_zero):
             self.fail(f"{text!r} must be positive", param, ctx)
         return seconds
 
 
 class MaxUnavailable(click.ParamType[Decimal]):
-    """A count such as 2, or a fraction such as 0.33 or 33%."""
+    """A count such as 2, a fraction such as 0.33, or a percentage: 33%, and 100% for all."""
 
     name = "number"
 
@@ -59,44 +65,307 @@ class MaxUnavailable(click.ParamType[Decimal]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Decimal:
         text = str(value)
+        is_percentage = text.endswith("%")
         try:
-            number = Decimal(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            number = Decimal(text.removesuffix("%")) / (100 if is_percentage else 1)
         except InvalidOperation:
             self.fail(f"{text!r} is neither a count (2) nor a fraction (0.33)", param, ctx)
-        if not number.is_finite() or number <= 0 or (number > 1 and number != int(number)):
-            self.fail(
-                f"{text!r}: give a fraction above 0 and below 1, or a count from 1", param, ctx
-            )
-        return number
+        if not number.is_finite() or number <= 0 or (is_percentage and number > 1):
+            self.fail(f"{text!r}: give a count from 1, or a fraction up to 100%", param, ctx)
+        if number > 1 and number != int(number):
+            self.fail(f"{text!r} is neither a count (2) nor a fraction (0.33)", param, ctx)
+        return ALL if is_percentage and number == 1 else number
 
 
-TARGET = (
-    click.argument(
-        "directory",
-        metavar="[DIR]",
-        default=".",
-        type=click.Path(path_type=Path),
-    ),
-    click.option("--app", "-a", metavar="NAME", help="App name. [default: fly.toml's]"),
-    click.option(
-        "--config",
-        "-c",
-        "config_path",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="Path of fly.toml. [default: DIR/fly.toml]",
+def _names(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> frozenset[str]:
+    """An option that may be given more than once, and take several names with commas."""
+    return frozenset(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+
+def _pairs(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> Mapping[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (key, equals, _value) in zip(texts, pairs, strict=True):
+        if not equals or not key:
+            name = param.opts[0]
+            raise UsageProblem(f"{name} {text!r} is not KEY=VALUE", hint=f"write {name} KEY=value")
+    return {key: value for key, _equals, value in pairs}
+
+
+def _unless(_: click.Context, __: click.Parameter, is_given: bool) -> bool:
+    """A flag that switches something off."""
+    return not is_given
+
+
+def _lease(_: click.Context, __: click.Parameter, seconds: float) -> int:
+    if not _SHORTEST_LEASE_S <= seconds <= _LONGEST_LEASE_S:
+        raise UsageProblem(
+            f"--lease-timeout is {seconds:g} s",
+            hint="give 5s to 1h: a lease is refreshed every third of it",
+        )
+    return int(seconds)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that belong together, under one heading of the help."""
+
+    heading: str
+    params: tuple[click.Parameter, ...]
+
+
+def _several(name: str, metavar: str, help_: str, complete: Any = None) -> click.Option:
+    return click.Option(
+        [name], metavar=metavar, multiple=True, callback=_names, help=help_, shell_complete=complete
+    )
+
+
+TARGET = Options(
+    "App",
+    (
+        click.Argument(
+            ["directory"],
+            metavar="[DIR]",
+            default=".",
+            type=click.Path(path_type=Path),
+            shell_complete=complete_directory,
+        ),
+        click.Option(
+            ["--app", "-a"],
+            metavar="NAME",
+            shell_complete=complete_app,
+            help="App name, also FLY_APP. [default: fly.toml's]",
+        ),
+        click.Option(
+            ["--config", "-c", "config_path"],
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Path of fly.toml, also FLY_CONFIG. [default: DIR/fly.toml]",
+        ),
     ),
 )
 
+IMAGE = click.Option(
+    ["--image", "-i"], metavar="REF", envvar="DEPLOY_IMAGE", help="Image to deploy."
+)
+ENV = click.Option(
+    ["--env", "-e"],
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_pairs,
+    help="Set a variable in every process group.",
+)
+MAX_UNAVAILABLE = click.Option(
+    ["--max-unavailable"],
+    type=MaxUnavailable(),
+    help="Machines of a group that may be out at once: count or fraction. [default: 0.33]",
+)
+RELEASE = Options(
+    "Release",
+    (
+        IMAGE,
+        ENV,
+        click.Option(
+            ["--strategy"],
+            type=click.Choice(STRATEGY_NAMES),
+            help="Rollout strategy. [default: rolling]",
+        ),
+        MAX_UNAVAILABLE,
+        click.Option(
+            ["--force"], is_flag=True, help="Update machines that already run this release."
+        ),
+    ),
+)
 
-def targeted(*, needs_config: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+FLAG = Options(
+    "Retries",
+    (
+        click.Option(
+            ["--deploy-retries", "retries"],
+            metavar="auto|N",
+            default=AUTO,
+            show_default=True,
+            callback=lambda _ctx, _param, text: parse_setting(text),
+            help="Passes after the first; 0 takes the legacy path, auto asks the flag.",
+        ),
+        click.Option(
+            ["--flags"],
+            metavar="FILE|URL",
+            help="Flags to ask, also ROLLOUT_FLAGS. [default: the bundled flags.yaml]",
+        ),
+    ),
+)
+
+SELECTION = Options(
+    "Machines",
+    (
+        _several("--only-machines", "ID,...", "Deploy to these machines only.", complete_machine),
+        _several("--exclude-machines", "ID,...", "Skip these machines.", complete_machine),
+        _several("--regions", "R,...", "Deploy to these regions only."),
+        _several("--exclude-regions", "R,...", "Skip machines in these regions."),
+        _several("--process-groups", "G,...", "Deploy these process groups only.", complete_group),
+        click.Option(
+            ["--update-only"], is_flag=True, help="Update machines; create and destroy none."
+        ),
+        click.Option(
+            ["--ha/--no-ha", "high_availability"],
+            default=True,
+            help="Give a new group a spare machine. [default: ha]",
+        ),
+    ),
+)
+
+HEALTH = Options(
+    "Health",
+    (
+        click.Option(
+            ["--detach", "waits_for_health"],
+            is_flag=True,
+            callback=_unless,
+            help="Do not wait for machines to become healthy.",
+        ),
+        click.Option(
+            ["--no-smoke-checks", "smoke_s"],
+            is_flag=True,
+            callback=lambda _ctx, _param, is_given: 0.0 if is_given else None,
+            help="Do not watch machines that have no checks.",
+        ),
+        click.Option(
+            ["--skip-release-command", "runs_release_command"],
+            is_flag=True,
+            callback=_unless,
+            help="Do not run release_command.",
+        ),
+    ),
+)
+
+RUN = Options(
+    "Run",
+    (
+        click.Option(
+            ["--wait-timeout", "wait_timeout_s"],
+            type=Duration(),
+            help="Time for one machine to become healthy. [default: 5m]",
+        ),
+        click.Option(
+            ["--min-healthy", "min_healthy_s"],
+            type=Duration(may_be_zero=True),
+            envvar="DEPLOY_MIN_HEALTHY",
+            show_envvar=True,
+            help="Time that canaries, greens and the first machine rolled have to stay healthy. "
+            "[default: 5s]",
+        ),
+        click.Option(
+            ["--lease-timeout", "lease_ttl_s"],
+            type=Duration(),
+            default="13s",
+            show_default=True,
+            callback=_lease,
+            help="Time to live of leases, longer for large fleets; they are refreshed.",
+        ),
+        click.Option(
+            ["--wait-for-lease", "wait_for_lease_s"],
+            type=Duration(),
+            help="Wait this long for another deploy to end.",
+        ),
+        click.Option(
+            ["--on-failure", "rolls_back"],
+            type=click.Choice(["rollback", "hold"]),
+            default="rollback",
+            show_default=True,
+            callback=lambda _ctx, _param, choice: choice == "rollback",
+            help="What the retrying path does when it cannot finish.",
+        ),
+        click.Option(
+            ["--max-concurrent"],
+            type=click.IntRange(1, 1000),
+            default=64,
+            show_default=True,
+            help="Machines changed at once, whatever the strategy.",
+        ),
+        click.Option(
+            ["--deadline", "deadline_s"],
+            type=Duration(),
+            help="Time limit for the deploy, before it turns back.",
+        ),
+        click.Option(
+            ["--report", "report_path"],
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Write the report as JSON.",
+        ),
+        click.Option(
+            ["--reports"],
+            metavar="DIR",
+            envvar="DEPLOY_REPORTS",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Keep a record of every run there, for rollout guard.",
+        ),
+        click.Option(
+            ["--output"],
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="json prints one event a line, the report last.",
+        ),
+    ),
+)
+
+OUTPUT = Options(
+    "Output",
+    (
+        click.Option(
+            ["--output"],
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="json prints one object.",
+        ),
+    ),
+)
+
+DEPLOY = (RELEASE, FLAG, SELECTION, HEALTH, RUN)
+
+
+class Command(click.Command):
+    """A command whose help has its options under their headings, and an example at the end."""
+
+    def __init__(self, *, groups: tuple[Options, ...], example: str, **attributes: Any) -> None:
+        params = [param for group in groups for param in group.params]
+        super().__init__(params=params, epilog=f"Example: {example}", **attributes)
+        self._groups = groups
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for group in self._groups:
+            write_options(group.heading, group.params, ctx, formatter)
+        help_option = self.get_help_option(ctx)
+        if help_option is not None:
+            write_options("Help", (help_option,), ctx, formatter)
+
+
+def write_options(
+    heading: str,
+    params: tuple[click.Parameter, ...],
+    ctx: click.Context,
+    formatter: click.HelpFormatter,
+) -> None:
+    """One section of a help text."""
+    options = [param for param in params if isinstance(param, click.Option)]
+    rows = [row for option in options if (row := option.get_help_record(ctx)) is not None]
+    if rows:
+        with formatter.section(heading):
+            formatter.write_dl(rows)
+
+
+def app_command(
+    name: str, *groups: Options, needs_config: bool, example: str, hidden: bool = False
+) -> Callable[[Callable[..., Any]], Command]:
     """A command that goes to an app: it gets the `target` that TARGET and the environment name."""
 
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
+    def decorate(function: Callable[..., Any]) -> Command:
+        @functools.wraps(function)
         def with_target(
             directory: Path, app: str | None, config_path: Path | None, **options: Any
-        ) -> Any:
+        ) -> None:
             target = find_target(
                 directory,
                 app=app,
@@ -104,126 +373,18 @@ def targeted(*, needs_config: bool) -> Callable[[Callable[..., Any]], Callable[.
                 environ=os.environ,
                 needs_config=needs_config,
             )
-            return command(target, **options)
+            check_local(target.address)
+            for warning in target.config.warnings if target.config else ():
+                click.echo(f"warning: {warning}", err=True)
+            function(target, **options)
 
-        return take(*TARGET)(with_target)
+        return Command(
+            name=name,
+            groups=groups if TARGET in groups else (TARGET, *groups),
+            example=example,
+            callback=with_target,
+            help=function.__doc__,
+            hidden=hidden,
+        )
 
     return decorate
-
-
-FLAG = (
-    click.option(
-        "--deploy-retries",
-        metavar="auto|N",
-        default=AUTO,
-        show_default=True,
-        help="Passes after the first; 0 takes the legacy path, auto asks the flag.",
-    ),
-    click.option(
-        "--flags",
-        metavar="FILE|URL",
-        help="Flags to ask; also ROLLOUT_FLAGS. [default: the bundled flags.yaml]",
-    ),
-)
-
-RELEASE = (
-    click.option("--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="Image to deploy."),
-    click.option(
-        "--env",
-        "-e",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Set a variable in every process group.",
-    ),
-    click.option(
-        "--strategy", type=click.Choice(STRATEGY_NAMES), help="Rollout strategy. [default: rolling]"
-    ),
-    click.option(
-        "--max-unavailable",
-        type=MaxUnavailable(),
-        help="Machines of a group that may be out at once: count or fraction. [default: 0.33]",
-    ),
-    click.option("--force", is_flag=True, help="Update machines that already run this release."),
-)
-
-SELECTION = (
-    click.option(
-        "--only-machines", metavar="ID,...", multiple=True, help="Deploy to these machines only."
-    ),
-    click.option(
-        "--exclude-machines", metavar="ID,...", multiple=True, help="Skip these machines."
-    ),
-    click.option("--regions", metavar="R,...", multiple=True, help="Deploy to these regions only."),
-    click.option(
-        "--exclude-regions", metavar="R,...", multiple=True, help="Skip machines in these regions."
-    ),
-    click.option(
-        "--process-groups", metavar="G,...", multiple=True, help="Deploy these process groups only."
-    ),
-    click.option("--update-only", is_flag=True, help="Update machines; create and destroy none."),
-    click.option(
-        "--ha/--no-ha", default=True, help="Give a new group a spare machine. [default: ha]"
-    ),
-    click.option("--detach", is_flag=True, help="Do not wait for machines to become healthy."),
-    click.option(
-        "--no-smoke-checks", is_flag=True, help="Do not watch machines that have no checks."
-    ),
-    click.option("--skip-release-command", is_flag=True, help="Do not run release_command."),
-)
-
-RUN = (
-    click.option(
-        "--wait-timeout",
-        type=Duration(),
-        help="Time for one machine to become healthy. [default: 5m]",
-    ),
-    click.option(
-        "--lease-timeout",
-        type=Duration(),
-        default="13s",
-        show_default=True,
-        help="Time to live of leases, longer for large fleets; they are refreshed.",
-    ),
-    click.option(
-        "--wait-for-lease",
-        type=Duration(),
-        help="Wait this long for another deploy to end.",
-    ),
-    click.option(
-        "--on-failure",
-        type=click.Choice(["rollback", "hold"]),
-        default="rollback",
-        show_default=True,
-        help="What the retrying path does when it cannot finish.",
-    ),
-    click.option(
-        "--max-concurrent",
-        type=click.IntRange(1, 1000),
-        default=64,
-        show_default=True,
-        help="Machines changed at once, whatever the strategy.",
-    ),
-    click.option(
-        "--deadline", type=Duration(), help="Time limit for the deploy, before it turns back."
-    ),
-    click.option(
-        "--report",
-        "report_path",
-        metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Write the report as JSON.",
-    ),
-    click.option(
-        "--output",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        show_default=True,
-        help="json prints one event a line, the report last.",
-    ),
-)
-
-OUTPUT = click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
-
-DEPLOY = (*RELEASE, *FLAG, *SELECTION, *RUN)

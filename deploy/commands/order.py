@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,6 @@ from deploy.plan.group import Group
 from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release
 from deploy.plan.selection import Selection
 from deploy.plan.strategies import DEFAULT, STRATEGIES
-from deploy.retries import parse_setting
 from deploy.run import Settings
 
 
@@ -39,40 +38,26 @@ class Order:
     settings: Settings = field(default_factory=Settings)
 
 
-def order_of(options: dict[str, Any]) -> Order:
-    lease_s = float(options.get("lease_timeout") or 13)
-    if not 5 <= lease_s <= 3600:
-        raise UsageProblem(
-            f"--lease-timeout is {lease_s:g} s",
-            hint="give 5s to 1h: a lease is refreshed every third of it",
-        )
+def order_of(options: Mapping[str, Any]) -> Order:
+    """What was asked for on a command line; an option is named for the field that it sets."""
     flags = options.get("flags")
-    defaults = Settings()
+    settings = Settings(
+        **_given(Settings, options),
+        selection=Selection(**_given(Selection, options)),
+        leave_at_once=leave_at_once,
+    )
+    of_run = {"flags", "settings"}
     return Order(
-        image=options.get("image"),
-        env=dict(_pair(text) for text in options.get("env") or ()),
-        strategy=options.get("strategy"),
-        max_unavailable=options.get("max_unavailable"),
-        retries=parse_setting(options["deploy_retries"]),
+        **{name: value for name, value in _given(Order, options).items() if name not in of_run},
         flags=flags or os.environ.get("ROLLOUT_FLAGS") or None,
         flags_by_option=bool(flags),
-        force=bool(options.get("force")),
-        high_availability=options.get("ha", True),
-        update_only=bool(options.get("update_only")),
-        wait_timeout_s=options.get("wait_timeout"),
-        runs_release_command=not options.get("skip_release_command"),
-        settings=Settings(
-            leave_at_once=leave_at_once,
-            selection=_selection(options),
-            waits_for_health=not options.get("detach"),
-            smoke_s=0.0 if options.get("no_smoke_checks") else defaults.smoke_s,
-            max_concurrent=options.get("max_concurrent") or defaults.max_concurrent,
-            lease_ttl_s=int(lease_s),
-            deadline_s=options.get("deadline"),
-            wait_for_lease_s=options.get("wait_for_lease") or 0.0,
-            rolls_back=options.get("on_failure") != "hold",
-        ),
+        settings=settings,
     )
+
+
+def _given(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in options.items() if name in names and value is not None}
 
 
 def release_of(target: Target, order: Order, deploy_id: str) -> Release:
@@ -136,26 +121,3 @@ def _strategy(order: Order, config: AppConfig) -> str:
             hint="leave --detach out, or use --strategy rolling or immediate",
         )
     return strategy
-
-
-def _selection(options: dict[str, Any]) -> Selection:
-    """Every option may be given more than once, and take several names with commas."""
-
-    def names(option: str) -> frozenset[str]:
-        texts = options.get(option) or ()
-        return frozenset(name.strip() for text in texts for name in text.split(",") if name.strip())
-
-    return Selection(
-        only_machines=names("only_machines"),
-        exclude_machines=names("exclude_machines"),
-        regions=names("regions"),
-        exclude_regions=names("exclude_regions"),
-        process_groups=names("process_groups"),
-    )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageProblem(f"--env {text!r} is not KEY=VALUE", hint="write --env KEY=value")
-    return key, value

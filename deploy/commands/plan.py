@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,10 +13,10 @@ import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, OUTPUT, RELEASE, SELECTION, take, targeted
+from deploy.commands.options import FLAG, HEALTH, OUTPUT, RELEASE, SELECTION, app_command
 from deploy.commands.order import Order, order_of, release_of
-from deploy.commands.reading import owner_of, read_fleet
-from deploy.commands.starting import new_id, retries_of
+from deploy.commands.reading import greet, owner_of, read_fleet
+from deploy.commands.starting import context_of, new_id
 from deploy.commands.target import Target
 from deploy.plan.actions import Action, Create, Destroy, Update
 from deploy.plan.base import Base
@@ -24,13 +25,16 @@ from deploy.plan.planners import towards_release
 from deploy.plan.release import Release, next_number
 from deploy.plan.schedule import refuse_unsuited, schedule
 from deploy.plan.steps import Schedule
-from deploy.retries import Retries
+from deploy.retries import Retries, asked_for, foretold
 from deploy.wording import count, printable
 
 
-@click.command("plan")
-@targeted(needs_config=True)
-@take(*RELEASE, *FLAG, *SELECTION, OUTPUT)
+@app_command(
+    "plan",
+    *(RELEASE, FLAG, SELECTION, HEALTH, OUTPUT),
+    needs_config=True,
+    example="deploy plan -i registry.fly.io/hello:v2",
+)
 def plan_command(target: Target, output: str, **options: Any) -> None:
     """Show what a deploy would do, and change nothing."""
     planned = anyio.run(plan_app, target, order_of(options))
@@ -41,6 +45,7 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
     """What a deploy would do now; writes nothing."""
     now = datetime.now(UTC)
     async with connect(target.address, target.token, target.app) as client:
+        await greet(client)
         exists, organization = await owner_of(client)
         fleet = await read_fleet(client) if exists else Fleet()
     release = release_of(target, order, new_id(now))
@@ -51,7 +56,13 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
     plan = towards_release(order.settings.selection)
     actions = plan(Situation(release=release, fleet=fleet, base=base))
     ordered = schedule(release, fleet, base, actions)
-    return release, fleet, ordered, retries_of(order, target.app, organization, now)
+    return release, fleet, ordered, _retries(order, context_of(target.app, organization), now)
+
+
+def _retries(order: Order, context: Mapping[str, str], now: datetime) -> Retries:
+    if order.retries is not None:
+        return asked_for(order.retries)
+    return foretold(order.flags, context=context, now=now)
 
 
 def show_plan(
@@ -108,7 +119,7 @@ def _plan_json(release: Release, fleet: Fleet, order: Schedule, retries: Retries
         "strategy": release.strategy,
         "digest": release.digest,
         "path": retries.path,
-        "retries": retries.count,
+        "retries": None if retries.is_open else retries.count,
         "sentence": retries.sentence,
         "machines": len(fleet.managed),
         "stages": [

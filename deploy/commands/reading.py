@@ -8,12 +8,34 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import anyio
+
 from deploy.api.client import MachinesClient
 from deploy.api.connection import OUTAGE_S
 from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
-from deploy.errors import CallFailed
+from deploy.errors import CallFailed, Outage
 from deploy.plan.base import Versions
+
+ANSWER_S = 4.0  # with the start of the program, an answer within 5 s
+
+
+async def greet(client: MachinesClient) -> None:
+    """A small question first: a platform that is not there is known within 4 s.
+
+    For commands whose reader is waiting. An app that does not exist is an answer too.
+    """
+    try:
+        with anyio.fail_after(ANSWER_S):
+            await patience(ANSWER_S - 1).ask(client.organization)
+    except CallFailed as failure:
+        if failure.status is None:
+            raise
+    except TimeoutError:
+        raise Outage(
+            f"the platform has not answered for {ANSWER_S:g} s",
+            hint="check the network and FLY_FLAPS_BASE_URL, or see https://status.flyio.net",
+        ) from None
 
 
 async def read_fleet(client: MachinesClient) -> Fleet:
@@ -48,6 +70,6 @@ async def read_versions(
     return found
 
 
-def patience() -> Patience:
+def patience(within_s: float = OUTAGE_S) -> Patience:
     """For commands that only read."""
-    return Patience(OUTAGE_S, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter
+    return Patience(within_s, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter

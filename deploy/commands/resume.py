@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import click
-
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, RUN, take, targeted
+from deploy.commands.options import ENV, FLAG, RUN, Options, app_command
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import start_run
@@ -28,13 +26,10 @@ from deploy.plan.release import next_number
 from deploy.plan.stamps import fly_release, is_stamped
 from deploy.run import Task
 
+_RELEASE = Options("Release", (ENV,))
 
-@click.command("resume")
-@targeted(needs_config=True)
-@take(*FLAG, *RUN)
-@click.option(
-    "--env", "-e", metavar="KEY=VALUE", multiple=True, help="As the unfinished deploy was given."
-)
+
+@app_command("resume", _RELEASE, FLAG, RUN, needs_config=True, example="deploy resume --app hello")
 def resume_command(target: Target, **options: Any) -> None:
     """Finish a deploy that was left unfinished, from any computer."""
     run_and_leave(options, partial(resume_app, target, order_of(options)))

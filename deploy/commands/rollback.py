@@ -15,7 +15,7 @@ import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet, Machine
-from deploy.commands.options import FLAG, RUN, MaxUnavailable, take, targeted
+from deploy.commands.options import FLAG, MAX_UNAVAILABLE, RUN, Options, app_command
 from deploy.commands.order import Order, order_of
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.running import run_and_leave
@@ -32,13 +32,24 @@ from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release, next_number
 from deploy.plan.stamps import DEPLOY, fly_release, is_stamped
 from deploy.plan.strategies import DEFAULT, STRATEGIES
 from deploy.run import Task
+from deploy.wording import printable
+
+_RELEASE = Options(
+    "Release",
+    (
+        click.Option(
+            ["--to"],
+            metavar="RELEASE",
+            help="Release number or deploy id, from `deploy history`. [default: the one before]",
+        ),
+        MAX_UNAVAILABLE,
+    ),
+)
 
 
-@click.command("rollback")
-@targeted(needs_config=False)
-@take(*FLAG, *RUN)
-@click.option("--to", metavar="RELEASE", help="Release number or deploy id, from `deploy history`.")
-@click.option("--max-unavailable", type=MaxUnavailable(), help="As for `deploy`.")
+@app_command(
+    "rollback", _RELEASE, FLAG, RUN, needs_config=False, example="deploy rollback --app hello"
+)
 def rollback_command(target: Target, to: str | None, **options: Any) -> None:
     """Bring back what ran before the newest deploy, finished or not."""
     run_and_leave(options, partial(rollback_app, target, order_of(options), to))
@@ -110,12 +121,15 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
         for machine in fleet
         if (config := _config_of(machine, known, fleet, to)) is not None
     }
+    hint = f"`deploy history --app {target.app}` shows the releases that the platform still knows"
+    if not configs:
+        raise UsageProblem(f"{target.app} has no release {printable(to)}", hint=hint)
     missing = sorted(machine.id for machine in fleet if machine.id not in configs)
-    if missing or not configs:
+    if missing:
         raise UsageProblem(
-            f"release {to} cannot be brought back: no version of it is left for "
-            f"{', '.join(missing) or 'any machine'}",
-            hint="`deploy history` shows the releases that the platform still knows",
+            f"release {printable(to)} cannot be brought back: no version of it is left for "
+            f"{', '.join(missing)}",
+            hint=hint,
         )
     deploy_id = new_id(datetime.now(UTC))
     images = sorted({str(config.get("image", "")) for config in configs.values()})

@@ -11,7 +11,7 @@ import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, RUN, take, targeted
+from deploy.commands.options import FLAG, RUN, TARGET, Options, app_command
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import read_fleet
 from deploy.commands.running import run_and_leave
@@ -25,21 +25,36 @@ from deploy.plan.planners import towards_count
 from deploy.plan.release import Release
 from deploy.plan.stamps import slot_name
 from deploy.run import Task
+from deploy.wording import count as words_for
 
 
-@click.command("scale")
-@click.argument("group_counts", metavar="GROUP=N", nargs=1)
-@targeted(needs_config=False)
-@take(*RUN, *FLAG)
-@click.option(
-    "--image", "-i", metavar="REF", envvar="DEPLOY_IMAGE", help="Image of a group's first machine."
-)
-def scale_command(target: Target, group_counts: str, **options: Any) -> None:
-    """Create or destroy machines until process group GROUP has N."""
-    group, _, number = group_counts.partition("=")
+def _group_count(_: click.Context, __: click.Parameter, text: str) -> tuple[str, int]:
+    group, _equals, number = text.partition("=")
     if not group or not number.isdecimal() or len(number) > 4:
-        raise UsageProblem(f"{group_counts!r} is not GROUP=N", hint="write app=3")
-    run_and_leave(options, partial(scale_app, target, order_of(options), group, int(number)))
+        raise UsageProblem(f"{text!r} is not GROUP=N", hint="write app=3")
+    return group, int(number)
+
+
+_COUNT = Options(
+    "Machines",
+    (
+        click.Argument(["group_count"], metavar="GROUP=N", callback=_group_count),
+        click.Option(
+            ["--image", "-i"],
+            metavar="REF",
+            envvar="DEPLOY_IMAGE",
+            help="Image of a group's first machine.",
+        ),
+    ),
+)
+
+
+@app_command(
+    "scale", _COUNT, TARGET, FLAG, RUN, needs_config=False, example="deploy scale app=3 --app hello"
+)
+def scale_command(target: Target, group_count: tuple[str, int], **options: Any) -> None:
+    """Create or destroy machines until process group GROUP has N."""
+    run_and_leave(options, partial(scale_app, target, order_of(options), *group_count))
 
 
 async def scale_app(
@@ -52,7 +67,11 @@ async def scale_app(
         fleet = (await read_fleet(client)).managed
     release, pattern = _pattern(target, order, fleet, group, deploy_id)
 
-    task = Task(release=release, planner=towards_count(group, count, pattern))
+    task = Task(
+        release=release,
+        planner=towards_count(group, count, pattern),
+        done=f"has {words_for(count, 'machine')} in group {group}",
+    )
     return await start_run("scale", target, order, task, emit, now)
 
 

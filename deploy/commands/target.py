@@ -14,8 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.addresses import is_loopback, url_is_loopback
+from deploy.commands.environment import check_network
 from deploy.errors import UsageProblem
 from deploy.flytoml.appconfig import AppConfig, parse
+from deploy.wording import printable
 
 DEFAULT_ADDRESS = "https://api.machines.dev"
 _LARGEST_CONFIG_BYTES = 1024 * 1024
@@ -27,7 +29,8 @@ _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 class Target:
     """`config` is None where a command can do without fly.toml and there is none.
 
-    `organization` (FLY_ORG) is where a first deploy creates the app.
+    `organization` (FLY_ORG) is where a first deploy creates the app; `directory` and
+    `config_path` are as they were given, empty where they were not.
     """
 
     app: str
@@ -35,6 +38,8 @@ class Target:
     address: str
     token: str
     organization: str = "personal"
+    directory: str = ""
+    config_path: str = ""
 
 
 def find_target(
@@ -45,19 +50,38 @@ def find_target(
     environ: Mapping[str, str],
     needs_config: bool,
 ) -> Target:
-    """Options before fly.toml before the environment. Raises UsageProblem."""
+    """Options before the environment (FLY_APP, FLY_CONFIG) before fly.toml. Raises UsageProblem."""
+    if not directory.is_dir():
+        raise _no_directory(directory)
+    config_path = config_path or _path(environ.get("FLY_CONFIG"))
     path = config_path or directory / "fly.toml"
     config = None
     if needs_config or config_path is not None or (path.is_file() and not app):
         config = read_config(path)
+    check_network(environ)
     address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
     return Target(
-        app=_app_name(app or (config and config.app) or environ.get("FLY_APP")),
+        app=_app_name(app or environ.get("FLY_APP") or (config.app if config else None)),
         config=config,
         address=address,
         token=read_token(address, environ),
         organization=environ.get("FLY_ORG") or "personal",
+        directory="" if directory == Path() else str(directory),
+        config_path=str(config_path or ""),
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _no_directory(directory: Path) -> UsageProblem:
+    hint = "give the directory of the app as DIR"
+    if directory.suffix == ".toml":
+        hint = f"meant --config? `deploy --config {printable(str(directory))}`"
+    elif "=" in directory.name:
+        hint = "`deploy scale` takes one GROUP=N at a time"
+    return UsageProblem(f"there is no directory {printable(str(directory))!r}", hint=hint)
 
 
 def _app_name(name: str | None) -> str:

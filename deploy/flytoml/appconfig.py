@@ -14,7 +14,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, DecimalException
 from typing import Any
 
@@ -36,7 +36,7 @@ from deploy.flytoml.parts import (
     read_stop_config,
 )
 from deploy.flytoml.scope import DEFAULT_GROUP, Scope, Scoped, the_one
-from deploy.flytoml.services import clashing_ports, read_services
+from deploy.flytoml.services import clashing_ports, read_services, shared_ports
 from deploy.flytoml.tables import Problem, Table, Wire, said, shown
 from deploy.plan.group import Group
 from deploy.plan.strategies import STRATEGY_NAMES
@@ -48,8 +48,7 @@ _MOST_SHOWN = 20
 _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 # tomllib needs time by the square of a dotted key's length.
 _LONG_KEY = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){65}""")
-# What fly.toml says of making an image is nothing to us.
-_OTHER_BUILD_KEYS = (
+_BUILD_KEYS = (
     "builder",
     "args",
     "buildpacks",
@@ -99,13 +98,17 @@ class DeploySection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppConfig:
-    """A whole fly.toml; `image` is that of [build], `groups` are in the file's order."""
+    """A whole fly.toml; `image` is that of [build], `groups` are in the file's order.
+
+    `warnings` are about what can be deployed, and may not be meant.
+    """
 
     app: str | None
     primary_region: str | None
     image: str | None
     groups: tuple[Group, ...]
     deploy: DeploySection
+    warnings: tuple[str, ...] = ()
 
 
 def parse(
@@ -130,11 +133,13 @@ def parse(
     )
     top.refuse("machine_config", "a configuration beside fly.toml, which is not read here")
     top.refuse("machine_checks", "test machines, which are not run here")
-    top.skip("console_command", "container")
+    top.skip("console_command")
+    top.leave("choose the container that the platform's tools speak to", "container")
     top.end()
-    if problems:
-        raise AppConfigProblem(name, tuple(dict.fromkeys(problems)))
-    return config
+    found = tuple(dict.fromkeys(problems))
+    if fatal := tuple(problem for problem in found if problem.is_fatal):
+        raise AppConfigProblem(name, fatal)
+    return replace(config, warnings=tuple(f"{name}: {problem}" for problem in found))
 
 
 def _load(text: str, name: str) -> dict[str, Any]:
@@ -181,7 +186,7 @@ def _image(top: Table) -> str | None:
         return None
     image = build.text("image") or None
     build.refuse("compose", "several containers in a machine, which are not deployed here")
-    build.skip(*_OTHER_BUILD_KEYS)
+    build.leave("say how the image is built; name one that is built, with --image", *_BUILD_KEYS)
     build.end()
     return image
 
@@ -200,7 +205,7 @@ def _deploy_section(top: Table) -> DeploySection:
         release_command_timeout_s=_seconds_or_none(section, "release_command_timeout"),
         release_command_guest=None if guest is None else read_guest(guest),
     )
-    section.skip("seed_command")
+    section.leave("run once, after the first deploy", "seed_command")
     section.end()
     return read
 
@@ -243,6 +248,7 @@ def _groups(
         top.problem("processes", f"names over {_MOST_GROUPS} groups", "split the app")
         commands = {DEFAULT_GROUP: None}
     sections = _Sections.read(top, Scope(tuple(commands)), read_file)
+    problems += shared_ports(sections.services)
     return tuple(sections.group(name, command, problems) for name, command in commands.items())
 
 

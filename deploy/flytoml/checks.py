@@ -17,6 +17,7 @@ DEFAULT_INTERNAL_PORT = 8080
 
 _SHORTEST_INTERVAL_NS = 2 * NS_PER_S
 _LONGEST_TIMEOUT_NS = 60 * NS_PER_S
+_RESTART = "restart a machine after so many failed checks"
 _HTTP_KEYS = ("method", "path", "protocol", "tls_skip_verify", "tls_server_name", "headers")
 
 
@@ -40,14 +41,15 @@ def read_checks(top: Table, scope: Scope, http: Scoped[Wire] | None) -> list[Sco
 
 
 def service_check(entry: Table, kind: Literal["tcp", "http"]) -> Wire:
-    entry.skip("restart_limit")
+    entry.leave(_RESTART, "restart_limit")
     wire = said(type=kind, **_timing(entry), **(_http(entry) if kind == "http" else {}))
     entry.end()
     return wire
 
 
 def _machine_check(entry: Table, default_port: int | None) -> Wire:
-    entry.skip("restart_limit", "name")
+    entry.leave(_RESTART, "restart_limit")
+    entry.skip("name")
     kind = entry.text("type", one_of=("http", "tcp"))
     entry.require("type", example='type = "http" or type = "tcp"')
     if default_port is None:

@@ -72,7 +72,7 @@ def read_files(
     top: Table, scope: Scope, read_file: Callable[[str], bytes] | None
 ) -> list[Scoped[Wire]]:
     """Files to write into a machine; one whose source is empty is how flyctl says "none"."""
-    files = scope.each(top.tables("files"), lambda entry: _file(entry, read_file))
+    files = scope.each(top.tables("files"), lambda entry: _file(entry, read_file), unsaid="all")
     return [file for file in files if len(file.value) > 1]
 
 
@@ -116,6 +116,9 @@ def _mount(entry: Table) -> Wire:
     entry.size("initial_size", kilo=1000, unit_bytes=_GB)
     entry.integer("snapshot_retention", at_least=1, at_most=60)
     entry.flag("scheduled_snapshots")
+    entry.leave("size a new volume: one that a deploy creates has 1 GB", "initial_size")
+    entry.leave("set how snapshots of a new volume are kept", "snapshot_retention")
+    entry.leave("let a new volume have snapshots", "scheduled_snapshots")
     return said(
         name=entry.text("source"),
         path=entry.text("destination"),

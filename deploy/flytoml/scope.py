@@ -2,8 +2,8 @@
 
 Almost every section may carry `processes = [...]`. What an entry without it is
 for depends on the section, as flyctl has it: a service must say it when there
-is a choice, [[vm]] means every group, everything else the default group ("app",
-or else the first by name).
+is a choice, [[vm]] and [[files]] mean every group, everything else the default
+group ("app", or else the first by name).
 """
 
 from __future__ import annotations

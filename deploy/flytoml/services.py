@@ -61,6 +61,25 @@ def clashing_ports(services: Iterable[Scoped[Wire]], group: str) -> list[Problem
     return problems
 
 
+def shared_ports(services: Iterable[Scoped[Wire]]) -> list[Problem]:
+    """Ports that entries for different groups listen on: a connection goes to any of them."""
+    taken: dict[tuple[str, int], Scoped[Wire]] = {}
+    shared = []
+    for service in services:
+        for index, port in enumerate(service.value["ports"]):
+            first, _ = _range(port)
+            other = taken.setdefault((service.value["protocol"], first), service)
+            if first and other.groups and set(other.groups).isdisjoint(service.groups):
+                what = (
+                    f"listens on {service.value['protocol']} port {first}, as {other.path} does "
+                    f"for group {shown(other.groups[0])}: a connection goes to either group"
+                )
+                path = f"{service.path}.ports[{index}]"
+                fix = "give one of them another port"
+                shared.append(Problem(path, what, fix, is_fatal=False))
+    return shared
+
+
 def _range(port: Wire) -> tuple[int, int]:
     """The first and the last port that one [[services.ports]] takes; zeros when it is wrong."""
     if "port" in port:
@@ -84,7 +103,7 @@ def _http_service(entry: Table) -> Wire:
 
 
 def _service(entry: Table) -> Wire:
-    entry.skip("script_checks")
+    entry.leave("check the machine by a command that runs in it", "script_checks")
     checks = [service_check(check, "tcp") for check in entry.tables("tcp_checks")]
     checks += [service_check(check, "http") for check in entry.tables("http_checks")]
     entry.require("internal_port", example=f"internal_port = {DEFAULT_INTERNAL_PORT}")

@@ -34,11 +34,15 @@ _LONGEST_SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong at one key path, and what to write instead."""
+    """What is wrong at one key path, and what to write instead.
+
+    One that is not fatal is a warning: the app can be deployed without it.
+    """
 
     path: str
     what: str
     fix: str
+    is_fatal: bool = True
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what}; {self.fix}"
@@ -244,8 +248,17 @@ class Table:
         if self.value(key) not in (None, "", []):
             self.problem(key, f"asks for {what}", "remove it, or deploy with flyctl")
 
+    def leave(self, effect: str, *keys: str) -> None:
+        """Keys of fly.toml that are not carried out here, and what they would have done."""
+        for key in keys:
+            if self.value(key) not in (None, "", [], False, 0):
+                path, fix = self.where(key), "remove it, or deploy with flyctl"
+                self._problems.append(
+                    Problem(path, f"is not carried out: it would {effect}", fix, is_fatal=False)
+                )
+
     def skip(self, *keys: str) -> None:
-        """These are keys of fly.toml, and nothing to us."""
+        """These are keys of fly.toml that are not about a deploy."""
         self._known.update(keys)
 
     def end(self) -> None:

@@ -1,8 +1,9 @@
-"""`deploy local`: the embedded platform from the command line."""
+"""`deploy local`: the bundled platform from the command line."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,46 @@ def local() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
     help="Directory that machines' commands run in.",
 )
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path, resolve_path=True),
+    metavar="DIR",
+    help="Keep apps, machines, versions and leases here, for the next start.",
+)
+@click.option("--detach", is_flag=True, help="Go on in the background; `down` ends it.")
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path, resolve_path=True),
+    metavar="FILE",
+    help="With --detach: the file that output is added to, instead of one of its own.",
+)
 def up(**options: Any) -> None:
-    """Serve until Ctrl-C; every machine ends with it. State is in memory only."""
+    """Serve until Ctrl-C or `down`; every machine ends with it.
+
+    State is in memory only, unless --state is given.
+    """
     from deploy.local.server import Options, serve  # starlette and httpx: only when serving
 
-    try:
+    with _rendered_errors():
         serve(Options(**options), _say)
+
+
+@local.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the one to end, if several.")
+def down(port: int | None) -> None:
+    """End a platform that was begun with `up --detach`, and its machines."""
+    from deploy.local import detached
+
+    with _rendered_errors():
+        _say(f"the local platform on port {detached.end(port)} has ended")
+
+
+@contextmanager
+def _rendered_errors() -> Iterator[None]:
+    try:
+        yield
     except DeployError as error:
-        click.echo(f"error: {error.message}\n  hint: {error.hint}", err=True)
+        click.echo(f"Error: {error.message}\nHint: {error.hint}", err=True)
         raise SystemExit(error.exit_code) from None
 
 

@@ -90,6 +90,10 @@ class Restart(msgspec.Struct, frozen=True):
     max_retries: int | None = None
 
 
+class Mount(msgspec.Struct, frozen=True):
+    volume: str | None = None
+
+
 class StopConfig(msgspec.Struct, frozen=True):
     signal: str | int | None = None
     timeout_s: Seconds | None = msgspec.field(default=None, name="timeout")
@@ -105,6 +109,7 @@ class Config(msgspec.Struct, frozen=True, dict=True):
     processes: tuple[Init, ...] | None = None
     services: tuple[Service, ...] | None = None
     checks: dict[str, Check] | None = None
+    mounts: tuple[Mount, ...] | None = None
     restart: Restart | None = None
     stop_config: StopConfig | None = None
     auto_destroy: bool | None = None

@@ -8,7 +8,7 @@ of HTTP, and nothing of processes: machines live in a `Runtime`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import anyio
@@ -20,23 +20,25 @@ from deploy.local.config import Config, accept
 from deploy.local.hiccups import Hiccups
 from deploy.local.identity import Identity
 from deploy.local.leases import Leases
-from deploy.local.lifecycle import Lifecycle, Stop
-from deploy.local.requests import CreateMachine, UpdateMachine
+from deploy.local.lifecycle import AT_REST, Lifecycle, Stop
+from deploy.local.logs import Logs
+from deploy.local.requests import CreateMachine, CreateVolume, UpdateMachine
 from deploy.local.runtime import Clock, Runtime
-from deploy.local.state import App, Machine, Version
+from deploy.local.state import App, Machine, Version, Volume, rfc3339
+from deploy.local.store import InMemory, Store
 from deploy.local.traffic import NoTraffic, ServiceAddress, Traffic
 
 DESTROYED_KEPT = 1000
-_SETTLED = frozenset({"created", "started", "stopped", "suspended", "failed", "destroyed"})
 _BUSY = frozenset({"replacing", "updating", "creating", "destroying", "suspending"})
 _RUNS = frozenset({"started", "starting", "restarting"})
 
 
 class Platform(HasTasks):
-    """All state, in memory. An async context manager: leaving it ends every machine.
+    """All state. An async context manager: leaving it ends every machine's process.
 
     `seed` makes ids, versions and nonces repeatable; `hiccups` strike the writes
-    that come in over the API; `traffic` is the router. A write to a machine that
+    that come in over the API; `traffic` is the router; `store` keeps the state
+    beyond the process; `say` takes what machines write. A write to a machine that
     exists already has to be let in first: see `admit`.
     """
 
@@ -48,12 +50,16 @@ class Platform(HasTasks):
         seed: int | None = None,
         hiccups: Hiccups | None = None,
         traffic: Traffic | None = None,
+        store: Store | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.apps: dict[str, App] = {}
         self.clock = clock
         self.hiccups = hiccups
         self.identity = Identity(seed, clock)
-        self.leases = Leases(self.identity)
+        self.leases = Leases(self.identity, self._keep)
+        self.store = store or InMemory()
+        self.logs = Logs(clock, say)
         self._runtime = runtime
         self._traffic = traffic or NoTraffic()
         self._order = 0
@@ -65,9 +71,13 @@ class Platform(HasTasks):
             runtime=self._runtime,
             identity=self.identity,
             traffic=self._traffic,
+            logs=self.logs,
             tasks=self._tasks,
             destroyed=self._forget,
+            keep=self._keep,
         )
+        for app in self.store.load():
+            self._take_up(app)
         return self
 
     async def end_all(self, *, within_s: float) -> None:
@@ -86,11 +96,14 @@ class Platform(HasTasks):
             raise refusals.app_unknown(name)
         return app
 
-    def create_app(self, name: str, *, organization: str = "personal") -> App:
+    def create_app(
+        self, name: str, *, organization: str = "personal", network: str = "default"
+    ) -> App:
         """Raises Refusal: 422 with code `name_taken` if there is one of that name."""
         if name in self.apps:
             raise refusals.app_exists(name)
-        app = self.apps[name] = App(name, organization, self.clock())
+        app = self.apps[name] = App(name, organization, self.clock(), network)
+        self.store.keep_app(app)
         return app
 
     def delete_app(self, name: str) -> None:
@@ -100,12 +113,39 @@ class Platform(HasTasks):
             if machine.state != "destroying":
                 self._lifecycle.destroy(machine)
         del self.apps[name]
+        self.store.forget_app(app)
         self._traffic.remove(app)
 
     def services(self, app: str) -> list[ServiceAddress]:
         """Where each service of the app listens. Raises Refusal (404)."""
         self.app(app)
         return self._traffic.services(app)
+
+    def volumes(self, app: str) -> list[Volume]:
+        """The volumes of the app, each with the machine that mounts it."""
+        found = self.app(app)
+        holders = {
+            mount.volume: machine.id
+            for machine in found.living
+            for mount in machine.config.mounts or ()
+        }
+        return [
+            msgspec.structs.replace(volume, attached_machine_id=holders.get(volume.id))
+            for volume in found.volumes
+        ]
+
+    def create_volume(self, app: str, request: CreateVolume) -> Volume:
+        found = self.app(app)
+        volume = Volume(
+            id=f"vol_{self.identity.nonce()}",
+            name=request.name,
+            region=request.region or "local",
+            size_gb=request.size_gb or 3,
+            created_at=rfc3339(self.clock()),
+        )
+        found.volumes.append(volume)
+        self.store.keep_app(found)
+        return volume
 
     # -- reading -------------------------------------------------------------------
 
@@ -122,10 +162,6 @@ class Platform(HasTasks):
         return [
             machine for machine in self.app(app).machines.values() if machine.visible_at_s <= now
         ]
-
-    def log(self, machine: Machine) -> Sequence[str]:
-        """The newest lines that the machine wrote, oldest first."""
-        return self._runtime.log(machine.id)
 
     def hide(self, app: str, machine_id: str, *, for_s: float) -> None:
         """Let reads not find a machine yet: the API is eventually consistent."""
@@ -145,7 +181,7 @@ class Platform(HasTasks):
             while True:
                 state = _state_of(machine, version)
                 news = not from_event_id or machine.events[0].id != from_event_id
-                if news and (state in states or ("settled" in states and state in _SETTLED)):
+                if news and (state in states or ("settled" in states and state in AT_REST)):
                     return state
                 await machine.next_change()
         raise refusals.not_reached(", ".join(states), state)
@@ -169,7 +205,7 @@ class Platform(HasTasks):
         machine = self._register(app, request, slot, kept, config)
         self.leases.for_writer(machine, owner=owner, ttl_s=request.lease_ttl)
         if request.skip_launch:
-            machine.wake()
+            self._lifecycle.rest(machine)
         else:
             self._lifecycle.launch(machine, state="creating")
         self._traffic.sync(app)
@@ -188,10 +224,7 @@ class Platform(HasTasks):
         self._configure(machine, request, kept, config)
         self._lifecycle.reset_checks(machine)
         self.leases.for_writer(machine, owner=owner, ttl_s=request.lease_ttl)
-        resting = None
-        if request.skip_launch:
-            resting = "created" if machine.state == "created" else "stopped"
-        self._lifecycle.replace(machine, stop=stop, resting=resting)
+        self._lifecycle.replace(machine, stop=stop, launch=not request.skip_launch)
         self._traffic.sync(self.apps[machine.app])
 
     def start(self, machine: Machine) -> str:
@@ -242,6 +275,7 @@ class Platform(HasTasks):
         """Take it out of the router's choice, or put it back."""
         machine.cordoned = cordoned
         machine.updated_at_s = self.clock()
+        self._keep(machine)
 
     def set_metadata(
         self, machine: Machine, changes: Mapping[str, str | None], *, machine_version: str = ""
@@ -254,8 +288,22 @@ class Platform(HasTasks):
         machine.raw = {**machine.raw, "metadata": metadata}
         machine.config = msgspec.structs.replace(machine.config, metadata=metadata)
         machine.updated_at_s = self.clock()
+        self._keep(machine)
 
     # -- helpers -------------------------------------------------------------------
+
+    def _keep(self, machine: Machine) -> None:
+        app = self.apps.get(machine.app)
+        if app is not None and app.machines.get(machine.id) is machine:
+            self.store.keep(machine)
+
+    def _take_up(self, app: App) -> None:
+        """Go on with an app that an earlier process of the platform left."""
+        self.apps[app.name] = app
+        for machine in list(app.machines.values()):
+            self._order = max(self._order, machine.order)
+            self._lifecycle.take_up(machine)
+        self._traffic.sync(app)
 
     def _accept(self, raw: Mapping[str, Any]) -> tuple[dict[str, Any], Config]:
         kept, config = accept(raw)
@@ -270,7 +318,7 @@ class Platform(HasTasks):
         now = self.clock()
         self._order += 1
         machine = Machine(
-            id=self.identity.machine_id(app.name, slot),
+            id=self._free_id(app, slot),
             app=app.name,
             name=request.name or self._free_name(app),
             region=request.region or "local",
@@ -302,6 +350,11 @@ class Platform(HasTasks):
         app.by_name[name] = machine.id
         machine.name = name
 
+    def _free_id(self, app: App, slot: str) -> str:
+        while (machine_id := self.identity.machine_id(app.name, slot)) in app.machines:
+            pass
+        return machine_id
+
     def _free_name(self, app: App) -> str:
         while (name := self.identity.name()) in app.by_name:
             pass
@@ -315,8 +368,11 @@ class Platform(HasTasks):
         if app.by_name.get(machine.name) == machine.id:
             del app.by_name[machine.name]
         gone = [other.id for other in app.machines.values() if other.is_gone]
-        for machine_id in gone[: max(0, len(gone) - DESTROYED_KEPT)]:
+        too_old = gone[: max(0, len(gone) - DESTROYED_KEPT)]
+        for machine_id in too_old:
             del app.machines[machine_id]
+        if too_old:
+            self.store.forget(too_old)
         self._traffic.sync(app)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from deploy.local.identity import Identity
 from deploy.local.refusals import invalid, lease_held, lease_unknown
@@ -13,10 +14,11 @@ MAX_TTL_S = 24 * 3600
 
 
 class Leases:
-    """Grants and guards; a lease itself stands in its machine's record."""
+    """Grants and guards; a lease itself stands in its machine's record, which is then kept."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, keep: Callable[[Machine], None]) -> None:
         self._identity = identity
+        self._keep = keep
 
     def current(self, machine: Machine) -> HeldLease | None:
         """The lease that is in force now; one that has run out is forgotten."""
@@ -61,6 +63,7 @@ class Leases:
         self.held(machine)
         self.guard(machine, nonce)
         machine.lease = None
+        self._keep(machine)
 
     def for_writer(self, machine: Machine, *, owner: str, ttl_s: int | None) -> None:
         """What `lease_ttl` of a write that was let in asks for: a lease, or a longer one."""
@@ -78,5 +81,6 @@ class Leases:
         if not 0 < ttl_s <= MAX_TTL_S:
             raise invalid(f"ttl must be 1 to {MAX_TTL_S} seconds")
         expires_at = math.ceil(self._identity.clock() + ttl_s)
-        machine.lease = HeldLease(nonce, expires_at, owner, description)
-        return machine.lease
+        held = machine.lease = HeldLease(nonce, expires_at, owner, description)
+        self._keep(machine)
+        return held

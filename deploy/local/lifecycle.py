@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from deploy.local.config import Config
 from deploy.local.identity import Identity
+from deploy.local.logs import Logs
 from deploy.local.runtime import CannotStart, CheckStatus, Ended, Process, Runtime, Spec
 from deploy.local.state import CheckResult, Event, Machine, Run, rfc3339
 from deploy.local.traffic import Traffic
@@ -25,6 +26,7 @@ from deploy.local.traffic import Traffic
 Body = Callable[[Machine], Awaitable[None]]
 """What a transition does once its transient state is set."""
 
+AT_REST = frozenset({"started", "stopped", "suspended", "failed", "destroyed"})
 _RESTART_DELAY_S = 0.25  # doubled with each restart
 _RESTART_DELAY_MAX_S = 10.0
 
@@ -50,14 +52,18 @@ class Lifecycle:
         runtime: Runtime,
         identity: Identity,
         traffic: Traffic,
+        logs: Logs,
         tasks: TaskGroup,
         destroyed: Callable[[Machine], None],
+        keep: Callable[[Machine], None],
     ) -> None:
         self._runtime = runtime
         self._identity = identity
         self._traffic = traffic
+        self._logs = logs
         self._tasks = tasks
         self._destroyed = destroyed
+        self._keep = keep
 
     def created(self, machine: Machine) -> None:
         """Note the birth of a machine that has never run."""
@@ -65,30 +71,49 @@ class Lifecycle:
         self._record(machine, "launch", "created", "user")
 
     def launch(self, machine: Machine, *, state: str = "starting") -> None:
-        self._begin(machine, "start", state, self._launch)
+        self._begin(machine, "start", state, "started", self._launch)
 
-    def replace(self, machine: Machine, *, stop: Stop, resting: str | None) -> None:
-        """End the process of the version before; then launch, or rest in a state given."""
-        then = self._launch if resting is None else self._resting(resting)
-        self._begin(machine, "update", "replacing", self._down_and(stop, then))
+    def rest(self, machine: Machine) -> None:
+        """A machine that was created and is not to be launched comes to rest."""
+        self._take_over(machine, "created", "stopped", self._stopped)
+
+    def replace(self, machine: Machine, *, stop: Stop, launch: bool) -> None:
+        """End the process of the version before; then launch, or rest."""
+        aim, then = ("started", self._launch) if launch else ("stopped", self._stopped)
+        self._begin(machine, "update", "replacing", aim, self._down_and(stop, then))
 
     def restart(self, machine: Machine, *, stop: Stop) -> None:
-        self._begin(machine, "restart", "restarting", self._down_and(stop, self._launch))
+        again = self._down_and(stop, self._launch)
+        self._begin(machine, "restart", "restarting", "started", again)
 
     def stop(self, machine: Machine, *, stop: Stop) -> None:
-        down = self._down_and(stop, self._resting("stopped"))
-        self._begin(machine, "stop", "stopping", down)
+        down = self._down_and(stop, self._stopped)
+        self._begin(machine, "stop", "stopping", "stopped", down)
 
     def suspend(self, machine: Machine) -> None:
-        self._begin(machine, "suspend", "suspending", self._suspend)
+        self._begin(machine, "suspend", "suspending", "suspended", self._suspend)
 
     def resume(self, machine: Machine) -> None:
         """Start a suspended machine from where it stood."""
-        self._begin(machine, "start", "starting", self._resume)
+        self._begin(machine, "start", "starting", "started", self._resume)
 
     def destroy(self, machine: Machine) -> None:
         stop = Stop(None, machine.config.stop_timeout_s)
-        self._begin(machine, "destroy", "destroying", self._down_and(stop, self._destroy))
+        gone = self._down_and(stop, self._destroy)
+        self._begin(machine, "destroy", "destroying", "destroyed", gone)
+
+    def take_up(self, machine: Machine) -> None:
+        """Go on with a machine whose process ended with the platform's."""
+        if machine.is_gone:
+            return
+        self.reset_checks(machine)
+        if machine.aim == "started":
+            self._record(machine, "start", "starting")
+            self._take_over(machine, "starting", "started", self._launch)
+        elif machine.aim == "destroyed":
+            self._take_over(machine, "destroying", "destroyed", self._destroy)
+        elif machine.aim != machine.state or machine.state == "suspended":
+            self._set_state(machine, "stopped")  # what it held in memory is gone
 
     async def end(self, machine: Machine, within_s: float) -> None:
         """Stop its process because the platform itself ends; nothing is recorded after."""
@@ -97,13 +122,17 @@ class Lifecycle:
 
     # -- transitions -------------------------------------------------------------
 
-    def _begin(self, machine: Machine, kind: str, state: str, body: Body) -> None:
-        """Record that a user asked for it, and let it take over from what is under way."""
+    def _begin(self, machine: Machine, kind: str, state: str, aim: str, body: Body) -> None:
+        """Record that a user asked for it, and begin."""
         self._record(machine, kind, state, "user")
+        self._take_over(machine, state, aim, body)
+
+    def _take_over(self, machine: Machine, state: str, aim: str, body: Body) -> None:
+        """Begin a transition; it takes over from one that is under way."""
         if machine.transition is not None:
             machine.transition.cancel()
         scope = machine.transition = anyio.CancelScope()
-        self._set_state(machine, state)
+        self._set_state(machine, state, aim=aim)
         self._tasks.start_soon(self._carry_out, machine, scope, body)
 
     async def _carry_out(self, machine: Machine, scope: anyio.CancelScope, body: Body) -> None:
@@ -120,11 +149,8 @@ class Lifecycle:
 
         return body
 
-    def _resting(self, state: str) -> Body:
-        async def body(machine: Machine) -> None:
-            self._set_state(machine, state)
-
-        return body
+    async def _stopped(self, machine: Machine) -> None:
+        self._set_state(machine, "stopped")
 
     async def _launch(self, machine: Machine) -> None:
         machine.restarts = 0
@@ -189,7 +215,13 @@ class Lifecycle:
     async def _lives(self, machine: Machine, run: Run) -> None:
         """Start it, watch it, and start it again for as long as its policy says so."""
         spec = Spec(
-            machine.app, machine.id, machine.name, machine.region, machine.version, machine.config
+            app=machine.app,
+            machine_id=machine.id,
+            name=machine.name,
+            region=machine.region,
+            version=machine.version,
+            config=machine.config,
+            write=self._logs.writer(machine.app, machine.id, machine.name),
         )
         while True:
             try:
@@ -252,7 +284,7 @@ class Lifecycle:
             "oom_killed": ended.oom_killed,
             "requested_stop": run.ending,
             "restarting": again,
-            "exited_at_ms": self._now_ms(),
+            "exited_at": self._now(),
         }
         count = machine.restarts
         self._record(machine, "exit", "stopped", restart_count=count, exit_event=exit_event)
@@ -276,9 +308,12 @@ class Lifecycle:
             for name in machine.config.named_checks
         }
 
-    def _set_state(self, machine: Machine, state: str) -> None:
+    def _set_state(self, machine: Machine, state: str, *, aim: str = "") -> None:
+        """`aim` is where a transition leads; a state at rest is its own."""
         machine.state = state
+        machine.aim = aim or (state if state in AT_REST else machine.aim)
         machine.updated_at_s = self._identity.clock()
+        self._keep(machine)
         machine.wake()
 
     def _record(

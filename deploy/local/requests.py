@@ -22,6 +22,7 @@ WaitState = Literal["started", "stopped", "suspended", "destroyed", "failed", "s
 Limit = Annotated[int, Meta(ge=1, le=PAGE_LIMIT)]
 
 _APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+VolumeName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,30}\Z")]
 MachineName = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,127})?\Z")]
 
 # -- bodies ----------------------------------------------------------------------------
@@ -34,6 +35,12 @@ class CreateApp(Struct, frozen=True):
     app_name: str | None = None
     org_slug: str | None = None
     network: str | None = None
+
+
+class CreateVolume(Struct, frozen=True):
+    name: VolumeName
+    region: str | None = None
+    size_gb: Annotated[int, Meta(ge=1, le=500)] | None = None
 
 
 class CreateMachine(Struct, frozen=True):
@@ -121,6 +128,14 @@ class PageQuery(Struct, frozen=True):
 
 class LeaseQuery(Struct, frozen=True):
     ttl: Annotated[int, Meta(ge=1, le=MAX_TTL_S)] = DEFAULT_TTL_S
+
+
+class LogsQuery(Struct, frozen=True):
+    """Of one `machine`, or of all that the app has."""
+
+    machine: str = ""
+    lines: Limit = PAGE_LIMIT
+    follow: bool = False
 
 
 def read(body: Any, kind: type[B]) -> B:

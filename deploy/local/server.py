@@ -11,18 +11,21 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from deploy.errors import UsageProblem
+from deploy.local import detached
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
 from deploy.local.http import api
 from deploy.local.routing.router import Router
 from deploy.local.runtimes.process import ProcessRuntime
 from deploy.local.serving import HttpServer, address, listen
+from deploy.local.store import SqliteStore
 
 FAREWELL_S = 5.0  # for machines to stop by themselves when the platform ends
 
@@ -39,10 +42,16 @@ class Options:
     hiccups: float
     seed: int | None
     directory: Path
+    state: Path | None
+    detach: bool
+    log: Path | None
 
 
 def serve(options: Options, say: Say) -> None:
-    """Run the platform until it is told to end. Raises UsageProblem if it cannot listen."""
+    """Run the platform until it is told to end. Raises UsageProblem if it cannot listen.
+
+    Detached it goes on in another process, and this returns once that one serves.
+    """
     is_loopback = _is_loopback(options.host)
     if not is_loopback and not options.token:
         raise UsageProblem(
@@ -51,25 +60,55 @@ def serve(options: Options, say: Say) -> None:
         )
     listener = _listener(options.host, options.port)
     hiccups = _hiccups(options, say)
+    serves = _leave(options, listener, say) if options.detach else _nothing
+    if serves is None:
+        return
 
     async def run() -> None:
+        store = SqliteStore(options.state) if options.state else None
         async with (
-            ProcessRuntime(directory=options.directory, say=say) as runtime,
+            AsyncExitStack() as stack,
+            ProcessRuntime(directory=options.directory) as runtime,
             Router(host=options.host, say=say) as router,
             Platform(
-                runtime=runtime, seed=options.seed, hiccups=hiccups, traffic=router
+                runtime=runtime,
+                seed=options.seed,
+                hiccups=hiccups,
+                traffic=router,
+                store=store,
+                say=say,
             ) as platform,
         ):
+            if store is not None:
+                stack.callback(store.close)
             hosts = api.LOOPBACK_NAMES if is_loopback else frozenset[str]()
             application = api.app(platform, token=options.token, hosts=hosts)
             async with anyio.create_task_group() as tasks:
                 server = HttpServer(application, listener)
                 tasks.start_soon(server.serve)
                 _announce(say, listener, options, hiccups)
+                serves()
                 await _told_to_end(platform, say)
                 server.end()
 
     anyio.run(run)
+
+
+def _leave(options: Options, listener: socket.socket, say: Say) -> Callable[[], None] | None:
+    """Detach: what to call once it serves, or None in the process that has nothing more to do."""
+    port = listener.getsockname()[1]
+    claimed = detached.claim(port)
+    log = options.log or detached.directory() / f"{port}.log"
+    if not detached.leave(claimed, log):
+        return claimed.say_ready
+    _announce(say, listener, options, None)
+    say(f"it goes on in the background: its log is {log}")
+    say(f"  deploy local down --port {port}   ends it and its machines")
+    return None
+
+
+def _nothing() -> None:
+    """Nobody waits for it to serve."""
 
 
 def _hiccups(options: Options, say: Say) -> Hiccups | None:

@@ -1,4 +1,4 @@
-"""What the platform remembers of apps and machines: plain records, in memory only."""
+"""What the platform remembers of apps and machines: plain records."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ class Machine:
     raw: dict[str, Any]
     config: Config
     state: str = "created"
+    aim: str = "stopped"  # the resting state that it is in, or on its way to
     updated_at_s: float = 0.0
     cordoned: bool = False
     visible_at_s: float = 0.0
@@ -134,6 +135,19 @@ class Machine:
         await self.changed.wait()
 
 
+class Volume(msgspec.Struct, frozen=True):
+    """A volume by name only: nothing is stored on it. In Fly's shape."""
+
+    id: str
+    name: str
+    region: str
+    size_gb: int
+    created_at: str
+    state: str = "created"
+    host_status: str = "ok"
+    attached_machine_id: str | None = None
+
+
 @dataclass(slots=True)
 class App:
     name: str
@@ -142,6 +156,7 @@ class App:
     network: str = "default"
     machines: dict[str, Machine] = field(default_factory=dict)  # destroyed ones included
     by_name: dict[str, str] = field(default_factory=dict)  # living ones: name -> id
+    volumes: list[Volume] = field(default_factory=list)
 
     @property
     def living(self) -> list[Machine]:

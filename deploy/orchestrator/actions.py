@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -24,6 +24,7 @@ from deploy.orchestrator.health import Expectation, Health
 from deploy.orchestrator.lease import Leases
 from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
+from deploy.orchestrator.watch import Watch
 from deploy.plan.actions import (
     Action,
     Cordon,
@@ -42,38 +43,54 @@ _DRAIN_S = 2.0  # between leaving the rotation and the kill signal
 _STOP_TIMEOUT_S = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What is to be seen of a machine, and whether for the minimum healthy time."""
+
+    gate: Gate
+    watched: bool = False
+
+
 class Actions:
     """The actions of one run: `perform`, and `settle` after a failure."""
 
     def __init__(
-        self, tools: Tools, memory: Memory, leases: Leases, health: Health, creator: Creator
+        self,
+        tools: Tools,
+        memory: Memory,
+        leases: Leases,
+        health: Health,
+        watch: Watch,
+        creator: Creator,
     ) -> None:
         self._tools = tools
         self._memory = memory
         self._leases = leases
         self._health = health
+        self._watch = watch
         self._creator = creator
         self._unsettled: dict[str, str] = {}  # id -> the version that an update was to replace
 
-    async def perform(self, action: Action, gate: Gate) -> None:
-        """Do it and see the gate reached.
+    async def perform(self, action: Action, gate: Gate, *, watched: bool = False) -> None:
+        """Do it and see the gate reached; `watched`: for the minimum healthy time.
 
         Raises DeployError (of the call, the app, the lease, or what was not
         reached); Cut when the run is halted while waiting.
         """
         if not action.machine_id and action.name in self._memory.ids:
             action = replace(action, machine_id=self._memory.ids[action.name])
+        see = _Sight(gate, watched)
         match action:
             case Create():
-                await self._create(action, gate)
+                await self._create(action, see)
             case Update():
-                await self._update(action, gate)
+                await self._update(action, see)
             case Wait():
-                await self._see(action, action.version, gate)
+                await self._see(action, action.version, see)
             case Start():
                 self._show(action, Phase.STARTING)
                 await self._ask_for_state(action, self._tools.client.start)
-                await self._see(action, action.version, gate)
+                await self._see(action, action.version, see)
             case Stop():
                 await self._stop(action)
             case Cordon():
@@ -102,23 +119,24 @@ class Actions:
             if machine.version == old_version:
                 self._memory.settled(machine_id)
 
-    async def _create(self, action: Create, gate: Gate) -> None:
+    async def _create(self, action: Create, see: _Sight) -> None:
         self._show(action, Phase.CREATING)
         machine = await self._creator.create(action)
         created = replace(action, machine_id=machine.id)
         if action.then is not None:
-            await self._update(_follow_up(created, action.then, machine), gate)
+            await self._update(_follow_up(created, action.then, machine), see)
         elif action.launch:
-            await self._see(created, machine.version, gate)
+            await self._see(created, machine.version, see)
         else:
             self._memory.settled(machine.id)
             self._show(created, Phase.DONE)
 
-    async def _update(self, action: Update, gate: Gate) -> None:
+    async def _update(self, action: Update, see: _Sight) -> None:
         nonce = self._leases.nonce(action.machine_id)
         self._show(action, Phase.UPDATING)
         was_doubtful = action.machine_id in self._memory.doubtful
         self._memory.updating(action.machine_id)
+        self._watch.forget(action.machine_id)
         try:
             machine = await self._tools.client.update(
                 action.machine_id,
@@ -135,7 +153,7 @@ class Actions:
             self._memory.settled(action.machine_id)
             self._show(action, Phase.BACK if action.restores else Phase.DONE)
             return
-        wanted = gate if action.serves else Gate.NONE
+        wanted = see if action.serves else _Sight(Gate.NONE)
         await self._see(action, machine.version, wanted, back=action.restores)
 
     def _note_failed_update(
@@ -156,6 +174,7 @@ class Actions:
         if self._tools.halt.is_set:
             raise Cut  # it only drained so far, and nothing new begins any more
         self._show(action, Phase.STOPPING)
+        self._watch.forget(action.machine_id)
         await self._ask_for_state(action, self._tools.client.stop)
         await self._health.stopped(action.machine_id, timeout_s=_STOP_TIMEOUT_S)
 
@@ -163,8 +182,9 @@ class Actions:
         if not action.machine_id:
             return  # it was never made
         self._show(action, Phase.DESTROYING)
-        nonce = self._nonce(action.machine_id)
+        nonce = "" if action.is_unleased else self._nonce(action.machine_id)
         self._memory.destroying(action.machine_id)
+        self._watch.forget(action.machine_id)
         try:
             await self._tools.client.destroy(action.machine_id, nonce=nonce)
         except CallFailed as failure:
@@ -187,13 +207,14 @@ class Actions:
         own = machine_id in self._memory.own and not self._leases.holds(machine_id)
         return "" if own else self._leases.nonce(machine_id)
 
-    async def _see(self, action: Action, version: str, gate: Gate, *, back: bool = False) -> None:
-        self._show(action, Phase.STARTING if gate is Gate.STARTED else Phase.CHECKING)
+    async def _see(self, action: Action, version: str, see: _Sight, *, back: bool = False) -> None:
+        self._show(action, Phase.STARTING if see.gate is Gate.STARTED else Phase.CHECKING)
         await self._health.until(
             Expectation(
                 machine_id=action.machine_id,
                 version=version,
-                gate=gate,
+                gate=see.gate,
+                watched=see.watched,
                 group=action.group,
                 exits_after_ms=self._memory.exits_after_ms(action.machine_id),
             )

@@ -13,6 +13,7 @@ from deploy.orchestrator.marks import Marks
 from deploy.orchestrator.memory import Memory, TakenUp
 from deploy.orchestrator.release_command import ReleaseCommandRun
 from deploy.orchestrator.tools import Tools
+from deploy.orchestrator.watch import Watch
 from deploy.plan.actions import Action, Wait
 from deploy.plan.back import plan_back
 from deploy.plan.planners import Planner
@@ -50,6 +51,7 @@ class Deployment:
     lookout: Lookout
     marks: Marks
     actions: Actions
+    watch: Watch
     release_command: ReleaseCommandRun | None = None
 
     def take_up(self, found: TakenUp, now: float) -> None:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import anyio
 
 from deploy.api.machine import Machine
+from deploy.api.meaning import names_missing_image
 from deploy.errors import AppFailed, CallFailed, DeployError, Meaning, NotInTime, TakenBack
-from deploy.orchestrator.look import SharedList, Watch
+from deploy.orchestrator.look import Awaited, SharedList
 from deploy.orchestrator.tools import Tools
+from deploy.orchestrator.watch import Watch
 from deploy.plan.steps import Gate
 
 _FIRST_WAIT_S = 2.0
@@ -25,13 +27,17 @@ _LOOK_AGAIN_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthTerms:
-    """`wait_timeout_s` bounds one machine's wait; one without checks is watched for `smoke_s`.
+    """How long to wait for a machine, and how long it has to last. Times in seconds.
 
-    Times in seconds; a `smoke_s` of 0 is no watch at all.
+    `wait_timeout_s` bounds one machine's wait. One with checks has to stay healthy
+    for `min_healthy_s` where that is asked for; one without is watched for
+    `smoke_s` after its start. Both end with the wait at the latest, and 0 is no
+    watch at all.
     """
 
     wait_timeout_s: float = 300.0
     smoke_s: float = 10.0
+    min_healthy_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,7 @@ class Expectation:
     """What a machine has to show, and from where on its exits count against the app.
 
     `exits_after_ms` is the time, by the server's clock, of the last exit that
-    belongs to an older version.
+    belongs to an older version; `watched`: it has to stay healthy for a while.
     """
 
     machine_id: str
@@ -47,18 +53,22 @@ class Expectation:
     gate: Gate
     group: str = ""
     exits_after_ms: int = 0
+    watched: bool = False
 
 
 class Health:
     """Waits for machines on behalf of one run."""
 
-    def __init__(self, tools: Tools, machines: SharedList, terms: HealthTerms) -> None:
+    def __init__(
+        self, tools: Tools, machines: SharedList, watch: Watch, terms: HealthTerms
+    ) -> None:
         self._tools = tools
         self._machines = machines
+        self._watch = watch
         self._terms = terms
 
     async def until(self, expected: Expectation) -> None:
-        """Return when the machine is as expected.
+        """Return when the machine is as expected; a healthy one stays watched.
 
         Raises AppFailed (it exits, or a check fails at the deadline), NotInTime
         or TakenBack (the platform did not bring it there, or took it back),
@@ -68,12 +78,15 @@ class Health:
             return
         deadline = anyio.current_time() + self._terms.wait_timeout_s
         machine_id, group = expected.machine_id, expected.group
-        with self._tools.halt.cuts(), self._machines.watching(machine_id, group) as watch:
-            if expected.gate is Gate.HEALTHY and await self._is_healthy_when_due(expected, watch):
+        with self._tools.halt.cuts(), self._machines.awaiting(machine_id, group) as awaited:
+            if expected.gate is Gate.STARTED:
+                await self._started(expected, deadline)
                 return
-            await self._started(expected, deadline)
-            if expected.gate is Gate.HEALTHY:
-                await self._healthy(expected, deadline, watch)
+            machine = await self._well_when_due(expected, awaited)
+            if machine is None:
+                await self._started(expected, deadline)
+                machine = await self._healthy(expected, deadline, awaited)
+            self._watch.add(machine)
 
     async def stopped(self, machine_id: str, *, timeout_s: float) -> None:
         """Return when the machine has stopped, or raise CallFailed when it has not in time."""
@@ -122,47 +135,60 @@ class Health:
             return failure
         return None
 
-    async def _is_healthy_when_due(self, expected: Expectation, watch: Watch) -> bool:
-        """Whether the machine does well as soon as others of its group did: the usual case.
+    async def _well_when_due(self, expected: Expectation, awaited: Awaited) -> Machine | None:
+        """The machine, if it does well as soon as others of its group did: the usual case.
 
         Then nothing else needs to be asked. An older version may be a stale answer.
         """
-        async with aclosing(watch.looks_when_due()) as looks:
+        async with aclosing(awaited.looks_when_due()) as looks:
             async for machine in looks:
-                is_ours = machine is not None and machine.version == expected.version
-                if machine is not None and is_ours and self._does_well(machine, expected, watch):
-                    return True
-        return False
+                if machine is None or machine.version != expected.version:
+                    continue
+                _raise_on_end(machine, expected)
+                if machine.is_well and self._lasts_s(machine, expected) == 0:
+                    awaited.was_ready()
+                    return machine
+        return None
 
-    async def _healthy(self, expected: Expectation, deadline: float, watch: Watch) -> None:
-        """Checks pass, or there are none and it has stayed up for the smoke check."""
-        watched_until = anyio.current_time() + self._terms.smoke_s
+    async def _healthy(self, expected: Expectation, deadline: float, awaited: Awaited) -> Machine:
+        """The machine, once it has been well for as long as it has to be.
+
+        Time begins anew whenever it falters. The watch fits into the wait: one that
+        has not faltered is believed at the deadline.
+        """
+        well_since: float | None = None
+        has_faltered = False
         while True:
-            machine = await self._observed(expected, watch)
+            machine = await self._observed(expected, awaited)
             now = anyio.current_time()
-            if machine is not None and self._does_well(
-                machine, expected, watch, watched=now >= watched_until
-            ):
-                return
+            if machine is not None:
+                _raise_on_end(machine, expected)
+            if machine is not None and machine.is_well:
+                if well_since is None:
+                    awaited.was_ready()
+                    well_since = now
+                is_over = now >= deadline and not has_faltered
+                if is_over or now - well_since >= self._lasts_s(machine, expected):
+                    return machine
+            elif well_since is not None:
+                well_since, has_faltered = None, True
             if now >= deadline:
                 raise _unhealthy(machine, expected)
 
-    def _does_well(
-        self, machine: Machine, expected: Expectation, watch: Watch, *, watched: bool | None = None
-    ) -> bool:
-        is_watched = self._terms.smoke_s == 0 if watched is None else watched
-        if not _does_well(machine, expected, watched=is_watched):
-            return False
-        if machine.configured_checks or self._terms.smoke_s == 0:
-            watch.was_ready()
-        return True
+    def _lasts_s(self, machine: Machine, expected: Expectation) -> float:
+        """For how many seconds the machine has to be well."""
+        if machine.is_asleep:
+            return 0.0
+        if not machine.configured_checks:
+            return self._terms.smoke_s
+        return self._terms.min_healthy_s if expected.watched else 0.0
 
-    async def _observed(self, expected: Expectation, watch: Watch) -> Machine | None:
+    async def _observed(self, expected: Expectation, awaited: Awaited) -> Machine | None:
         """The machine; by its id where a list has another version of it.
 
         Raises TakenBack where both show another.
         """
-        machine = await watch.look()
+        machine = await awaited.look()
         if machine is not None and machine.version != expected.version:
             machine = await self._machines.machine(expected.machine_id)
             if machine is not None and machine.version != expected.version:
@@ -171,19 +197,8 @@ class Health:
 
 
 def _is_up(machine: Machine, expected: Expectation) -> bool:
-    _raise_on_bad_exit(machine, expected)
+    _raise_on_end(machine, expected)
     return machine.state == "started" or machine.is_asleep or machine.has_ended_well
-
-
-def _does_well(machine: Machine, expected: Expectation, *, watched: bool) -> bool:
-    """Whether nothing more is to be waited for; `watched` says that the smoke check is over."""
-    _raise_on_bad_exit(machine, expected)
-    is_up = machine.state == "started" and not machine.is_out_of_reach
-    if machine.is_asleep:
-        return True
-    if machine.configured_checks:
-        return is_up and machine.checks_pass
-    return watched and (is_up or machine.has_ended_well)
 
 
 def _taken_back(machine: Machine, expected: Expectation) -> TakenBack:
@@ -194,14 +209,31 @@ def _taken_back(machine: Machine, expected: Expectation) -> TakenBack:
     )
 
 
-def _raise_on_bad_exit(machine: Machine, expected: Expectation) -> None:
+def _raise_on_end(machine: Machine, expected: Expectation) -> None:
+    """A machine that ended by itself where it was to run, or could not be brought up at all.
+
+    That is the app's failure, but for a platform that does not say why.
+    """
+    name = machine.name or machine.id
     for ended in machine.exits:
-        if ended.at_ms > expected.exits_after_ms and ended.is_bad:
+        is_new = ended.at_ms > expected.exits_after_ms and not ended.requested
+        if is_new and (ended.is_bad or (machine.should_serve and not machine.is_asleep)):
+            early = "" if ended.is_bad else " before its checks passed"
             raise AppFailed(
-                f"machine {machine.name or machine.id} exited: {ended.reason}",
+                f"machine {name} exited: {ended.reason}{early}",
                 machine_id=machine.id,
                 hint="look at its log; the deploy is not retried for an app that exits",
             )
+    if machine.state == "failed" and names_missing_image(machine.failure):
+        raise AppFailed(
+            f"machine {name} could not be started: {machine.failure}",
+            machine_id=machine.id,
+            hint="check the image's name and that it was pushed",
+        )
+    if machine.state == "failed":
+        raise NotInTime(
+            f"machine {name} could not be started: {machine.failure}", machine_id=machine.id
+        )
 
 
 def _not_started(machine: Machine | None, failure: CallFailed) -> NotInTime:
@@ -222,10 +254,10 @@ def _unhealthy(machine: Machine | None, expected: Expectation) -> DeployError:
         )
     name = machine.name or machine.id
     failing = next((check for check in machine.checks if check.status != "passing"), None)
-    if machine.state == "started" and failing is not None:
-        said = " ".join(failing.output.split())[:200] or "no output"
+    if machine.state == "started" and (failing is not None or machine.is_well):
+        said = failing or "its checks passed, and did not go on passing"
         return AppFailed(
-            f"machine {name}: check {failing.name} is {failing.status}: {said}",
+            f"machine {name}: {said}",
             machine_id=machine.id,
             hint="fix the app, or give it longer with --wait-timeout",
         )

@@ -33,7 +33,7 @@ _JUST_NOW_S = 1.0
 class SharedList:
     """The machines that a run waits for, and the list of all of them that those who wait share.
 
-    `watches` is how many are waited for now; `ready_s` how long the last one of
+    `awaited` is how many are waited for now; `ready_s` how long the last one of
     each process group took to do well, in seconds from its write.
     """
 
@@ -44,7 +44,7 @@ class SharedList:
         self._done = 0
         self._not_before = 0.0
         self._latest = Fleet()
-        self.watches = 0
+        self.awaited = 0
         self.ready_s: dict[str, float] = {}
 
     async def latest(self) -> Fleet:
@@ -72,17 +72,17 @@ class SharedList:
             raise
 
     @contextmanager
-    def watching(self, machine_id: str, group: str) -> Iterator[Watch]:
+    def awaiting(self, machine_id: str, group: str) -> Iterator[Awaited]:
         """A block in which this machine of a process group is waited for."""
-        self.watches += 1
+        self.awaited += 1
         try:
-            yield Watch(self, machine_id, group)
+            yield Awaited(self, machine_id, group)
         finally:
-            self.watches -= 1
+            self.awaited -= 1
 
 
-class Watch:
-    """One machine that is waited for. Made by `SharedList.watching` when it has been written."""
+class Awaited:
+    """One machine that is waited for. Made by `SharedList.awaiting` when it has been written."""
 
     def __init__(self, machines: SharedList, machine_id: str, group: str) -> None:
         self._machines = machines
@@ -101,7 +101,7 @@ class Watch:
         """
         await anyio.sleep_until(self._looked + self._pause_s)
         self._pause_s = min(max(_FIRST_PAUSE_S, self._pause_s * _GROWTH), _LAST_PAUSE_S)
-        if self._machines.watches > _FEW:
+        if self._machines.awaited > _FEW:
             found = (await self._machines.latest()).by_id.get(self._machine_id)
             if found is not None:
                 self._was_read = False

@@ -11,7 +11,7 @@ from deploy.events import Noticed
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
 from deploy.plan.intent import Intent, carrying, read_intent
-from deploy.plan.stamps import INTENT
+from deploy.plan.stamps import INTENT, fly_release
 
 
 class Marks:
@@ -31,7 +31,7 @@ class Marks:
         """Another deploy has been here: what marks there are now are that deploy's."""
         self._carried.clear()
 
-    async def announce(self, intent: Intent, otherwise: Iterable[str] = ()) -> None:
+    async def announce(self, intent: Intent, fleet: Fleet, otherwise: Iterable[str] = ()) -> None:
         """Write the intent where it stands already, or on the machines `otherwise`; once.
 
         After a hiccup the next pass writes all of it again.
@@ -41,12 +41,14 @@ class Marks:
         for machine_id in sorted(self._carried or otherwise):
             if machine_id in self._memory.known:
                 self._carried.add(machine_id)
-                await self._tools.client.write_metadata(machine_id, INTENT, intent.dump())
+                machine = fleet.by_id.get(machine_id)
+                text = intent.dump(fly_release(machine)[0] if machine else "")
+                await self._tools.client.write_metadata(machine_id, INTENT, text)
         self._announced = intent
 
     def carried_by(self, fleet: Fleet, intent: Intent) -> Fleet:
         """The fleet as it is after the intent was written, for a plan from an earlier look."""
-        return carrying(fleet, intent.dump(), self._carried)
+        return carrying(fleet, intent, self._carried)
 
     def find_own(self, fleet: Fleet) -> None:
         """Machines that this deploy made may have been born with its intent."""
@@ -57,16 +59,13 @@ class Marks:
 
     def take_over(self, fleet: Fleet) -> None:
         """Say which unfinished deploy this one goes over, and write on its marks."""
-        for machine in fleet.managed:
-            left = read_intent(machine)
-            if left is not None and left.deploy != self._memory.release.deploy_id:
-                self._carried.add(machine.id)
-                self._tools.emit(
-                    Noticed(
-                        message=f"taking over deploy {left.deploy} of {left.image}, "
-                        "which was not finished"
-                    )
-                )
+        intents = {machine.id: read_intent(machine) for machine in fleet.managed}
+        ours = self._memory.release.deploy_id
+        others = {id_: left for id_, left in intents.items() if left and left.deploy != ours}
+        self._carried |= others.keys()
+        for deploy, image in {(left.deploy, left.image): None for left in others.values()}:
+            message = f"taking over deploy {deploy} of {image}, which was not finished"
+            self._tools.emit(Noticed(message=message))
 
     async def remove(self, fleet: Fleet) -> None:
         """The deploy is over, either way. What fails is said, and changes nothing about that."""

@@ -19,6 +19,7 @@ from deploy.orchestrator.execute import Executor, tell_hiccup
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
+from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import windows
 from deploy.plan.actions import Destroy, where
 from deploy.plan.intent import BACK, FORWARD, Intent, carriers
@@ -46,7 +47,7 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
             fleet = await _prepare(deployment, fleet)
         order = _schedule(deployment, fleet)
         _tell_plan(deployment, order, fleet)
-        return await _execute(deployment, order, fleet, this)
+        return await _execute(deployment, order, fleet, this, watch=deployment.watch)
 
     return await _run(deployment, this, FORWARD, steps)
 
@@ -61,7 +62,8 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
         await _hold(deployment, fleet)
         await _see_what_landed(deployment)
         deployment.marks.find_own(fleet)
-        await deployment.marks.announce(Intent.of(deployment.memory.release).turned_back())
+        intent = Intent.of(deployment.memory.release).turned_back()
+        await deployment.marks.announce(intent, fleet)
         fleet = await _look_under_leases(deployment)
         deployment.memory.forgive_exits(fleet)
         order = schedule_back(fleet, deployment.left_back(fleet))
@@ -115,7 +117,7 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
         memory.began(fleet)
     _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
-    await marks.announce(intent, carriers(fleet))
+    await marks.announce(intent, fleet, carriers(fleet))
     if deployment.release_command is not None:
         await deployment.release_command.run(fleet)
     return marks.carried_by(fleet, intent)
@@ -197,7 +199,6 @@ def _refuse_overtaken(deployment: Deployment, fleet: Fleet) -> None:
             f"another deploy, {release_id} of {machine.image}, has changed machine "
             f"{machine.name or machine.id} since this one began",
             machine_id=machine.id,
-            hint="`deploy status` shows what runs; deploy again if this release is wanted",
         )
 
 
@@ -221,7 +222,13 @@ def _tell_plan(deployment: Deployment, order: Schedule, fleet: Fleet) -> None:
     )
 
 
-async def _execute(deployment: Deployment, order: Schedule, fleet: Fleet, this: Pass) -> Outcome:
+async def _execute(
+    deployment: Deployment,
+    order: Schedule,
+    fleet: Fleet,
+    this: Pass,
+    watch: Watch | None = None,
+) -> Outcome:
     executor = Executor(
         deployment.tools,
         deployment.memory,
@@ -229,6 +236,7 @@ async def _execute(deployment: Deployment, order: Schedule, fleet: Fleet, this: 
         windows(deployment.memory, fleet),
         this.is_decisive,
         max_concurrent=deployment.aim.max_concurrent,
+        watch=watch,
     )
     return await executor.run(order)
 

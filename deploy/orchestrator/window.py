@@ -6,22 +6,33 @@ from dataclasses import dataclass, field
 
 from deploy.api.machine import Fleet, Machine
 from deploy.orchestrator.memory import Memory
+from deploy.plan.places import places_of
 from deploy.plan.release import unavailable_limit
 from deploy.plan.stamps import is_stamped
 
 
 @dataclass(slots=True)
 class Window:
-    """The places of one group, `limit` of them; `counted` are the ids that served at first."""
+    """The places of one group, `limit` of them; all are ids.
+
+    `counted` served at first, `out` are out of service because of us, `sick` were
+    healthy on the new release and are not any more.
+    """
 
     limit: int
     counted: frozenset[str]
     out: set[str] = field(default_factory=set)
+    sick: frozenset[str] = frozenset()
 
     def has_place(self, machine_id: str) -> bool:
         if machine_id in self.out or machine_id not in self.counted:
             return True
-        return len(self.out) < self.limit
+        return len(self.out | self.sick) < self.limit
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether more are out of service than may be, for some have turned sick."""
+        return bool(self.sick) and len(self.out | self.sick) > self.limit
 
     def leave(self, machine_id: str) -> None:
         if machine_id in self.counted:
@@ -32,12 +43,17 @@ class Window:
 
 
 def windows(memory: Memory, fleet: Fleet) -> dict[str, Window]:
-    """One window per group; machines that we left out of service hold their places in it."""
+    """One window per group; machines that we left out of service hold their places in it.
+
+    The place of one whose stand-in serves is free.
+    """
     base, now = memory.known_base, fleet.by_id
+    places = places_of(fleet.managed, memory.release.deploy_id)
+    taken = {place.id for place in places if place.stand_ins and place.occupant.is_serving}
     result = {}
     for group in {machine.group for machine in base.machines}:
         counted = frozenset(m.id for m in base.machines.group(group) if m.id in base.serving)
-        out = {each for each in counted if _is_out(memory, each, now.get(each))}
+        out = {m_id for m_id in counted - taken if _is_out(memory, m_id, now.get(m_id))}
         limit = unavailable_limit(memory.release.max_unavailable, len(counted))
         result[group] = Window(limit, counted, out)
     return result

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.api.machine import Fleet, Machine
-from deploy.plan.actions import Action, Destroy, Start, Stop, Uncordon, Update, Wait, where
+from deploy.plan.actions import Action, Start, Stop, Uncordon, Update, Wait, destroy, where
 from deploy.plan.base import Base
 from deploy.plan.configs import restored_config
 from deploy.plan.forward import should_launch
-from deploy.plan.stamps import INTENT, is_made_by, is_stamped
+from deploy.plan.intent import read_intent
+from deploy.plan.stamps import fly_release, is_made_by, is_stamped
 
 
 def plan_back(
@@ -38,15 +39,18 @@ def _plan_back(
     for machine in fleet.managed:
         if machine.state == "destroying" or machine.id not in written or machine.id in base.lost:
             continue
+        if machine.host_status == "unreachable" and not is_stamped(machine, deploy_id):
+            continue  # nobody could have changed it; its stand-in stays in its place
         old = before.get(machine.id)
         if old is None:
             if is_made_by(machine, deploy_id):
-                yield Destroy(**where(machine))
+                yield destroy(machine)
         elif is_stamped(machine, deploy_id):
-            intent = machine.metadata.get(INTENT)
+            intent = read_intent(machine)
+            mark = intent.dump(fly_release(old)[0]) if intent else None
             yield Update(
                 **where(machine),
-                config=restored_config(old.config, intent, deploy_id),
+                config=restored_config(old.config, mark, deploy_id),
                 current_version=machine.version,
                 launch=_launches(old),
                 serves=machine.id in base.serving,

@@ -8,33 +8,39 @@ computer it is put together from what the deploy wrote on the platform.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.api.machine import Fleet, Machine
+from deploy.plan.intent import read_intent
 from deploy.plan.places import places_of
-from deploy.plan.stamps import FROM, WAS, is_made_by, is_stamped, read_was, role_of
+from deploy.plan.stamps import DEPLOY, FROM, WAS, is_made_by, is_stamped, read_was, role_of
 
 Versions = Mapping[str, Mapping[str, Mapping[str, Any]]]  # machine id -> version -> configuration
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """`machines` with the configuration, state and cordon from before; `serving` are ids.
+    """`machines` with the configuration, state and cordon from before; the rest are ids.
 
-    `lost` holds the ids of machines whose old configuration nobody has any more.
+    `serving` were in service. `down` did not run by their own bad exit, or because
+    of a deploy that is taken over, and are to be brought up. Of `lost` nobody has
+    the old configuration any more.
     """
 
     machines: Fleet
     serving: frozenset[str]
-    lost: frozenset[str] = field(default_factory=frozenset)
+    down: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, fleet: Fleet) -> Base:
         """The base of a deploy that begins now."""
         managed = fleet.managed
         serving = frozenset(m.id for m in managed if m.is_serving and not _is_canary(m))
-        return cls(managed, serving)
+        unfinished = {intent.deploy for m in managed if (intent := read_intent(m))}
+        down = frozenset(m.id for m in managed if m.is_down or _was_brought_down(m, unfinished))
+        return cls(managed, serving, down)
 
     @classmethod
     def before(cls, deploy_id: str, fleet: Fleet, versions: Versions) -> Base:
@@ -45,22 +51,19 @@ class Base:
         """
         places = places_of(fleet.managed, deploy_id)
         heirs, replaced = places.heirs, places.stood_in_for
-        machines: list[Machine] = []
-        serving: set[str] = set()
-        lost: set[str] = set()
-        for machine in fleet.managed:
-            if is_made_by(machine, deploy_id) and machine.id not in heirs:
-                continue
-            old = machine
-            if is_stamped(machine, deploy_id):
-                old, is_lost = _as_it_was(machine, versions.get(machine.id, {}))
-                lost |= {machine.id} if is_lost else set()
-            elif machine.id in replaced:
-                old = replace(machine, state="started", cordoned=False)
-            if _served(machine, old):
-                serving.add(machine.id)
-            machines.append(old)
-        return cls(Fleet.of(machines), frozenset(serving), frozenset(lost))
+        there = [m for m in fleet.managed if not is_made_by(m, deploy_id) or m.id in heirs]
+        written = [machine for machine in there if is_stamped(machine, deploy_id)]
+        found = {machine.id: versions.get(machine.id, {}) for machine in written}
+        old = {machine.id: machine for machine in there}
+        ran = [machine for machine in there if machine.id in replaced]
+        old |= {m.id: replace(m, state="started", cordoned=False) for m in ran}
+        old |= {machine.id: _as_it_was(machine, found[machine.id]) for machine in written}
+        return cls(
+            Fleet.of(old.values()),
+            serving=frozenset(m.id for m in there if _served(m, old[m.id])),
+            down=frozenset(m.id for m in written if _was(m)[2]),
+            lost=frozenset(m.id for m in written if m.metadata.get(FROM, "") not in found[m.id]),
+        )
 
 
 def _is_canary(machine: Machine) -> bool:
@@ -68,20 +71,30 @@ def _is_canary(machine: Machine) -> bool:
     return role is not None and role.is_canary
 
 
-def _as_it_was(machine: Machine, versions: Mapping[str, Mapping[str, Any]]) -> tuple[Machine, bool]:
-    """The machine before the deploy wrote it, and whether its configuration from then is lost."""
+def _was(machine: Machine) -> tuple[str, bool, bool]:
+    return read_was(machine.metadata.get(WAS, ""))
+
+
+def _was_brought_down(machine: Machine, unfinished: set[str]) -> bool:
+    """Whether it ran before an unfinished deploy wrote it, and does not any more by itself."""
+    deploy_id = machine.metadata.get(DEPLOY, "")
+    if deploy_id not in unfinished or not is_stamped(machine, deploy_id):
+        return False
+    was_asked = bool(machine.exits) and machine.exits[0].requested
+    return machine.state == "stopped" and _was(machine)[0] == "started" and not was_asked
+
+
+def _as_it_was(machine: Machine, versions: Mapping[str, Mapping[str, Any]]) -> Machine:
     came_from = machine.metadata.get(FROM, "")
-    config = versions.get(came_from)
-    state, cordoned = read_was(machine.metadata.get(WAS, ""))
-    old = replace(
+    state, cordoned, _ = _was(machine)
+    return replace(
         machine,
-        config=machine.config if config is None else config,
+        config=versions.get(came_from, machine.config),
         version=came_from,
         state=state or "started",
         cordoned=cordoned,
         checks=(),
     )
-    return old, config is None
 
 
 def _served(machine: Machine, old: Machine) -> bool:

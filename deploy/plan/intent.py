@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 from deploy.api.machine import Fleet, Machine
 from deploy.plan.release import Release
-from deploy.plan.stamps import INTENT
+from deploy.plan.stamps import INTENT, fly_release
 
 FORWARD = "forward"
 BACK = "back"
@@ -39,17 +39,27 @@ class Intent:
     def turned_back(self) -> Intent:
         return replace(self, direction=BACK)
 
-    def dump(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+    def dump(self, beside: str = "") -> str:
+        """As it is written, `beside` Fly's release id on the machine."""
+        fields = asdict(self) | ({"beside": beside} if beside else {})
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
 
 def read_intent(machine: Machine) -> Intent | None:
-    """The intent that a machine carries, None where there is none or it is not ours to read."""
+    """The intent that a machine carries, None where there is none or it is not ours to read.
+
+    It counts while Fly's release id on the machine is the one that it was written
+    beside, or the deploy's own: another tool that goes over the machine copies the
+    metadata forward and writes its own id.
+    """
     try:
         fields = json.loads(machine.metadata.get(INTENT, "null"))
-        return Intent(**{key: str(value) for key, value in fields.items()})
+        beside = str(fields.pop("beside", ""))
+        intent = Intent(**{key: str(value) for key, value in fields.items()})
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+    is_ours = not beside or fly_release(machine)[0] in (beside, intent.deploy)
+    return intent if is_ours else None
 
 
 def carriers(fleet: Fleet) -> list[str]:
@@ -60,13 +70,11 @@ def carriers(fleet: Fleet) -> list[str]:
     return sorted(lowest.values())
 
 
-def carrying(fleet: Fleet, text: str, machine_ids: set[str]) -> Fleet:
+def carrying(fleet: Fleet, intent: Intent, machine_ids: set[str]) -> Fleet:
     """The fleet as it is after the intent was written, for plans made from an earlier look."""
-    return Fleet(
-        tuple(
-            replace(m, config={**m.config, "metadata": {**m.metadata, INTENT: text}})
-            if m.id in machine_ids
-            else m
-            for m in fleet
-        )
-    )
+    return Fleet(tuple(_carrying(m, intent) if m.id in machine_ids else m for m in fleet))
+
+
+def _carrying(machine: Machine, intent: Intent) -> Machine:
+    metadata = {**machine.metadata, INTENT: intent.dump(fly_release(machine)[0])}
+    return replace(machine, config={**machine.config, "metadata": metadata})

@@ -145,5 +145,5 @@ def _temporary(proofs: Sequence[Track]) -> list[Destroy]:
 def _stages(
     proofs: Sequence[Track], tracks: Sequence[Track], removals: Sequence[Action]
 ) -> Schedule:
-    last = track("", (step(removals, Gate.NONE, required=False),))
+    last = track("", (step(removals, Gate.NONE, required=False, guarded=True),))
     return tuple(stage for stage in (tuple(proofs), tuple(tracks), last) if stage)

@@ -99,11 +99,13 @@ def fly_release(machine: Machine) -> tuple[str, int]:
 
 
 def was(machine: Machine) -> str:
-    """State and cordon in one word, to be read back by `read_was`."""
-    return f"{machine.state},cordoned" if machine.cordoned else machine.state
+    """State, cordon and whether it was down, in one word, to be read back by `read_was`."""
+    words = [machine.state, *(["cordoned"] if machine.cordoned else [])]
+    was_down = machine.is_down and machine.state == "stopped"  # `failed` says so itself
+    return ",".join([*words, *(["down"] if was_down else [])])
 
 
-def read_was(text: str) -> tuple[str, bool]:
-    """(state, cordoned) out of a `tidegate_was` stamp."""
-    state, _, cordoned = text.partition(",")
-    return state, cordoned == "cordoned"
+def read_was(text: str) -> tuple[str, bool, bool]:
+    """(state, cordoned, down) out of a `tidegate_was` stamp."""
+    state, *flags = text.split(",")
+    return state, "cordoned" in flags, "down" in flags

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from deploy.api.machine import Fleet
 from deploy.plan.actions import Action, Update
@@ -24,13 +25,23 @@ class Gate(Enum):
     HEALTHY = "healthy"
 
 
+class Watched(Enum):
+    """Which machines of a step have to stay healthy for the minimum healthy time."""
+
+    NONE = "none"
+    FIRST = "first"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """Actions that may go side by side.
 
     With `first_alone`, one at a time until one has succeeded. `counted` actions
     take a place in the group's window while their machine is out of service.
-    `required` steps must be done wholly before the next step begins.
+    `required` steps must be done wholly before the next step begins. One that is
+    `guarded` takes away what is old: before it, one look has to show that all
+    that is new is well.
     """
 
     actions: tuple[Action, ...]
@@ -38,6 +49,8 @@ class Step:
     counted: bool = False
     first_alone: bool = False
     required: bool = True
+    watched: Watched = Watched.NONE
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +68,10 @@ Schedule = tuple[Stage, ...]
 def step(
     actions: Iterable[Action],
     gate: Gate,
-    *,
-    counted: bool = False,
-    first_alone: bool = False,
-    required: bool = True,
+    **qualities: Any,
 ) -> Step:
-    return Step(
-        actions=tuple(actions),
-        gate=gate,
-        counted=counted,
-        first_alone=first_alone,
-        required=required,
-    )
+    """The actions as a step, with the qualities of a Step."""
+    return Step(actions=tuple(actions), gate=gate, **qualities)
 
 
 def track(group: str, steps: Iterable[Step]) -> tuple[Track, ...]:

@@ -10,7 +10,6 @@ standard error; all else to standard output. Nothing here can fail a deploy.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Protocol, Self, TextIO
 
 from deploy.events import (
@@ -24,6 +23,7 @@ from deploy.events import (
     to_json,
     to_line,
 )
+from deploy.readers.once import Once
 from deploy.readers.report import Report, report_of
 from deploy.readers.sentences import (
     hiccup_line,
@@ -33,7 +33,7 @@ from deploy.readers.sentences import (
     pass_title,
     story_lines,
 )
-from deploy.readers.timeline import AT_REST, KIND, Timeline, Track
+from deploy.readers.timeline import AT_REST, KIND, SETTLED, Timeline, Track
 from deploy.readers.voices import GithubVoice, Lines, PlainVoice, Voice, is_terminal
 
 
@@ -99,22 +99,28 @@ class PlainProgress:
     def __init__(self, voice: Voice) -> None:
         self._voice = voice
         self._timeline = Timeline()
+        self._once = Once(tells_hiccups=True)
         self._told: dict[int, MachineMoved] = {}
         self._held: tuple[Track, str] | None = None
 
     def __call__(self, at: float, event: Event) -> None:
         track = self._timeline.add(at, event)
         self._say_held(but=track if isinstance(event, HiccupMet) else None)
+        for each in self._once.take(event):
+            self._tell(track, each)
+
+    def _tell(self, track: Track | None, event: Event) -> None:
         match event:
             case MachineMoved() if track:
                 self._move(track, event)
             case HiccupMet():
                 where = track.label if track else event.machine_id or "the platform"
                 self._voice.say(f"  {hiccup_line(where, event)}")
-            case PassFinished():
-                self._end_pass(event)
             case PassStarted():
                 self._voice.begin(pass_title(event))
+            case PassFinished():
+                self._voice.say(pass_result(event))
+                self._voice.end()
             case Noticed():
                 self._voice.warn(notice_line(event))
             case _:
@@ -130,15 +136,11 @@ class PlainProgress:
 
     def __exit__(self, *_: object) -> None:
         self._say_held()
+        for each in self._once.rest():
+            self._tell(None, each)
         self._voice.end()
         if self._timeline.finished is not None:
             self._voice.close(self.report)
-
-    def _end_pass(self, event: PassFinished) -> None:
-        """Its reason is left out where the hiccup that it names was shown."""
-        is_shown = any(event.reason == hiccup.message for _, hiccup in self._timeline.hiccups)
-        self._voice.say(pass_result(replace(event, reason="") if is_shown else event))
-        self._voice.end()
 
     def _move(self, track: Track, event: MachineMoved) -> None:
         """Phases between the first and the rest are for the journal, and so is queueing."""
@@ -150,11 +152,18 @@ class PlainProgress:
         if before is not None and (before.phase, before.detail) == (event.phase, event.detail):
             return
         self._told[id(track)] = event
-        line = f"  {move_line(track, event, self._timeline.end_s)}"
+        line = f"  {self._count(event)}{move_line(track, event, self._timeline.end_s)}"
         if event.phase is Phase.WAITING:
             self._held = (track, line)
         else:
             self._voice.say(line)
+
+    def _count(self, event: MachineMoved) -> str:
+        """`[3/40] ` before a machine that is settled."""
+        if KIND[event.phase] not in SETTLED:
+            return ""
+        settled, total = self._timeline.tally
+        return f"[{settled}/{total}] "
 
     def _say_held(self, but: Track | None = None) -> None:
         """A machine waits because of a hiccup, mostly: told next, that says it all."""

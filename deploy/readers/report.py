@@ -8,6 +8,7 @@ The JSON object is documented in docs/events.md.
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 import msgspec
 
 from deploy.events import (
-    SCHEMA_VERSION,
+    Cause,
     Event,
     FlagDecision,
     MachineStands,
@@ -27,6 +28,7 @@ from deploy.events import (
     RunStarted,
     to_line,
 )
+from deploy.hints import Invocation, Left, ways_out
 from deploy.readers.timeline import Timeline
 from deploy.wording import (
     count,
@@ -36,11 +38,13 @@ from deploy.wording import (
     short_image,
     short_version,
     table,
-    ways_out,
 )
+
+REPORT_VERSION = 2
 
 # Results after which an app may be mixed: the text names every machine.
 _MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
+_DROPPABLE = ("ID", "VERSION", "GROUP", "STATE", "IMAGE")
 _COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETAIL")
 
 
@@ -48,7 +52,9 @@ _COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETA
 class Report:
     """A run in one object, `at` the Unix seconds of its last event.
 
-    `result`, `exit_code` and `finished` are None while it has no end.
+    `result`, `exit_code` and `finished` are None while it has no end. `deploy` is the
+    deploy's id under the name that a flag's bucket_by has for it; `assigned` is what the
+    flag says of the deploy, also where the number of retries was given by hand.
     Times are ISO 8601 in UTC, durations seconds. Hiccups count as mended when the run
     ends done. A machine's duration is from its first phase of work to its last
     phase, filed under its id (its name, where no id was ever known).
@@ -56,12 +62,16 @@ class Report:
 
     at: float = 0.0
     app: str = ""
+    deploy: str = ""
     deploy_id: str = ""
     run_id: str = ""
     command: str = ""
     image: str = ""
     strategy: str = ""
+    user: str = ""
+    commit: str = ""
     decision: FlagDecision | None = None
+    assigned: FlagDecision | None = None
     path: str = ""
     retries_allowed: int = 0
     passes_used: int = 0
@@ -70,6 +80,7 @@ class Report:
     hiccups_met: int = 0
     hiccups_mended: int = 0
     result: Result | None = None
+    cause: Cause | None = None
     exit_code: int | None = None
     message: str = ""
     hint: str = ""
@@ -88,7 +99,7 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The last line of `--output json` and the object in the file of `--report`."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        return {"v": SCHEMA_VERSION, "at": fields.pop("at"), "event": "report", **fields}
+        return {"v": REPORT_VERSION, "at": fields.pop("at"), "event": "report", **fields}
 
     def to_line(self) -> str:
         """The same as one line of ASCII, without its end."""
@@ -105,6 +116,7 @@ def report_of(timeline: Timeline) -> Report:
         **_fields(timeline.started),
         **_fields(finished),
         **_decided(chosen),
+        deploy=timeline.started.deploy_id if timeline.started else "",
         at=round(timeline.end_s, 3),
         passes_used=forward,
         retries_used=max(0, forward - 1),
@@ -123,11 +135,14 @@ def report_of(timeline: Timeline) -> Report:
     )
 
 
-def render_text(report: Report) -> str:
-    """The closing words of a run, for people: what came of it, who runs what, what to do next."""
+def render_text(report: Report, width: int = 0) -> str:
+    """The closing words of a run, for people: what came of it, who runs what, what to do next.
+
+    `width` is that of a terminal; 0 for a place where lines may have any length.
+    """
     lines = [headline(report)]
     if report.machines and _is_mixed(report):
-        lines += ["", *(f"  {row}" for row in machine_table(report.machines)), ""]
+        lines += ["", *(f"  {row}" for row in machine_table(report.machines, width - 2)), ""]
     lines += [f"left over: {printable(each)}" for each in report.leftovers]
     if step := next_step(report):
         lines.append(f"next: {step}")
@@ -144,28 +159,30 @@ def headline(report: Report) -> str:
 
 
 def next_step(report: Report) -> str:
-    """The hint that the run gave, else the command that fits how it ended."""
-    app = printable(report.app)
+    """The hint that the run gave; of one without an end, what may be done about that."""
+    called = Invocation(app=report.app, retries=report.retries_allowed)
     if report.hint:
         return printable(report.hint)
-    match report.result:
-        case None | Result.IN_BETWEEN | Result.INTERRUPTED:
-            return ways_out(report.app)
-        case Result.DONE | Result.UNCHANGED | Result.ROLLED_BACK | Result.FAILED:
-            return f"`deploy status --app {app}` shows the machines"
-        case Result.LEASED:
-            return f"deploy again when the other deploy is over; `deploy status --app {app}`"
-        case Result.OUTAGE:
-            return f"deploy again when the platform answers; `deploy status --app {app}`"
-        case Result.REFUSED:
-            return "fix what the platform refused, then deploy again"
+    if report.result in (None, Result.IN_BETWEEN):
+        return printable(ways_out(Left.FORWARD, called))
+    return printable(f"{called.status()} shows the machines")
 
 
-def machine_table(machines: Iterable[MachineStands]) -> list[str]:
-    """Aligned rows under a heading, by group and name; columns that say nothing are left out."""
+def machine_table(machines: Iterable[MachineStands], width: int = 0) -> list[str]:
+    """Aligned rows under a heading, by group and name; columns that say nothing are left out.
+
+    In a `width`, details stand below their machines, and columns go that do not fit.
+    """
     ordered = in_order(machines)
     shorten_images = _tells_apart(ordered)
-    return table([_COLUMNS, *(_cells(each, shorten_images) for each in ordered)])
+    rows = [_COLUMNS, *(_cells(each, shorten_images) for each in ordered)]
+    whole = table(rows)
+    if width <= 0 or max(map(len, whole)) <= width:
+        return whole
+    heading, *lines = table([row[:-1] for row in rows], width=width, droppable=_DROPPABLE)
+    for number, row in reversed(list(enumerate(rows[1:], 1))):
+        lines[number:number] = [f"  {part}" for part in textwrap.wrap(row[-1], max(8, width - 2))]
+    return [heading, *lines]
 
 
 def in_order(machines: Iterable[MachineStands]) -> list[MachineStands]:
@@ -205,6 +222,7 @@ def _decided(chosen: PathChosen | None) -> dict[str, Any]:
         "path": chosen.path,
         "retries_allowed": chosen.retries,
         "decision": dataclasses.replace(decision, sentence=chosen.sentence),
+        "assigned": chosen.assigned,
     }
 
 
@@ -223,7 +241,8 @@ def _standing(report: Report) -> str:
 
 
 def _facts(report: Report) -> str:
-    facts = [count(len(report.machines), "machine")] if report.machines else []
+    there = sum(1 for each in report.machines if each.runs != "gone")
+    facts = [count(there, "machine")] if there else []
     if report.passes_used > 1:
         facts.append(count(report.passes_used, "pass"))
     if report.hiccups_met:

@@ -199,6 +199,12 @@ class Timeline:
     def duration_s(self) -> float:
         return self.end_s - self.begin_s
 
+    @property
+    def tally(self) -> tuple[int, int]:
+        """(machines that are settled, machines that the run is about)."""
+        ours = [track for track in self.tracks if track.moves or track.verb]
+        return sum(track.kind in SETTLED for track in ours), len(ours)
+
     def add(self, at: float, event: Event) -> Track | None:
         """Take in one event; returns the machine it is about, where it is about one."""
         if self._is_empty:

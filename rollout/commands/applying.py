@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from rollout.commands.diff import count_units, summary
+from rollout.commands.diff import count_units, refuse, summary
 from rollout.errors import InvalidValue, RolloutError
 from rollout.file import flagfile
 from rollout.file.edit import Edit
@@ -31,10 +31,12 @@ def apply(
     *,
     otherwise: str,
     units: str | None = None,
+    evicts: bool = True,
 ) -> Flag:
     """Change the file, print the lines changed and whom that moves; the flag as it then is.
 
-    When there is nothing to change, `otherwise` says so.
+    When there is nothing to change, `otherwise` says so. Unless it `evicts`, a change that
+    would throw units out is not made: of those in the file `units`, or else of any.
     """
     source.read(source.changeable(file))  # a wrong path is named before anything is locked
     found: list[tuple[FlagFile, Edit | None, dict[str, Tally]]] = []
@@ -43,9 +45,12 @@ def apply(
         data = source.read(path).data
         before = flagfile.parse_bytes(data, file)
         made, counts = change(before), dict[str, Tally]()
-        if made is not None and units is not None:
+        if made is not None:
             # Before anything is written, so that units that cannot be read change nothing.
-            counts = count_units(diff(before.flags, made.file.flags, now), units, now)
+            diffs = diff(before.flags, made.file.flags, now)
+            counts = count_units(diffs, units, now) if units is not None else {}
+            if not evicts:
+                refuse(diffs, counts)
         found.append((before, made, counts))
         return None if made is None else (data, made.file.text.encode())
 

@@ -23,13 +23,17 @@ from rollout.flag import share_text
     help="From 0 to 100, up to three decimals.",
 )
 @options.units_option()
+@options.eviction_option
 @options.at_option
 @options.file_option
-def set_(flag: str, threshold: int, units: str | None, now: datetime, file: str) -> None:
+def set_(
+    flag: str, threshold: int, units: str | None, allow_eviction: bool, now: datetime, file: str
+) -> None:
     """Bump FLAG to another percentage.
 
     Changes that one number in the file and nothing else, or nothing at all; then says
-    what that changes, with --units for how many.
+    what that changes, with --units for how many. Lower than now it throws units out, which
+    is refused without --allow-eviction; with --units only if one of those is thrown out.
     """
     changed = apply(
         file,
@@ -38,5 +42,6 @@ def set_(flag: str, threshold: int, units: str | None, now: datetime, file: str)
         now,
         otherwise=f"{flag} is at {share_text(threshold)} already",
         units=units,
+        evicts=allow_eviction,
     )
     say_if_off(changed)

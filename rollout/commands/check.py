@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +12,13 @@ import click
 import msgspec
 
 from rollout.commands import options
-from rollout.errors import BadFlagFile, NoSuchSource
+from rollout.commands.base import base_flags
+from rollout.commands.printing import print_json
+from rollout.errors import BadFlagFile
 from rollout.file.flagfile import FlagFile
 from rollout.flag import Flag
-from rollout.review.hygiene import FINISHED_DAYS, Facts, Finding, inspect
+from rollout.review.hygiene import STANDING_DAYS, Facts, Finding, inspect
 from rollout.sources import history
-from rollout.sources.source import GIT, beside
 from rollout.wording import count
 
 _MOST_FINDINGS = 50
@@ -51,10 +51,11 @@ def check(
 ) -> None:
     """Say all that is wrong with a flags file.
 
-    With --strict every flag needs an owner and an expiry that is not past, and may not
-    share its salt by accident; with --base its salt must be the one it was; with
-    --max-step no percentage may rise by more. A flag that is at 100 % for over 30 days
-    is named, with the places in the code that name it, as one to remove.
+    With --strict every flag needs an owner and an expiry that is not past, may not share
+    its salt by accident, and may hold nothing that can hardly be meant; with --base its
+    salt must be the one it was; with --max-step no percentage may rise by more. A flag that
+    is at 100 % for over 30 days is named, with the places in the code that name it, as one
+    to remove.
 
     In GitHub Actions (GITHUB_ACTIONS=true) the findings are annotations, too.
     """
@@ -97,25 +98,29 @@ def _check(path: str, strict: bool, base: str | None, most: int | None, now: dat
 def _strict(
     path: str, found: FlagFile, base: str | None, most: int | None, now: datetime
 ) -> list[Finding]:
-    finished = history.finished(path, found.flags, now, FINISHED_DAYS)
+    standing = history.standing(path, found.flags, now, STANDING_DAYS)
+    if standing.unknown:
+        keys = ", ".join(sorted(standing.unknown))
+        click.echo(
+            f"Note: {path}: not checked: history: this clone is shallow, so that nothing tells"
+            f" since when these are at 0 or 100 %: {keys}; clone with the whole history",
+            err=True,
+        )
     facts = Facts(
         now=now,
-        base=None if base is None else _base(base, path),
+        base=None if base is None else _base(base, path, found),
         max_step=most,
-        finished=finished,
-        places=history.places(path, sorted(finished)),
+        complete=standing.complete,
+        idle=standing.idle,
+        places=history.places(path, sorted(standing.complete)),
     )
     return inspect(found, facts)
 
 
-def _base(base: str, path: str) -> dict[str, Flag] | None:
-    """The flags to compare with: none if the file is new; None if they cannot be read."""
+def _base(base: str, path: str, found: FlagFile) -> Mapping[str, Flag] | None:
+    """The flags to compare with; None if they cannot be read."""
     try:
-        return dict(options.load(beside(base, path)).flags)
-    except NoSuchSource:
-        if not base.startswith(GIT):
-            raise
-        return {}
+        return base_flags(base, path, found.flags)
     except BadFlagFile as error:
         # A broken base must not keep the change that mends it out.
         click.echo(f"Note: nothing is compared with the base: {error.message}", err=True)
@@ -171,4 +176,4 @@ def _print_json(checked: Sequence[Checked]) -> None:
         }
         for each in checked
     ]
-    click.echo(json.dumps({"version": 1, "files": files}, indent=2, ensure_ascii=True))
+    print_json({"version": 1, "files": files})

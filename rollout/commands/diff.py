@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,9 +9,12 @@ from typing import Any
 import click
 
 from rollout.commands import options
+from rollout.commands.base import base_flags
+from rollout.commands.markdown import add_to_step_summary
+from rollout.commands.markdown import markdown as as_markdown
+from rollout.commands.printing import print_json
 from rollout.commands.reading import left_out, opened, write_lines
-from rollout.errors import Eviction, InvalidValue, NoSuchSource
-from rollout.flag import Flag
+from rollout.errors import Eviction, InvalidValue
 from rollout.review.cohort import Tally
 from rollout.review.diff import FlagDiff, count, moves
 from rollout.review.diff import diff as compare
@@ -31,7 +33,8 @@ Moved = dict[str, dict[str, list[str]]]
     "--by", metavar="NAME", help="What the units are, such as app; the rest is not counted."
 )
 @click.option("--names", is_flag=True, help="Name the units that move, each on a line.")
-@click.option("--allow-eviction", is_flag=True, help="Exit 0 even if somebody is thrown out.")
+@options.eviction_option
+@click.option("--markdown", is_flag=True, help="For a comment on a pull request.")
 @options.output_option
 @options.at_option
 def diff(
@@ -41,6 +44,7 @@ def diff(
     by: str | None,
     names: bool,
     allow_eviction: bool,
+    markdown: bool,
     output: str,
     now: datetime,
 ) -> None:
@@ -48,14 +52,21 @@ def diff(
 
     OLD and NEW are files, addresses, or git:REV, the file as it is at a revision of
     the repository (git:REV:PATH for another file than the one it is compared with).
-    Where an OLD of git:REV has no such file yet, every flag is new.
+    git:A...B is where B branched off from A, for a pull request that is behind its base.
+    Where an OLD of git:REV has no such file yet, the one that has moved is followed, or
+    else every flag is new.
 
     Exit code 1 when somebody who is inside would be thrown out: of the units given, or
     without --units of any there may be.
+
+    With --markdown it is a comment for a pull request. In GitHub Actions
+    (GITHUB_STEP_SUMMARY) that is added to the step's summary, too.
     """
-    asked = old
-    old, new = _paths(old, new)
-    diffs = compare(_old_flags(asked, old), options.load(new).flags, now)
+    path = _path(old, new)
+    new = beside(new, path)
+    after = options.load(new).flags
+    diffs = compare(base_flags(old, path, after), after, now)
+    old = beside(old, path)
     if names and units is None:
         raise click.UsageError("--names needs --units.")
     counts: dict[str, Tally] = {}
@@ -68,7 +79,11 @@ def diff(
                 counts = count(counted, found, now)
             else:
                 counts = _name(counted, found, now, moved if output == "json" else None)
-    if output == "json":
+    report = as_markdown(diffs, counts)
+    add_to_step_summary(report)
+    if markdown:
+        click.echo(report, nl=False)
+    elif output == "json":
         _print_json(old, new, now, diffs, counts, moved, found)
     else:
         for line in summary(diffs, counts):
@@ -78,7 +93,7 @@ def diff(
                 f"read {number_of(found.found, 'unit')} from {found.source}{left_out(found, ',')}"
             )
     if not allow_eviction:
-        _refuse(diffs, counts)
+        refuse(diffs, counts)
 
 
 def summary(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> Iterator[str]:
@@ -104,28 +119,13 @@ def count_units(diffs: Sequence[FlagDiff], units: str, now: datetime) -> dict[st
         return count([each for each in diffs if each.countable], found, now)
 
 
-def _old_flags(asked: str, old: str) -> Mapping[str, Flag]:
-    """The flags to compare with: those of `old`, which `asked` with a path for its PATH is."""
-    try:
-        return options.load(old).flags
-    except NoSuchSource as error:
-        if old == asked:  # the file was named by whoever asked, so it should be there
-            raise
-        click.echo(f"Note: every flag is new: {error.message}", err=True)
-        return {}
-
-
-def _paths(old: str, new: str) -> tuple[str, str]:
-    """Both with the path of the other one, where a git:REV names none."""
-
-    def path(spec: str) -> str:
-        return git_parts(spec)[1] if spec.startswith(GIT) else spec
-
-    def plain(spec: str) -> bool:
-        return "://" not in spec and bool(path(spec))
-
-    shared = next((path(spec) for spec in (new, old) if plain(spec)), options.DEFAULT_FILE)
-    return beside(old, shared), beside(new, shared)
+def _path(old: str, new: str) -> str:
+    """The path that a git:REV without one means: that of the other side."""
+    for spec in (new, old):
+        path = git_parts(spec)[1] if spec.startswith(GIT) else spec
+        if path and "://" not in path:
+            return path
+    return options.DEFAULT_FILE
 
 
 def _counted(diffs: Sequence[FlagDiff], by: str | None) -> list[FlagDiff]:
@@ -200,10 +200,11 @@ def _print_json(
         "evicts": any(each.thrown_out(counts.get(each.key)) for each in diffs),
         "flags": [flag(each) for each in diffs],
     }
-    click.echo(json.dumps(record, indent=2, ensure_ascii=True))
+    print_json(record)
 
 
-def _refuse(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> None:
+def refuse(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> None:
+    """Raises Eviction if somebody would be thrown out, of the units counted or of any."""
     told = [(each.key, each.thrown_out(counts.get(each.key))) for each in diffs]
     told = [(key, whom) for key, whom in told if whom]
     if told:

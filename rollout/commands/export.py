@@ -8,7 +8,8 @@ import click
 
 from rollout.commands import options
 from rollout.file.edit import flag_in
-from rollout.serving.export import to_flagd
+from rollout.serving.export import DRAWN_BY, to_flagd
+from rollout.wording import count
 
 
 @click.command()
@@ -24,3 +25,8 @@ def export(flags: tuple[str, ...], to: str, file: str) -> None:  # noqa: ARG001 
     found = options.load(file)
     chosen = [flag_in(found, key) for key in flags or found.flags]
     click.echo(json.dumps(to_flagd(chosen), indent=2, ensure_ascii=False))
+    for generation, providers in DRAWN_BY.items():
+        drawn = [each.key for each in chosen if each.bucketing == generation]
+        if drawn:
+            flags_drawn = f"{count(len(drawn), 'flag')} of {generation} ({', '.join(drawn)})"
+            click.echo(f"Note: {flags_drawn}: of those tried, drawn so by {providers}", err=True)

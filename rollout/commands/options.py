@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -92,6 +93,11 @@ output_option: Callable[[Any], Any] = click.option(
 )
 
 
+eviction_option: Callable[[Any], Any] = click.option(
+    "--allow-eviction", is_flag=True, help="Even if somebody who is inside is thrown out."
+)
+
+
 def units_option(*, required: bool = False) -> Callable[[Any], Any]:
     """--units, for commands that count or name units."""
     text = "A file with one unit on each line; - for standard input."
@@ -123,3 +129,12 @@ def hours(weekdays: bool, between: str | None, tz: str | None) -> Hours | None:
         return Hours(zone, weekdays)
     opens, closes = parse_between(between, "--between")
     return Hours(zone, weekdays, opens, closes)
+
+
+def has_blocks() -> bool:
+    """Whether standard output can carry the blocks of a chart."""
+    try:
+        "█▏▁".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

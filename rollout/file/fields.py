@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
+from itertools import pairwise
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
+from rollout.bucketing import GENERATIONS, Generation
+from rollout.errors import InvalidValue
 from rollout.file.yamlnodes import is_ambiguous, is_plain, is_refused, kind
-from rollout.flag import Value
-from rollout.wording import show
+from rollout.flag import EVERYBODY, Value
+from rollout.guard import Event, parse_event
+from rollout.ramps.hours import parse_duration
+from rollout.wording import did_you_mean, show
 
 LARGEST_INT = 2**53 - 1
 """Beyond it, languages that read numbers as doubles see another one."""
@@ -21,6 +26,7 @@ LARGEST_INT = 2**53 - 1
 FLAG_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _PERCENT = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
+_DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OFFSET = r" ?(?:Z|[-+][0-9]{2}:[0-9]{2})"
@@ -161,6 +167,82 @@ def value(node: Node) -> Value:
         f"{show(written)} is {kind(scalar)}, but no plain integer",
         f'write an integer such as 5, or "{written}" if text is meant',
     )
+
+
+def generation(node: Node) -> Generation:
+    """Which generation of flagd's hash."""
+    given = text(node)
+    for known in GENERATIONS:
+        if given == known:
+            return known
+    choices = " or ".join(GENERATIONS)
+    raise Wrong(
+        f"{show(given)} is no bucketing", did_you_mean(given, GENERATIONS, f"write {choices}")
+    )
+
+
+def stages(node: Node) -> tuple[int, ...]:
+    """Thresholds that rise, none of them 0 or 100 %."""
+    fix = "write percentages that rise, above 0 and below 100, such as [5, 25, 50]"
+    found = [percent(item) for item in items(node)]
+    if not found:
+        raise Wrong("it has no stages", fix)
+    for before, after in pairwise([0, *found]):
+        if after <= before:
+            raise Wrong(f"{after / 1000:g} is not above {before / 1000:g}", fix)
+    if found[-1] == EVERYBODY:
+        raise Wrong("the last stage is 100, where there is no control", fix)
+    return tuple(found)
+
+
+def span(node: Node) -> int:
+    """A span of time as seconds."""
+    fix = "write days, hours or minutes, such as 7d, 24h or 90m"
+    try:
+        found = parse_duration(_scalar(node, fix).value, "it")
+    except InvalidValue as error:
+        raise Wrong(error.message.removeprefix("it "), error.hint) from None
+    return (found.days * 1440 + found.minutes) * 60
+
+
+def event(node: Node) -> Event:
+    """Which deploys are failures."""
+    fix = "write not-done, platform, in-between or slower:SECONDS"
+    written = _scalar(node, fix).value
+    if (found := parse_event(written)) is None:
+        raise Wrong(f"{show(written)} is not an event", fix)
+    return found
+
+
+def evidence(node: Node) -> float:
+    """A number above 1."""
+    fix = "write a number above 1, such as 20: so often to one"
+    if (found := _number(node, fix)) <= 1:
+        raise Wrong(f"{found:g} is no evidence", fix)
+    return found
+
+
+def share(node: Node) -> float:
+    """A number above 0."""
+    fix = "write a share above 0, such as 0.25 for a quarter more"
+    if (found := _number(node, fix)) <= 0:
+        raise Wrong("it is 0", fix)
+    return found
+
+
+def number(node: Node) -> int:
+    """A whole number, 0 or more."""
+    fix = "write a whole number such as 30"
+    if not (found := _number(node, fix)).is_integer():
+        raise Wrong(f"{found:g} is not a whole number", fix)
+    return int(found)
+
+
+def _number(node: Node, fix: str) -> float:
+    scalar = _scalar(node, fix)
+    if not is_plain(scalar) or not _DECIMAL.fullmatch(scalar.value):
+        raise Wrong(f"{_shown(scalar)} is not a number", fix)
+    return float(scalar.value)
 
 
 def version(node: Node) -> int:

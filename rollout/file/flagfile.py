@@ -5,6 +5,7 @@ Knows the shape of flags.yaml. Knows nothing of where the text comes from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,12 +18,15 @@ from yaml import Node
 from rollout.errors import BadFlagFile, Problem
 from rollout.file import fields, yamlnodes
 from rollout.file.fields import AlreadyReported, Wrong
-from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key, Kind
+from rollout.file.shape import FILE_KEYS, FLAG_KEYS, GUARD_KEYS, STEP_KEYS, Key, Kind
 from rollout.flag import Flag, Ramp, Step
+from rollout.guard import Guard
 from rollout.wording import did_you_mean, show
 
 LARGEST_BYTES = 1 << 20
 """A flags file may have a size of up to 1 MiB."""
+
+_CONFLICT = re.compile(r"(<{7}|\|{7}|={7}|>{7})( |$)")
 
 T = TypeVar("T")
 _Found: TypeAlias = dict[str, tuple[Node, Node]]
@@ -58,6 +62,8 @@ def parse_bytes(data: bytes, source: str) -> FlagFile:
 
 def parse(text: str, source: str = "flags.yaml") -> FlagFile:
     """Text to flags; raises BadFlagFile with all that is wrong."""
+    if conflicts := _conflicts(text):
+        raise BadFlagFile(source, conflicts)
     root, problems = yamlnodes.compose(text)
     flags: dict[str, Flag] = {}
     if root is not None:
@@ -68,6 +74,16 @@ def parse(text: str, source: str = "flags.yaml") -> FlagFile:
     if problems:
         raise BadFlagFile(source, problems)
     return FlagFile(source, text, MappingProxyType(flags))
+
+
+def _conflicts(text: str) -> list[Problem]:
+    """The marks that git leaves where it could not merge, which explain all else there is."""
+    lines = enumerate(re.split(r"\r\n|\n|\r", text), 1)
+    marked = [(number, line[:7]) for number, line in lines if _CONFLICT.match(line)]
+    if not any(mark == "<<<<<<<" for _, mark in marked):
+        return []
+    fix = "keep one of the two sides, and remove the marks"
+    return [Problem(number, 1, f"a conflict mark of git ({mark})", fix) for number, mark in marked]
 
 
 def paused_ramp(steps: Sequence[Step], paused: datetime) -> Ramp:
@@ -117,7 +133,9 @@ class _Reader:
                 and (value := self.read(value_node, _SCALARS[kind], name)) is not None
             ):
                 values[name] = value
-        flag = Flag(key=key, rollout=self.rollout(key_node, found), **values)
+        flag = Flag(
+            key=key, rollout=self.rollout(key_node, found), guard=self.guard(found), **values
+        )
         if len(self.problems) == seen and type(flag.inside) is not type(flag.outside):
             message = f"is {_type(flag.outside)}, but inside is {_type(flag.inside)}"
             self.wrong(found["outside"][1], Wrong(message, "make both one type"), "outside")
@@ -166,6 +184,25 @@ class _Reader:
         at = self.optional(found, "at", fields.time, None)
         threshold = self.optional(found, "percent", fields.percent, None)
         return None if at is None or threshold is None else Step(at, threshold)
+
+    def guard(self, found: _Found) -> Guard | None:
+        if "guard" not in found:
+            return None
+        if "ramp" in found:
+            fix = "remove one of the two: a ramp moves by the clock, a guard by outcomes"
+            self.wrong(found["guard"][0], Wrong("a flag has either a guard or a ramp", fix))
+        with self.inside("guard"):
+            inner = self.mapping(found["guard"][1], GUARD_KEYS) or {}
+            read = {
+                name: self.read(node, _GUARD[GUARD_KEYS[name].kind], name)
+                for name, (_, node) in inner.items()
+            }
+        values: dict[str, Any] = {
+            "bake_s" if name == "bake" else name: value
+            for name, value in read.items()
+            if value is not None
+        }
+        return Guard(**values)
 
     def lists(self, found: _Found, key: str) -> Mapping[str, frozenset[str]]:
         lists: dict[str, frozenset[str]] = {}
@@ -246,7 +283,18 @@ _SCALARS: Mapping[Kind, Callable[[Node], Any]] = {
     "name": fields.name,
     "date": fields.iso_date,
     "boolean": fields.boolean,
+    "bucketing": fields.generation,
     "value": fields.value,
+}
+
+
+_GUARD: Mapping[Kind, Callable[[Node], Any]] = {
+    "stages": fields.stages,
+    "span": fields.span,
+    "event": fields.event,
+    "evidence": fields.evidence,
+    "share": fields.share,
+    "number": fields.number,
 }
 
 

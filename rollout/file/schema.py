@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from rollout.bucketing import GENERATIONS
 from rollout.file.fields import DATE, FLAG_KEY, LARGEST_INT, TIME
-from rollout.file.shape import FILE_KEYS, FLAG_KEYS, STEP_KEYS, Key, Kind
+from rollout.file.shape import FILE_KEYS, FLAG_KEYS, GUARD_KEYS, STEP_KEYS, Key, Kind
+from rollout.guard import EVENT
+from rollout.ramps.hours import SPAN
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -31,9 +34,10 @@ def schema() -> Schema:
                 **_mapping(FLAG_KEYS),
                 "oneOf": [{"required": ["percent"]}, {"required": ["ramp"]}],
                 "anyOf": [_both(kind) for kind in ("integer", "boolean", "string")],
-                "dependentRequired": {"paused": ["ramp"]},
+                "dependentRequired": {"paused": ["ramp"], "guard": ["percent"]},
             },
             "step": _mapping(STEP_KEYS),
+            "guard": _mapping(GUARD_KEYS),
         },
     }
 
@@ -50,6 +54,7 @@ _KINDS: Mapping[Kind, Schema] = {
     "date": {"type": "string", "pattern": f"^{DATE.pattern}$", "format": "date"},
     "time": {"type": "string", "pattern": f"^{TIME.pattern}$"},
     "boolean": {"type": "boolean"},
+    "bucketing": {"enum": list(GENERATIONS)},
     "percent": {"type": "number", "minimum": 0, "maximum": 100},
     "value": {
         "type": ["integer", "boolean", "string"],
@@ -62,6 +67,17 @@ _KINDS: Mapping[Kind, Schema] = {
         "additionalProperties": {"type": "array", "items": {"type": "string"}},
     },
     "ramp": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}},
+    "guard": {"$ref": "#/$defs/guard"},
+    "stages": {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 100},
+    },
+    "span": {"type": "string", "pattern": f"^{SPAN.pattern}$"},
+    "event": {"type": "string", "pattern": f"^(?:{EVENT.pattern})$"},
+    "evidence": {"type": "number", "exclusiveMinimum": 1},
+    "share": {"type": "number", "exclusiveMinimum": 0},
+    "number": {"type": "integer", "minimum": 0},
 }
 
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 Kind: TypeAlias = Literal[
     "version", "flags", "text", "name", "date", "time", "boolean", "percent", "value", "lists",
-    "ramp",
+    "ramp", "bucketing", "guard", "stages", "span", "event", "evidence", "share", "number",
 ]  # fmt: skip
 
 
@@ -34,6 +34,9 @@ FLAG_KEYS = {
     "salt": Key(
         "name", "What units are drawn with instead of the flag's name; another one draws anew."
     ),
+    "bucketing": Key(
+        "bucketing", "The generation of flagd's hash; another one draws everybody anew."
+    ),
     "enabled": Key("boolean", "The kill switch: false puts everybody outside."),
     "bucket_by": Key(
         "name",
@@ -43,6 +46,7 @@ FLAG_KEYS = {
     "percent": Key("percent", "The share of units inside, 0 to 100, up to three decimals."),
     "paused": Key("time", "Since when the ramp stands still; rollout resume undoes it."),
     "ramp": Key("ramp", "Dated steps instead of percent; before the first nobody is inside."),
+    "guard": Key("guard", "By which outcomes of deploys the percentage moves; rollout guard."),
     "inside": Key(
         "value", "What the flag is worth inside the rollout.", "add the value inside the rollout"
     ),
@@ -62,4 +66,14 @@ STEP_KEYS = {
         "The share of units inside from then on.",
         "add the percentage that begins then",
     ),
+}
+
+GUARD_KEYS = {
+    "stages": Key("stages", "The percentages in their order; 5, 10, 25, 50, 95 if not given."),
+    "bake": Key("span", "How long each stage is seen at least, such as 24h, which is the default."),
+    "event": Key("event", "Which deploys are failures; not-done if not given."),
+    "kill": Key("evidence", "Evidence of harm, to 1, that switches the flag off; 100."),
+    "advance": Key("evidence", "Evidence, to 1, that the next stage is affordable; 20."),
+    "budget": Key("share", "By which share all failures together may rise; 0.25."),
+    "min_units": Key("number", "How many units have to be inside; 30."),
 }

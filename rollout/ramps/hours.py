@@ -18,7 +18,7 @@ from rollout.wording import did_you_mean, show
 
 LONGEST_DAYS = 366
 
-_DURATION = re.compile(r"(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?")
+SPAN = re.compile(r"(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?")
 _BETWEEN = re.compile(r"([0-9]{1,2}:[0-9]{2})-([0-9]{1,2}:[0-9]{2})")
 _SATURDAY = 5  # the days before it are the weekdays
 
@@ -97,7 +97,7 @@ class Hours(msgspec.Struct, frozen=True):
 
 def parse_duration(text: str, option: str) -> Duration:
     """ "7d", "2w", "36h", "1d12h", "90m"; raises InvalidValue."""
-    match = _DURATION.fullmatch(text)
+    match = SPAN.fullmatch(text)
     weeks, days, hours, minutes = (int(part or 0) for part in match.groups()) if match else [0] * 4
     found = Duration(7 * weeks + days, 60 * hours + minutes)
     if found == Duration(0, 0):

@@ -13,48 +13,48 @@ from functools import lru_cache
 from mmh3 import mmh3_32_uintdigest as digest
 
 from rollout import bucketing
-from rollout.bucketing import limit
+from rollout.bucketing import Draw, limit
 
 _heads = lru_cache(maxsize=256)(bucketing.heads)
 
 
-def hashes(salt: str, units: Sequence[bytes]) -> list[int]:
+def hashes(draw: Draw, units: Sequence[bytes]) -> list[int]:
     """The hash of each unit, 0..2**32-1; `bucketing.bucket_of` makes it a bucket.
 
     Units are the UTF-8 of text, which is not checked here. Raises InvalidValue
     for a salt that UTF-8 cannot carry, as all functions here do.
     """
-    heads = _heads(salt)
+    heads = _heads(draw)
     try:
         return [digest(heads[len(unit)] + unit) for unit in units]
     except IndexError:  # a unit of more than 255 bytes is among them
         head = bucketing.head
-        return [digest(head(salt, len(unit)) + unit) for unit in units]
+        return [digest(head(draw, len(unit)) + unit) for unit in units]
 
 
-def below(salt: str, units: Sequence[bytes], threshold: int) -> list[int]:
+def below(draw: Draw, units: Sequence[bytes], threshold: int) -> list[int]:
     """The hashes of the units that are inside at `threshold`, in their order.
 
     Counting needs no more than this, and the many that are outside take no memory.
     """
-    heads, most = _heads(salt), limit(threshold)
+    heads, most = _heads(draw), limit(threshold)
     try:
         return [place for unit in units if (place := digest(heads[len(unit)] + unit)) < most]
     except IndexError:
-        return [place for place in hashes(salt, units) if place < most]
+        return [place for place in hashes(draw, units) if place < most]
 
 
-def between(salt: str, units: Sequence[bytes], low: int, high: int) -> list[bytes]:
+def between(draw: Draw, units: Sequence[bytes], low: int, high: int) -> list[bytes]:
     """The units, in their order, whose bucket is in low..high-1, two thresholds.
 
     With low 0 those are the units inside at `high`; otherwise the ones that a bump
     from `low` to `high` adds, and the ones that going back removes.
     """
-    heads, least, most = _heads(salt), limit(low), limit(high)
+    heads, least, most = _heads(draw), limit(low), limit(high)
     try:
         if not least:
             return [unit for unit in units if digest(heads[len(unit)] + unit) < most]
         return [unit for unit in units if least <= digest(heads[len(unit)] + unit) < most]
     except IndexError:
-        found = zip(units, hashes(salt, units), strict=True)
+        found = zip(units, hashes(draw, units), strict=True)
         return [unit for unit, place in found if least <= place < most]

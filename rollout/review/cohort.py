@@ -12,7 +12,7 @@ from datetime import datetime
 from operator import and_
 from typing import NamedTuple
 
-from rollout.bucketing import limit
+from rollout.bucketing import Draw, limit
 from rollout.flag import Flag
 from rollout.review.bulk import below, between, hashes
 
@@ -53,7 +53,7 @@ def members(flag: Flag, units: Sequence[bytes], now: datetime) -> list[bytes]:
     """The units, in their order, that `flag` has inside at `now`."""
     cut = _cut(flag, now)
     if not cut.always:
-        return between(cut.salt, units, 0, cut.threshold)
+        return between(cut.draw, units, 0, cut.threshold)
     return [unit for unit, inside in zip(units, _inside(cut, units), strict=True) if inside]
 
 
@@ -63,7 +63,7 @@ def tally(before: Flag | None, after: Flag | None, units: Sequence[bytes], now: 
     A state that is None has nobody inside: the flag is not there.
     """
     old, new = _cuts(before, after, now)
-    if old.salt != new.salt:
+    if old.draw != new.draw:
         return _tally_of(_inside(old, units), _inside(new, units))
     listed = old.always.keys() | new.always.keys()
     if not listed:
@@ -86,23 +86,23 @@ def names(before: Flag | None, after: Flag | None, units: Sequence[bytes], now: 
 
 
 class _Cut(NamedTuple):
-    """What decides at one moment: the hash under `salt`, but for the units in `always`."""
+    """What decides at one moment: the hash under `draw`, but for the units in `always`."""
 
-    salt: str
+    draw: Draw
     threshold: int
     always: Mapping[bytes, bool]
 
 
 def _cut(flag: Flag, now: datetime) -> _Cut:
     if not flag.enabled:
-        return _Cut(flag.salt, 0, {})
+        return _Cut(flag.draw, 0, {})
     always = dict.fromkeys(_utf8(flag.always_inside.get(flag.bucket_by, ())), True)
     always |= dict.fromkeys(_utf8(flag.always_outside.get(flag.bucket_by, ())), False)
-    return _Cut(flag.salt, flag.threshold_at(now), always)
+    return _Cut(flag.draw, flag.threshold_at(now), always)
 
 
 def _cuts(before: Flag | None, after: Flag | None, now: datetime) -> tuple[_Cut, _Cut]:
-    nobody = _Cut((before or after or _NOTHING).salt, 0, {})
+    nobody = _Cut((before or after or _NOTHING).draw, 0, {})
     return (_cut(before, now) if before else nobody), (_cut(after, now) if after else nobody)
 
 
@@ -115,7 +115,7 @@ def _utf8(texts: frozenset[str] | tuple[()]) -> list[bytes]:
 
 def _inside(cut: _Cut, units: Sequence[bytes]) -> list[bool]:
     most, always = limit(cut.threshold), cut.always
-    places = hashes(cut.salt, units)
+    places = hashes(cut.draw, units)
     if not always:
         return [place < most for place in places]
     found = zip(units, places, strict=True)
@@ -128,9 +128,9 @@ def _tally_of(old: list[bool], new: list[bool]) -> Tally:
 
 
 def _nested(old: _Cut, new: _Cut, units: Sequence[bytes]) -> Tally:
-    """Under one salt the smaller cohort is part of the larger, so that two counts say all."""
+    """Under one draw the smaller cohort is part of the larger, so that two counts say all."""
     low, high = sorted((old.threshold, new.threshold))
-    wide, narrow = below(old.salt, units, high), limit(low)
+    wide, narrow = below(old.draw, units, high), limit(low)
     both = len(wide) if low == high else len([place for place in wide if place < narrow])
     moved, rest = len(wide) - both, len(units) - len(wide)
     if new.threshold > old.threshold:

@@ -13,6 +13,7 @@ import msgspec
 
 from rollout.evaluate import compile_flag
 from rollout.flag import EVERYBODY, Flag, Ramp, Step, arrow_text, share_text, time_text, value_text
+from rollout.guard import Guard
 from rollout.review.cohort import Names, Tally, names, tally
 from rollout.wording import count as number_of
 from rollout.wording import show
@@ -137,7 +138,7 @@ def _changes(before: Flag | None, after: Flag | None, now: datetime) -> Iterator
         yield _switched(before, after, now)
     if before.rollout != after.rollout:
         yield from _rollout(before, after, now)
-    for what in ("bucket_by", "salt"):
+    for what in ("bucket_by", "salt", "bucketing"):
         yield from _drawn_anew(what, before, after, now)
     for what in ("always_outside", "always_inside"):
         yield from _lists(what, before, after, now)
@@ -156,16 +157,25 @@ def _words(before: Flag, after: Flag) -> Iterator[Change]:
         if was != is_now:
             old, new = (show(text) if text else "none" for text in (was, is_now))
             yield Change(what, f"{old} -> {new}")
+    if before.guard != after.guard:
+        yield Change("guard", _guards(before.guard, after.guard))
+
+
+def _guards(before: Guard | None, after: Guard | None) -> str:
+    if before is None or after is None:
+        return "outcomes move the percentage from now on" if after else "removed"
+    was, is_now = before.words, after.words
+    return "; ".join(f"{key} {was[key]} -> {is_now[key]}" for key in was if was[key] != is_now[key])
 
 
 def _drawn_anew(what: str, before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
     was, is_now = getattr(before, what), getattr(after, what)
     if was != is_now:
-        # At 100 % everybody is inside under any salt, but not without the attribute.
+        # At 100 % everybody is inside under any salt, but not if the other attribute is no text.
         may_miss = what == "bucket_by" or after.live_threshold(now) < EVERYBODY
         evicts = before.live_threshold(now) > 0 and may_miss
         text = f"{show(was)} -> {show(is_now)}: everybody is drawn anew"
-        yield Change(what, text, evicts, counted=what == "salt")
+        yield Change(what, text, evicts, counted=what != "bucket_by")
 
 
 def _removed(flag: Flag, now: datetime) -> Change:

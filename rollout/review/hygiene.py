@@ -4,9 +4,16 @@ The rules, by the name under which a finding is reported:
 
     owner     a flag without an owner                                       error
     expiry    a flag without an expiry, or past it (its last day is UTC)    error
+              ... or one that is more than a year away                      warning
     finished  100 % for over 30 days: the flag should go                    warning
-    salt      its salt or its bucket_by is not that of the base: everybody
-              is drawn anew                                                 error
+    idle      0 % for over 30 days: nobody uses it                          warning
+    values    inside and outside are the same                               error
+    lists     a text is both always inside and always outside               error
+    text      a name or a listed text with invisible signs or blanks
+              around it                                                     error
+    attribute an attribute that looks like a slip of another one            warning
+    salt      its salt, bucketing or bucket_by is not that of the base:
+              everybody is drawn anew                                       error
     shared    two flags draw alike without both saying so by their salt     error
               ... or both do, and one of them is new since the base         warning
     jump      a rise by more than the largest step allowed                  error
@@ -16,21 +23,27 @@ Lowering is never a jump: going back must always be possible.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from rollout.bucketing import Draw
 from rollout.file.flagfile import FlagFile
 from rollout.file.splice import FlagText, flag_texts
-from rollout.flag import Flag, Ramp, Step, arrow_text, share_text, time_text
+from rollout.flag import Flag, Ramp, Step, arrow_text, share_text, time_text, value_text
 from rollout.ramps.ramp import jumps
-from rollout.wording import show
+from rollout.wording import did_you_mean, printable, show
 
-FINISHED_DAYS = 30
+STANDING_DAYS = 30
+_LONGEST = timedelta(days=366)
 
-Rule: TypeAlias = Literal["file", "owner", "expiry", "finished", "salt", "shared", "jump"]
+Rule: TypeAlias = Literal[
+    "file", "owner", "expiry", "finished", "idle", "values", "lists", "text", "attribute", "salt",
+    "shared", "jump",
+]  # fmt: skip
 Level: TypeAlias = Literal["error", "warning"]
 
 
@@ -59,24 +72,29 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules look at beside the file itself.
 
     `base` are the flags to compare with, None without any; `max_step` is a threshold;
-    `finished` are the flags that were at 100 % all the time since FINISHED_DAYS ago;
-    `places` tells for these where the code names them.
+    `complete` are the flags that were at 100 % all the time since STANDING_DAYS ago, `idle`
+    those at 0 %; `places` tells for the former where the code names them.
     """
 
     now: datetime
     base: Mapping[str, Flag] | None = None
     max_step: int | None = None
-    finished: frozenset[str] = frozenset()
+    complete: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
     places: Mapping[str, tuple[str, ...]] = {}
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """One flag for the rules to look at: in its file, and as it was in the base, if it was."""
+    """One flag for the rules to look at: in its file, and as it was in the base, if it was.
+
+    `names` are the attributes that the flags of the file use, and how many do.
+    """
 
     flag: Flag
     text: FlagText
     before: Flag | None
     facts: Facts
+    names: Counter[str]
 
     def find(
         self,
@@ -106,7 +124,10 @@ def inspect(file: FlagFile, facts: Facts) -> list[Finding]:
     """All that should be otherwise, in the order of the file."""
     texts = flag_texts(file.text)
     base = facts.base or {}
-    subjects = [Subject(flag, texts[key], base.get(key), facts) for key, flag in file.flags.items()]
+    names = Counter(name for flag in file.flags.values() for name in _attributes(flag))
+    subjects = [
+        Subject(flag, texts[key], base.get(key), facts, names) for key, flag in file.flags.items()
+    ]
     found = [finding for subject in subjects for rule in _RULES for finding in rule(subject)]
     found += _shared(subjects)
     return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
@@ -123,24 +144,87 @@ def _expiry(it: Subject) -> Iterator[Finding]:
     if not expires:
         fix = "add expires: with the last day on which it should exist"
         yield it.find("expiry", "expires", "it has no expiry", fix)
-    elif it.facts.now.astimezone(UTC).date() > date.fromisoformat(expires):
+        return
+    left = date.fromisoformat(expires) - it.facts.now.astimezone(UTC).date()
+    if left < timedelta(0):
         fix = "remove the flag, or agree with its owner on a later day"
         yield it.find("expiry", "expires", f"it expired on {expires}", fix)
+    elif left > _LONGEST:
+        message = f"it expires on {expires}, in more than a year"
+        fix = "write the day on which it should be gone, within a year"
+        yield it.find("expiry", "expires", message, fix, level="warning")
 
 
-def _finished(it: Subject) -> Iterator[Finding]:
+def _standing(it: Subject) -> Iterator[Finding]:
     key = it.flag.key
-    if key in it.facts.finished:
-        message = f"at 100 % for over {FINISHED_DAYS} days"
+    if key in it.facts.complete:
+        message = f"at 100 % for over {STANDING_DAYS} days"
         fix = "remove this flag, and the code that asks for it"
         places = it.facts.places.get(key, ())
         yield it.find("finished", "", message, fix, level="warning", places=places)
+    if key in it.facts.idle:
+        message = f"nobody is inside for over {STANDING_DAYS} days"
+        yield it.find("idle", "", message, "roll it out, or remove it", level="warning")
+
+
+def _values(it: Subject) -> Iterator[Finding]:
+    inside, outside = it.flag.inside, it.flag.outside
+    if inside == outside:
+        message = f"inside and outside are both {value_text(inside)}"
+        yield it.find("values", "inside", message, "make them differ, or remove the flag")
+
+
+def _lists(it: Subject) -> Iterator[Finding]:
+    for name, texts in it.flag.always_inside.items():
+        both = texts & it.flag.always_outside.get(name, frozenset())
+        for text in sorted(both):
+            message = f"{name} {show(text)} is both always inside and always outside, which wins"
+            yield it.find("lists", "always_inside", message, "remove it from one of the two")
+
+
+def _texts(it: Subject) -> Iterator[Finding]:
+    flag = it.flag
+    yield from _legible(it, "bucket_by", "bucket_by", flag.bucket_by)
+    yield from _legible(it, "salt", "salt", flag.salt)
+    for what in ("always_inside", "always_outside"):
+        for name, texts in getattr(flag, what).items():
+            for text in (name, *sorted(texts)):
+                yield from _legible(it, what, f"{what}: {show(name)}", text)
+
+
+def _legible(it: Subject, what: str, where: str, text: str) -> Iterator[Finding]:
+    if text != text.strip() or not text.isprintable():
+        signs = ", ".join(dict.fromkeys(f"U+{ord(c):04X}" for c in text if not c.isprintable()))
+        wrong = f"invisible signs ({signs})" if signs else "blanks around it"
+        message = f'{where}: "{printable(text)}" has {wrong}'
+        yield it.find("text", what, message, "write it without, or as it is if units have them")
+
+
+def _slips(it: Subject) -> Iterator[Finding]:
+    for name in sorted(_attributes(it.flag)):
+        known = [other for other in it.names if _is_rather(other, name, it)]
+        if hint := did_you_mean(name, known):
+            uses = {"bucket_by": [it.flag.bucket_by], "always_inside": it.flag.always_inside}
+            what = next((key for key, names in uses.items() if name in names), "always_outside")
+            message = f"the attribute {show(name)} looks like a slip of another"
+            yield it.find("attribute", what, message, hint, level="warning")
+
+
+def _is_rather(other: str, name: str, it: Subject) -> bool:
+    """Whether `other` is the better known of two names."""
+    if other == name:
+        return False
+    return other == it.flag.bucket_by or it.names[other] > it.names[name]
+
+
+def _attributes(flag: Flag) -> set[str]:
+    return {flag.bucket_by, *flag.always_inside, *flag.always_outside}
 
 
 def _drawn_anew(it: Subject) -> Iterator[Finding]:
     if it.before is None:
         return
-    for what in ("salt", "bucket_by"):
+    for what in ("salt", "bucketing", "bucket_by"):
         was, is_now = getattr(it.before, what), getattr(it.flag, what)
         if was != is_now:
             message = f"{what} was {show(was)} in the base: everybody is drawn anew"
@@ -173,13 +257,13 @@ def _new_jumps(
     return (jump for jump in jumps(ramp.planned, start, most) if jump not in known)
 
 
-_RULES = (_owned, _expiry, _finished, _drawn_anew, _jump)
+_RULES = (_owned, _expiry, _standing, _values, _lists, _texts, _slips, _drawn_anew, _jump)
 
 
 def _shared(subjects: Sequence[Subject]) -> Iterator[Finding]:
-    first_with: dict[str, Subject] = {}
+    first_with: dict[Draw, Subject] = {}
     for it in subjects:
-        other = first_with.setdefault(it.flag.salt, it)
+        other = first_with.setdefault(it.flag.draw, it)
         if other is it:
             continue
         meant = all("salt" in each.text.entries for each in (it, other))

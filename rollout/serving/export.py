@@ -1,9 +1,9 @@
 """Flags -> a flagd definition that gives every unit the same answer, or a refusal.
 
-flagd's `fractional` in its third generation (providers with flagd-core 2) draws by
-the hash of [the flag's key, the targeting key], which is our bucket for a flag whose
-salt is its key. Any other salt has no form there: what is given to `fractional` in
-place of the two is hashed as it is, and an array means something else. See
+flagd's `fractional` draws by the hash of the flag's key and the targeting key, in the
+generation that the provider knows: `DRAWN_BY` says which. That is our bucket for a flag of
+that generation whose salt is its key. Another salt has a form only in the second, which
+hashes a text that is given in place of the two as it is. See
 flagd.dev/reference/custom-operations/fractional-operation. Pure.
 """
 
@@ -14,10 +14,16 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout.bucketing import BUCKETS, bucket
+from rollout.bucketing import BUCKETS, Generation
 from rollout.errors import ExportRefused
-from rollout.flag import Flag, Ramp
+from rollout.flag import EVERYBODY, Flag, Ramp
 from rollout.wording import show
+
+DRAWN_BY: Mapping[Generation, str] = {
+    "flagd-3": "openfeature-flagd-core 2.0.0 (Python)",
+    "flagd-2": "flagd core 0.16.1 (Go) and @openfeature/flagd-core 4.0.1 (JavaScript)",
+}
+"""Which providers draw each generation, by trying them; docs/openfeature.md has the table."""
 
 _SCHEMA = "https://flagd.dev/schema/v0/flags.json"
 _TARGETING_KEY = "targetingKey"
@@ -26,6 +32,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # flagd reads a name as a path: a dot leads inside, an empty name is everything, and
 # what is a number may be a place in a list.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,15}")
 
 _UNIT_IS_ELSEWHERE = "the unit must be given as the targeting key"
 """A variant that does not exist: flagd answers with an error instead of another cohort."""
@@ -53,7 +61,7 @@ def to_flagd(flags: Iterable[Flag]) -> dict[str, Any]:
 def _inexpressible(flag: Flag) -> str:
     if not flag.enabled:
         return ""
-    if flag.salt != flag.key:
+    if flag.salt != flag.key and flag.bucketing == "flagd-3":
         return f"its salt is {show(flag.salt)}, and flagd draws by the flag's key"
     for name in (flag.bucket_by, *flag.always_inside, *flag.always_outside):
         if not _PLAIN_NAME.fullmatch(name):
@@ -94,20 +102,26 @@ def _targeting(flag: Flag) -> dict[str, Any]:
     return {"if": [*branches, "outside"]}
 
 
-def _split(flag: Flag, threshold: int) -> dict[str, Any]:
-    split = {"fractional": [["inside", threshold], ["outside", BUCKETS - threshold]]}
-    if bucket(flag.salt, "") >= threshold:
-        return split
-    # Empty text is a unit like any other; flagd's fractional takes it for none.
-    return {"if": [{"===": [_var(_TARGETING_KEY), ""]}, "inside", split]}
+def _split(flag: Flag, threshold: int) -> Any:
+    if threshold in (0, EVERYBODY):
+        return "inside" if threshold else "outside"  # whoever asks, with or without a unit
+    shares = [["inside", threshold], ["outside", BUCKETS - threshold]]
+    if flag.salt == flag.key:
+        return {"fractional": shares}
+    salted = {"fractional": [{"cat": [flag.salt, _var(_TARGETING_KEY)]}, *shares]}
+    return {"if": [_is_given(_TARGETING_KEY), salted, "outside"]}
 
 
 def _matches(flag: Flag, lists: Mapping[str, frozenset[str]]) -> dict[str, Any] | None:
-    found = [
-        {"in": [_unit(flag) if name == flag.bucket_by else _var(name), sorted(values)]}
-        for name, values in lists.items()
-        if values
-    ]
+    found = []
+    for name, texts in lists.items():
+        is_unit = name == flag.bucket_by
+        listed: list[str | int] = sorted(texts - {""} if is_unit else texts)
+        if listed:
+            if not is_unit:
+                # A number that is given for an attribute matches its text, as in evaluate.
+                listed += sorted(int(text) for text in texts if _INTEGER.fullmatch(text))
+            found.append({"in": [_unit(flag) if is_unit else _var(name), listed]})
     return found[0] if len(found) == 1 else {"or": found} if found else None
 
 
@@ -119,7 +133,7 @@ def _unit(flag: Flag) -> dict[str, Any]:
 
 
 def _is_given(name: str) -> dict[str, Any]:
-    return {"!==": [_var(name), None]}
+    return {"and": [{"!==": [_var(name), None]}, {"!==": [_var(name), ""]}]}
 
 
 def _var(name: str) -> dict[str, Any]:

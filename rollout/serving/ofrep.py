@@ -16,16 +16,11 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rollout import targeting
 from rollout.errors import UnknownFlag
@@ -37,18 +32,37 @@ from rollout.wording import show
 LARGEST_BODY_BYTES = 1 << 16
 """A context of more than 64 KiB is a mistake."""
 
+_FLAGS = "/ofrep/v1/evaluate/flags"
+
+
+class Answer(NamedTuple):
+    """A status, a JSON body (or none) and further headers, their names in lower case."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
 
 class Refusal(Exception):
-    """An answer that is not an evaluation, with its status and body."""
+    """An answer that is not an evaluation."""
 
     def __init__(self, status: int, body: Mapping[str, Any], **headers: str) -> None:
         super().__init__(status)
-        self.response = _json(body, status, headers)
+        named = ((k.replace("_", "-").encode(), v.encode()) for k, v in headers.items())
+        self.answer = Answer(status, msgspec.json.encode(body), tuple(named))
+
+
+class _Gone(Exception):
+    """The client left before its request was whole."""
 
 
 def app(
-    live: Live, *, token: str = "", rate_per_s: float = 0, origins: Iterable[str] = ()
-) -> Starlette:
+    live: Live,
+    *,
+    token: str = "",
+    rate_per_s: float = 0,
+    origins: Iterable[str] = (),
+) -> ASGIApp:
     """The ASGI application that evaluates the flags of `live`.
 
     With a `token` every evaluation must bear it, as `Authorization: Bearer` or
@@ -56,90 +70,119 @@ def app(
     the web sites whose pages may ask.
     """
     service = _Service(live, token, Limiter(rate_per_s) if rate_per_s > 0 else None)
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=list(origins),
+    if not (allowed := list(origins)):
+        return service
+    return CORSMiddleware(
+        service,
+        allow_origins=allowed,
         allow_methods=["POST"],
         allow_headers=["*"],
         expose_headers=["ETag", "Retry-After"],
     )
-    flags = "/ofrep/v1/evaluate/flags"
-    return Starlette(
-        routes=[
-            Route(flags, service.evaluate_all, methods=["POST"]),
-            Route(flags + "/{key:path}", service.evaluate_one, methods=["POST"]),
-            Route("/healthz", service.health, methods=["GET"]),
-            Route("/readyz", service.readiness, methods=["GET"]),
-        ],
-        middleware=[cors] if origins else [],
-        exception_handlers={Refusal: _refused, HTTPException: _failed, Exception: _broken},
-    )
 
 
 class _Service:
+    """The application itself: no framework between the server and the answer, for its speed."""
+
     def __init__(self, live: Live, token: str, limiter: Limiter | None) -> None:
         self._live = live
         self._token = token.encode()
         self._limiter = limiter
 
-    async def evaluate_one(self, request: Request) -> Response:
-        key = request.path_params["key"]
-        context = await self._context(request, {"key": key})
-        flags = self._live.state.flags
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            found = _evaluation(flags, key, context)
+            answer = await self._answer(scope, receive)
+        except Refusal as refusal:
+            answer = refusal.answer
+        except _Gone:
+            return
+        except Exception:
+            failed = {"errorDetails": "the server failed; its log says why"}
+            await _send(send, _json(failed, 500))
+            raise
+        await _send(send, answer)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        path, method = scope["path"], scope["method"]
+        if path.startswith(_FLAGS):
+            rest = path[len(_FLAGS) :]
+            if rest[:1] in ("", "/"):
+                _allow(method, "POST")
+                return await self._evaluate(scope, receive, rest)
+        elif path == "/healthz":
+            _allow(method, "GET", "HEAD")
+            return _json({"status": "alive"})
+        elif path == "/readyz":
+            _allow(method, "GET", "HEAD")
+            return self._readiness()
+        raise Refusal(404, {"errorDetails": "there is nothing here"})
+
+    async def _evaluate(self, scope: Scope, receive: Receive, rest: str) -> Answer:
+        about = {"key": rest[1:]} if rest else {}
+        headers = dict(scope["headers"])
+        self._limit(scope)
+        self._authorize(headers)
+        context = _context(await _body(receive), about)
+        flags = self._live.state.flags
+        if not rest:
+            return _all(flags, context, headers.get(b"if-none-match", b"").decode("latin-1"))
+        try:
+            found = _evaluation(flags, rest[1:], context)
         except UnknownFlag:
-            return _json(_error("FLAG_NOT_FOUND", f"there is no flag {show(key)}", key=key), 404)
+            said = f"there is no flag {show(rest[1:])}"
+            return _json(_error("FLAG_NOT_FOUND", said, **about), 404)
         return _json(found, 400 if "errorCode" in found else 200)
 
-    async def evaluate_all(self, request: Request) -> Response:
-        context = await self._context(request, {})
-        flags = self._live.state.flags
-        body = msgspec.json.encode({"flags": [_evaluation(flags, key, context) for key in flags]})
-        etag = f'"{sha256(body).hexdigest()[:32]}"'
-        if _matches(request.headers.get("if-none-match", ""), etag):
-            return Response(status_code=304, headers={"ETag": etag})
-        return Response(body, headers={"ETag": etag}, media_type="application/json")
-
-    async def health(self, _: Request) -> Response:
-        return _json({"status": "alive"})
-
-    async def readiness(self, _: Request) -> Response:
+    def _readiness(self) -> Answer:
         # A source that broke is told, but the flags from before still serve: a process
         # that called itself unready would take all of its kind with it.
         state = self._live.state
         body = {"status": "ready", "source": state.source, "flags": len(state.flags)}
         return _json(body | ({"problem": state.problem} if state.problem else {}))
 
-    async def _context(self, request: Request, about: Mapping[str, str]) -> dict[str, Any]:
-        """The context that the request gives; raises Refusal."""
-        self._limit(request)
-        self._authorize(request)
-        try:
-            body = msgspec.json.decode(await _body(request))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Refusal(400, _error("PARSE_ERROR", "the body is not JSON", **about)) from None
-        context = body.get("context") if isinstance(body, dict) else None
-        if not isinstance(context, dict):
-            said = "the body must be an object with a context, which is an object"
-            raise Refusal(400, _error("INVALID_CONTEXT", said, **about))
-        return context
-
-    def _limit(self, request: Request) -> None:
-        if self._limiter is None or request.client is None:
+    def _limit(self, scope: Scope) -> None:
+        if self._limiter is None or not scope.get("client"):
             return
-        if wait_s := self._limiter.wait_s(request.client.host, time.monotonic()):
-            headers = {"Retry-After": str(math.ceil(wait_s))}
-            raise Refusal(429, {"errorDetails": "too many requests"}, **headers)
+        if wait_s := self._limiter.wait_s(scope["client"][0], time.monotonic()):
+            said = {"errorDetails": "too many requests"}
+            raise Refusal(429, said, retry_after=str(math.ceil(wait_s)))
 
-    def _authorize(self, request: Request) -> None:
+    def _authorize(self, headers: Mapping[bytes, bytes]) -> None:
         if not self._token:
             return
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        given = bearer if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-        if not hmac.compare_digest(given.strip().encode("latin-1"), self._token):
-            headers = {"WWW-Authenticate": "Bearer"}
-            raise Refusal(401, {"errorDetails": "the token is missing or wrong"}, **headers)
+        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+        given = bearer if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+        if not hmac.compare_digest(given.strip(), self._token):
+            said = {"errorDetails": "the token is missing or wrong"}
+            raise Refusal(401, said, www_authenticate="Bearer")
+
+
+def _allow(method: str, *allowed: str) -> None:
+    if method not in allowed:
+        said = {"errorDetails": f"{show(method)} is not allowed here"}
+        raise Refusal(405, said, allow=", ".join(allowed))
+
+
+def _context(body: bytes, about: Mapping[str, str]) -> dict[str, Any]:
+    """The context that the request gives; raises Refusal."""
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refusal(400, _error("PARSE_ERROR", "the body is not JSON", **about)) from None
+    context = given.get("context") if isinstance(given, dict) else None
+    if not isinstance(context, dict):
+        said = "the body must be an object with a context, which is an object"
+        raise Refusal(400, _error("INVALID_CONTEXT", said, **about))
+    return context
+
+
+def _all(flags: Flags, context: Mapping[str, Any], if_none_match: str) -> Answer:
+    body = msgspec.json.encode({"flags": [_evaluation(flags, key, context) for key in flags]})
+    etag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = ((b"etag", etag.encode()),)
+    if _matches(if_none_match, etag):
+        return Answer(304, b"", headers)
+    return Answer(200, body, headers)
 
 
 def _evaluation(flags: Flags, key: str, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,9 +193,9 @@ def _evaluation(flags: Flags, key: str, context: Mapping[str, Any]) -> dict[str,
     return {
         "key": key,
         "value": decision.value,
-        "reason": decision.reason,
+        "reason": targeting.REASONS[decision.reason],
         "variant": decision.variant,
-        "metadata": targeting.metadata(flags, decision),
+        "metadata": targeting.metadata(decision),
     }
 
 
@@ -160,14 +203,17 @@ def _error(code: str, details: str, **about: str) -> dict[str, str]:
     return {**about, "errorCode": code, "errorDetails": details}
 
 
-async def _body(request: Request) -> bytes:
+async def _body(receive: Receive) -> bytes:
+    """The whole body; raises Refusal and _Gone. How long it may take is the server's to say."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
         if len(body) > LARGEST_BODY_BYTES:
             said = f"the body has more than {LARGEST_BODY_BYTES:,} bytes"
-            raise Refusal(413, {"errorDetails": said}, Connection="close")
-    return bytes(body)
+            raise Refusal(413, {"errorDetails": said}, connection="close")
+        if not message.get("more_body"):
+            return bytes(body)
+    raise _Gone
 
 
 def _matches(header: str, etag: str) -> bool:
@@ -176,19 +222,14 @@ def _matches(header: str, etag: str) -> bool:
     return any(part in (etag, "*") for part in given)
 
 
-def _json(body: Mapping[str, Any], status: int = 200, headers: Any = None) -> Response:
-    return Response(msgspec.json.encode(body), status, headers, "application/json")
+def _json(body: Mapping[str, Any], status: int = 200) -> Answer:
+    return Answer(status, msgspec.json.encode(body))
 
 
-async def _refused(_: Request, refusal: Exception) -> Response:
-    assert isinstance(refusal, Refusal)  # noqa: S101 -- registered for this class alone
-    return refusal.response
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this class alone
-    return _json({"errorDetails": error.detail}, error.status_code, error.headers)
-
-
-async def _broken(_: Request, __: Exception) -> Response:
-    return _json({"errorDetails": "the server failed; its log says why"}, 500)
+async def _send(send: Send, answer: Answer) -> None:
+    status, body, headers = answer
+    length = ((b"content-length", str(len(body)).encode()),) if status != 304 else ()
+    of_json = ((b"content-type", b"application/json"),) if body else ()
+    start = {"type": "http.response.start", "status": status}
+    await send(start | {"headers": [*of_json, *length, *headers]})
+    await send({"type": "http.response.body", "body": body})

@@ -5,6 +5,7 @@ Knows sockets, signals and uvicorn; what is served is ofrep's.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -13,6 +14,7 @@ from signal import SIGINT, SIGTERM
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rollout.errors import InvalidValue, SourceProblem
 from rollout.live import Live
@@ -21,6 +23,13 @@ from rollout.sources import fetch
 
 _FAREWELL_S = 10
 """For requests that are being answered when the service is told to stop."""
+
+REQUEST_TIMEOUT_S = 10.0
+MOST_CONNECTIONS = 1_000
+"""Beyond it a request is answered with 503."""
+
+_BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 
 Say = Callable[[str], None]
 
@@ -50,6 +59,8 @@ def serve(
     application = ofrep.app(live, token=token, rate_per_s=rate_per_s, origins=origins)
     config = uvicorn.Config(
         application,
+        http=_Connection,
+        limit_concurrency=MOST_CONNECTIONS,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -68,7 +79,37 @@ def serve(
             await server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
-    anyio.run(run)
+    anyio.run(run, backend_options={"use_uvloop": True})
+
+
+class _Connection(HttpToolsProtocol):
+    """uvicorn's, with a time in which a request must be here: the first one once a client is
+    connected, and each once it has begun. uvicorn bounds only the time between two.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
+        super().connection_made(transport)
+        self._late = self.loop.call_later(REQUEST_TIMEOUT_S, transport.close)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._late is None:
+            self._late = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.close)
+
+    def on_message_complete(self) -> None:
+        self._in_time()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class _Server(uvicorn.Server):
@@ -93,15 +134,14 @@ async def _end_on_signal(server: uvicorn.Server, say: Say) -> None:
 async def _follow(live: Live, poll_s: float, say: Say) -> None:
     while True:
         await anyio.sleep(poll_s)
-        before = live.state
-        changed = await anyio.to_thread.run_sync(live.refresh, abandon_on_cancel=True)
-        state = live.state
-        if changed:
-            say(f"{_clock()} {state.source} has changed: {', '.join(changed)}")
-        if state.problem and state.problem != before.problem:
-            say(f"{_clock()} the flags from before still serve: {state.problem}")
-        elif before.problem and not state.problem:
-            say(f"{_clock()} {state.source} is in order again")
+        news = await anyio.to_thread.run_sync(live.refresh, abandon_on_cancel=True)
+        source = live.state.source
+        if news.changed:
+            say(f"{_clock()} {source} has changed: {', '.join(news.changed)}")
+        if news.broke:
+            say(f"{_clock()} the flags from before still serve: {news.broke}")
+        if news.mended:
+            say(f"{_clock()} {source} is in order again")
 
 
 def _clock() -> str:
@@ -109,15 +149,21 @@ def _clock() -> str:
 
 
 def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Not socket.create_server, whose sockets have protocol 0: asyncio sets TCP_NODELAY only
+    # where it is TCP, and without it every answer on a kept connection waits for 44 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
+        listener.close()
         raise SourceProblem(
             f"cannot listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}",
             hint="choose another address with --host, or another port with --port",
         ) from None
+    return listener
 
 
 def _greeting(live: Live, listener: socket.socket) -> str:

@@ -91,18 +91,40 @@ def toplevel(directory: Path) -> Path:
 
 
 def commit(directory: Path, revision: str) -> str:
-    """The full name of the commit that `revision` means; raises SourceProblem if it means none."""
+    """The full name of the commit that `revision` means; of `A...B` where B branched off from A.
+
+    Raises SourceProblem if it means none. As for git, an end that is left out is HEAD.
+    """
+    toplevel(directory)
+    one, dots, other = revision.partition("...")
+    if not dots:
+        return _commit(directory, revision)
+    ends = [_commit(directory, end or "HEAD") for end in (one, other)]
+    reply = ask(directory, "merge-base", *ends)
+    if not reply.ok:
+        hint = _SHALLOW if is_shallow(directory) else "name one revision to compare with"
+        raise SourceProblem(f"git knows no common ancestor of {show(revision)}", hint=hint)
+    return reply.text
+
+
+def is_shallow(directory: Path) -> bool:
+    """Whether the clone lacks the older part of its history."""
+    return ask(directory, "rev-parse", "--is-shallow-repository").text == "true"
+
+
+_SHALLOW = "this clone is shallow: fetch the revision, or clone with the whole history"
+
+
+def _commit(directory: Path, revision: str) -> str:
     if not revision or revision.startswith("-") or not revision.isprintable():
         raise SourceProblem(
             f"git: {show(revision)} is not a revision", hint="write git:REV, such as git:main"
         )
-    toplevel(directory)
     reply = ask(directory, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if not reply.ok:
-        shallow = ask(directory, "rev-parse", "--is-shallow-repository").text == "true"
         hint = "see git branch --all and git log for what there is"
-        if shallow:
-            hint = "this clone is shallow: fetch the revision, or clone with the whole history"
+        if is_shallow(directory):
+            hint = _SHALLOW
         raise SourceProblem(f"git knows no revision {show(revision)}", hint=hint)
     return reply.text
 

@@ -6,56 +6,85 @@ tried on the way. Knows nothing of rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from rollout.errors import BadFlagFile, SourceProblem
 from rollout.file import flagfile
 from rollout.file.flagfile import LARGEST_BYTES
 from rollout.flag import EVERYBODY, Flag, Ramp
+from rollout.outcomes.site.past import Version as PastVersion
 from rollout.sources import git
 
 MOST_VERSIONS = 100
 """How many versions of the file are looked at: more than that in 30 days says nothing."""
 
+MOST_SHOWN = 300
 MOST_PLACES = 10
 MOST_FLAGS = 20
+_MARKS = ("-e", "from here", "--or", "-e", "to here", "--or", "-e", "this file")
+
+Version: TypeAlias = tuple[datetime, Mapping[str, Flag]]
+"""When it was committed, and its flags."""
 
 
-def finished(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> frozenset[str]:
-    """The flags that are at 100 % and were so all the time since so many days ago.
+class Standing(NamedTuple):
+    """Flags that were at 100 % all the time, at 0 %, and those of which a shallow clone cannot
+
+    tell, each by its key.
+    """
+
+    complete: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+
+
+def standing(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> Standing:
+    """The flags that stand at one end, and did so all the time since so many days ago.
 
     A ramp says it by its last step; for a percentage the file's versions in git do.
     Where there is no repository, or its history does not reach as far back, a
-    percentage is not known to be finished. Raises nothing.
+    percentage is not known to have stood. Raises nothing.
     """
     since = now - timedelta(days=days)
-    standing = {key: flag for key, flag in flags.items() if _is_complete(flag, now)}
-    by_ramp = {key for key, flag in standing.items() if _began_before(flag.rollout, now, since)}
-    asked = standing.keys() - by_ramp
-    return frozenset(by_ramp | (_all_along(path, asked, since) if asked else set()))
+    ends = {key: _end(flag, now) for key, flag in flags.items() if not _goes_on(flag.rollout, now)}
+    ends = {key: end for key, end in ends.items() if end is not None}
+    by_ramp = {key for key in ends if _began_before(flags[key].rollout, now, since)}
+    asked = ends.keys() - by_ramp
+    unknown: Set[str] = frozenset()
+    stood = set(by_ramp)
+    if asked:
+        with suppress(SourceProblem):
+            versions = _versions(path, since)
+            stood |= _all_along(versions, {key: ends[key] for key in asked}, since)
+            if not versions and git.is_shallow(git.whereabouts(path)[0]):
+                unknown = asked
+    complete = {key for key in stood if ends[key] == EVERYBODY}
+    return Standing(frozenset(complete), frozenset(stood - complete), frozenset(unknown))
 
 
-def _all_along(path: str, asked: Set[str], since: datetime) -> set[str]:
-    """Those of the flags that the file has had at 100 % in every version since then."""
-    try:
-        versions = _versions(path, since)
-    except SourceProblem:
-        return set()
+def _all_along(
+    versions: Sequence[Version], asked: Mapping[str, int | None], since: datetime
+) -> set[str]:
+    """Those of the flags that are at this end in every version since then."""
+    stood = set(asked) if versions else set()
     for committed_at, found in versions:
         # A version counts from the moment it was committed, the oldest from `since`.
         moment = max(committed_at, since)
-        asked = {key for key in asked if key in found and _is_complete(found[key], moment)}
-    return set(asked) if versions else set()
+        stood = {key for key in stood if key in found and _end(found[key], moment) == asked[key]}
+    return stood
 
 
 def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each flag the lines that name it, as `path:line`, in the files that git knows.
 
-    The flags file itself is left out. At most ten for each of at most twenty flags; none
-    where git cannot tell.
+    Marks come first: lines that name it with "from here", "to here" or "this file", which say
+    what goes with the flag. The flags file itself is left out. At most ten for each of at
+    most twenty flags; none where git cannot tell.
     """
     directory, name = git.whereabouts(path)
     found: dict[str, tuple[str, ...]] = {}
@@ -63,21 +92,62 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
         try:
             top = git.toplevel(directory)
             ours = (directory / name).resolve().relative_to(top.resolve()).as_posix()
-            reply = git.ask(
-                top, "grep", "-n", "-I", "-w", "--fixed-strings", "--full-name",
-                "-e", key, "--", ".", f":(exclude,top,literal){ours}", limit_bytes=1 << 16,
-            )  # fmt: skip
+            marks = _named(top, ours, "-e", key, "--and", "(", *_MARKS, ")")
+            every = _named(top, ours, "-e", key)
         except (SourceProblem, ValueError):
             return found
-        lines = reply.out.decode(errors="replace").split("\n")[:-1]
-        named = [":".join(line.split(":", 2)[:2]) for line in lines[: MOST_PLACES + 1]]
-        more = ("...",) if len(named) > MOST_PLACES else ()
-        found[key] = (*named[:MOST_PLACES], *more)
+        lines = list(dict.fromkeys([*marks, *every]))
+        more = ("...",) if len(lines) > MOST_PLACES else ()
+        found[key] = (*lines[:MOST_PLACES], *more)
     return found
 
 
-def _is_complete(flag: Flag, now: datetime) -> bool:
-    return flag.live_threshold(now) == EVERYBODY
+def _named(top: Path, ours: str, *what: str) -> list[str]:
+    reply = git.ask(
+        top, "grep", "-n", "-I", "-w", "--fixed-strings", "--full-name", *what,
+        "--", ".", f":(exclude,top,literal){ours}", limit_bytes=1 << 16,
+    )  # fmt: skip
+    lines = reply.out.decode(errors="replace").split("\n")[:-1]
+    return [":".join(line.split(":", 2)[:2]) for line in lines[: MOST_PLACES + 1]]
+
+
+def versions(path: str) -> list[PastVersion]:
+    """The newest 300 versions of the file on its branch, oldest first; none where git has none.
+
+    A version that does not parse is passed over.
+    """
+    directory, name = git.whereabouts(path)
+    try:
+        log = git.ask(
+            directory, "log", "--first-parent", f"--max-count={MOST_SHOWN}",
+            "--format=%H%x09%cI%x09%an", "--", f"./{name}",
+        )  # fmt: skip
+        rows = [line.split("\t", 2) for line in log.text.splitlines()] if log.ok else []
+        found = [_shown(directory, name, *row) for row in reversed(rows) if len(row) == 3]
+    except SourceProblem:
+        return []
+    return [version for version in found if version]
+
+
+def _shown(directory: Path, name: str, commit: str, at: str, author: str) -> PastVersion | None:
+    blob = ("cat-file", "blob", f"{commit}:./{name}")
+    reply = git.ask(directory, *blob, limit_bytes=LARGEST_BYTES + 1)
+    try:
+        flags = flagfile.parse_bytes(reply.out, name).flags
+    except BadFlagFile:
+        return None
+    return PastVersion(datetime.fromisoformat(at), commit, author, flags)
+
+
+def _end(flag: Flag, now: datetime) -> int | None:
+    """100 or 0 percent if the flag stands there, for whoever asks; else nothing."""
+    threshold = flag.live_threshold(now)
+    somebody = flag.enabled and any(flag.always_inside.values())
+    return threshold if threshold == EVERYBODY or (threshold == 0 and not somebody) else None
+
+
+def _goes_on(rollout: int | Ramp, now: datetime) -> bool:
+    return isinstance(rollout, Ramp) and rollout.planned[-1].at > now
 
 
 def _began_before(rollout: int | Ramp, now: datetime, since: datetime) -> bool:
@@ -85,7 +155,7 @@ def _began_before(rollout: int | Ramp, now: datetime, since: datetime) -> bool:
     return step is not None and step.at < since
 
 
-def _versions(path: str, since: datetime) -> list[tuple[datetime, Mapping[str, Flag]]]:
+def _versions(path: str, since: datetime) -> list[Version]:
     """The file as it was at `since` and each time it changed from then; nothing if not known."""
     directory, name = git.whereabouts(path)
     before = f"--before={since.isoformat()}"
@@ -101,7 +171,7 @@ def _versions(path: str, since: datetime) -> list[tuple[datetime, Mapping[str, F
     return [_version(directory, name, commit) for commit in (oldest, *reversed(changed))]
 
 
-def _version(directory: Path, name: str, commit: str) -> tuple[datetime, Mapping[str, Flag]]:
+def _version(directory: Path, name: str, commit: str) -> Version:
     at = datetime.fromisoformat(git.ask(directory, "log", "-1", "--format=%cI", commit).text)
     reply = git.ask(
         directory, "cat-file", "blob", f"{commit}:./{name}", limit_bytes=LARGEST_BYTES + 1

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import bulk, flags, ours, peers, processes
+from bench import bulk, clients, flags, ours, peers, processes
 from bench.definitions import KEY
 from bench.timing import ROUNDS, race
-from rollout.bucketing import bucket
+from rollout.bucketing import Draw, bucket
 
 UNITS = [f"app-{number}" for number in range(4000)]
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def test_a_contender_has_exactly_the_cohort_of_the_standard(
 ) -> None:
     contender = make()
     assert [unit for unit in UNITS if contender.is_inside(unit)] == [
-        unit for unit in UNITS if bucket(KEY, unit) < 5000
+        unit for unit in UNITS if bucket(Draw(KEY), unit) < 5000
     ]
     contender.run(UNITS[:10])
 
@@ -88,7 +88,8 @@ def test_a_diff_is_measured_in_a_process_of_its_own() -> None:
     assert 5 < peak.memory_mb < 100
     assert len(ballast) > 0
     assert (
-        f"{sum(5000 <= bucket(KEY, f'app-{n:08d}') < 10_000 for n in range(2000))}" in peak.output
+        f"{sum(5000 <= bucket(Draw(KEY), f'app-{n:08d}') < 10_000 for n in range(2000))}"
+        in peak.output
     )
 
 
@@ -116,3 +117,10 @@ def test_a_benchmark_that_is_not_there_is_an_error_in_one_line() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "there is no bench/nothing.py: see scripts/bench --help\n"
+
+
+def test_the_clients_of_openfeature_are_asked_for_the_same(tmp_path: Path) -> None:
+    with clients.contenders(UNITS[:20], tmp_path) as runs:
+        assert list(runs) == [clients.IN_MEMORY, "tidegate", "flagd"]
+        for run in runs.values():
+            run()

@@ -18,7 +18,17 @@ from deploy.errors import (
 )
 from tests.worlds.stage import WEB
 
-COMMANDS = ("plan", "status", "scale", "resume", "rollback", "history", "report", "local")
+COMMANDS = (
+    "plan",
+    "status",
+    "scale",
+    "resume",
+    "rollback",
+    "history",
+    "report",
+    "completion",
+    "local",
+)
 
 
 def shown(*args: str) -> str:
@@ -140,7 +150,7 @@ def test_an_error_is_one_line_a_hint_and_its_code(
 
     monkeypatch.setattr(cli, "cli", fail)
     assert run(monkeypatch) == code
-    assert capsys.readouterr().err == f"error: {error}\n  hint: {error.hint}\n"
+    assert capsys.readouterr().err == f"Error: {error}\nHint: {error.hint}\n"
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -167,19 +177,46 @@ def test_interrupted_at_a_prompt_is_130(monkeypatch: pytest.MonkeyPatch) -> None
     assert run(monkeypatch) == 130
 
 
-def test_a_platform_that_nobody_answers_for_is_told_in_one_line(
+def test_a_platform_that_is_not_started_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("deploy.commands.reading.patience", _no_patience)
-    assert run(monkeypatch, "status", "--app", "hello") == 1
+    assert run(monkeypatch, "status", "--app", "hello") == 6
     said = capsys.readouterr().err
-    assert "cannot reach 127.0.0.1:9" in said
-    assert "hint: " in said
+    assert "nothing listens at http://127.0.0.1:9" in said
+    assert "deploy local up" in said
 
 
-def _no_patience() -> object:
-    import random
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("rolback", "deploy rollback"),
+        ("--app x rolback", "deploy rollback"),
+        ("hello:v2", "--image"),
+        ("--dry-run", "deploy plan"),
+        ("plan --dry-run", "deploy plan"),
+        ("--ha=false", "--no-ha"),
+        ("--imag x", "--image"),
+        ("scale app=2 worker=1", "one GROUP=N"),
+    ],
+)
+def test_a_slip_is_answered_with_what_was_meant(
+    words: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("fly.toml").write_text(WEB)
+    assert run(monkeypatch, *words.split()) == 2
+    assert hint in capsys.readouterr().err
 
-    from deploy.api.patience import Patience
 
-    return Patience(0.0, random.Random(1))
+@pytest.mark.parametrize("words", ["--app x status", "-a x status", "--app status status"])
+def test_options_may_come_before_the_command(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *words.split()) == 6
+    assert "nothing listens" in capsys.readouterr().err
+
+
+def test_local_alone_shows_its_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "local") == 0
+    assert "Usage: deploy local" in capsys.readouterr().out

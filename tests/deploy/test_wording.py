@@ -6,7 +6,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploy.wording import count, natural, printable, seconds, short_image, short_version, shorten
+from deploy.wording import (
+    count,
+    natural,
+    printable,
+    seconds,
+    short_image,
+    short_version,
+    shorten,
+    table,
+)
 
 
 @given(st.text())
@@ -60,3 +69,15 @@ def test_names_sort_by_their_numbers() -> None:
 @pytest.mark.parametrize(("number", "words"), [(1, "1 pass"), (2, "2 passes"), (0, "0 passes")])
 def test_things_are_counted_in_plain_english(number: int, words: str) -> None:
     assert count(number, "pass") == words
+
+
+def test_a_table_that_is_too_wide_loses_its_droppable_columns_in_their_order() -> None:
+    rows = [("name", "id", "state"), ("web-1", "148e0000000000", "started")]
+    assert table(rows) == ["name   id              state", "web-1  148e0000000000  started"]
+    assert table(rows, width=80, droppable=("id",)) == table(rows)
+    assert table(rows, width=20, droppable=("id",)) == ["name   state", "web-1  started"]
+    assert table(rows, width=1, droppable=("id", "state")) == ["name", "web-1"]
+
+
+def test_columns_that_say_nothing_are_left_out_of_a_table() -> None:
+    assert table([("a", "b", "c"), ("1", "", "3")]) == ["a  c", "1  3"]

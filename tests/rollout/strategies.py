@@ -6,23 +6,30 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
+from rollout.bucketing import GENERATIONS, Draw, Generation
 from rollout.flag import Flag, percent_text
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
-units = st.text()
-"""Any text that UTF-8 can carry."""
+units = st.text(min_size=1)
+"""Any text that UTF-8 can carry and that is not empty."""
 
 salts = st.text(min_size=1)
+generations: st.SearchStrategy[Generation] = st.sampled_from(GENERATIONS)
+draws = st.builds(Draw, salts, generations)
 thresholds = st.integers(0, 100_000)
 keys = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 values = st.sampled_from([(5, 0), (True, False), ("new", "old")])
 moments = st.timedeltas(timedelta(0), timedelta(days=3650)).map(lambda after: NOW + after)
 
 
-def flag(threshold: int = 5000, key: str = "deploy-retries", salt: str = "") -> Flag:
+def flag(threshold: int = 5000, key: str = "deploy-retries", draw: Draw | None = None) -> Flag:
     """A flag by app, worth 5 inside and 0 outside."""
-    return Flag(key=key, bucket_by="app", inside=5, outside=0, rollout=threshold, salt=salt or key)
+    salt, generation = draw or Draw(key)
+    return Flag(
+        key=key, bucket_by="app", inside=5, outside=0, rollout=threshold, salt=salt,
+        bucketing=generation,
+    )  # fmt: skip
 
 
 _comments = st.from_regex(r"( +#[ a-z<>%:{}\[\]-]{0,20})?", fullmatch=True)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from openfeature.contrib.tools.flagd.core import FlagdCore
 from openfeature.evaluation_context import EvaluationContext
 
-from rollout.bucketing import bucket, hash32
+from rollout.bucketing import Draw, bucket, hash32
 from rollout.evaluate import evaluate
 from rollout.flag import Flag, Ramp, Step
-from tests.rollout.strategies import NOW, flag, keys, salts, thresholds, units
+from tests.rollout.strategies import NOW, draws, flag, keys, thresholds, units
 
 change = msgspec.structs.replace
 
@@ -24,61 +24,63 @@ def is_inside(flag: Flag, unit: str) -> bool:
     return evaluate(flag, {"app": unit}, NOW).variant == "inside"
 
 
-@given(units, thresholds, salts)
-@example("x" * 300, 50_000, "s")
+@given(units, thresholds, draws)
+@example("x" * 300, 50_000, Draw("s"))
+@example("x" * 300, 50_000, Draw("s", "flagd-2"))
 def test_a_unit_is_inside_when_its_bucket_is_below_the_threshold(
-    unit: str, threshold: int, salt: str
+    unit: str, threshold: int, draw: Draw
 ) -> None:
-    decision = evaluate(flag(threshold, salt=salt), {"app": unit}, NOW)
-    assert decision.bucket == bucket(salt, unit)
+    decision = evaluate(flag(threshold, draw=draw), {"app": unit}, NOW)
+    assert decision.bucket == bucket(draw, unit)
     assert decision.unit == unit
+    assert decision.hash32 == hash32(draw, unit)
     assert decision.reason == "SPLIT"
     assert (decision.variant == "inside") is (decision.bucket < threshold)
-    assert decision.hash32 == hash32(salt, unit)
     assert decision.value == (5 if decision.variant == "inside" else 0)
 
 
-@given(units)
-@example("app-10627")  # its hash is the first of its bucket: 1 unit in 43,000
-def test_the_threshold_itself_is_outside(unit: str) -> None:
-    place = bucket("deploy-retries", unit)
-    assert not is_inside(flag(place), unit)
-    assert is_inside(flag(place + 1), unit)
+@given(units, draws)
+@example("app-10627", Draw("deploy-retries"))  # its hash is the first of its bucket: 1 in 43,000
+def test_the_threshold_itself_is_outside(unit: str, draw: Draw) -> None:
+    place = bucket(draw, unit)
+    assert not is_inside(flag(place, draw=draw), unit)
+    assert is_inside(flag(place + 1, draw=draw), unit)
 
 
-@given(units, thresholds, thresholds)
-def test_raising_the_percentage_only_ever_adds_units(unit: str, one: int, other: int) -> None:
+@given(units, thresholds, thresholds, draws)
+def test_raising_the_percentage_only_ever_adds_units(
+    unit: str, one: int, other: int, draw: Draw
+) -> None:
     low, high = sorted((one, other))
-    assert is_inside(flag(low), unit) <= is_inside(flag(high), unit)
+    assert is_inside(flag(low, draw=draw), unit) <= is_inside(flag(high, draw=draw), unit)
 
 
-@given(units, units, thresholds)
+@given(units, units, thresholds, draws)
 def test_lowering_the_percentage_removes_the_last_in_first(
-    one: str, other: str, threshold: int
+    one: str, other: str, threshold: int, draw: Draw
 ) -> None:
-    early, late = sorted((one, other), key=lambda unit: bucket("deploy-retries", unit))
-    if is_inside(flag(threshold), late):
-        assert is_inside(flag(threshold), early)
+    early, late = sorted((one, other), key=lambda unit: bucket(draw, unit))
+    if is_inside(flag(threshold, draw=draw), late):
+        assert is_inside(flag(threshold, draw=draw), early)
 
 
-@given(units)
-def test_0_is_nobody_and_100_is_everybody(unit: str) -> None:
-    assert not is_inside(flag(0), unit)
-    assert is_inside(flag(100_000), unit)
+@given(units, draws)
+def test_0_is_nobody_and_100_is_everybody(unit: str, draw: Draw) -> None:
+    assert not is_inside(flag(0, draw=draw), unit)
+    assert is_inside(flag(100_000, draw=draw), unit)
 
 
-@given(units, thresholds, keys, keys)
+@given(units, thresholds, keys, keys, draws)
 def test_renaming_a_flag_that_names_its_salt_moves_nobody(
-    unit: str, threshold: int, old: str, new: str
+    unit: str, threshold: int, old: str, new: str, draw: Draw
 ) -> None:
-    assert is_inside(flag(threshold, old, "fixed"), unit) == is_inside(
-        flag(threshold, new, "fixed"), unit
-    )
+    before, after = flag(threshold, old, draw), flag(threshold, new, draw)
+    assert is_inside(before, unit) == is_inside(after, unit)
 
 
-@given(units, thresholds)
-def test_two_flags_with_one_salt_share_a_cohort(unit: str, threshold: int) -> None:
-    one, two = flag(threshold, "one", "shared"), flag(threshold, "two", "shared")
+@given(units, thresholds, draws)
+def test_two_flags_with_one_draw_share_a_cohort(unit: str, threshold: int, draw: Draw) -> None:
+    one, two = flag(threshold, "one", draw), flag(threshold, "two", draw)
     assert is_inside(one, unit) == is_inside(two, unit)
 
 
@@ -113,9 +115,10 @@ class LooksLikeText:
 
 FULL = change(
     flag(100_000),
-    always_inside={"app": frozenset({"in", "both"}), "org": frozenset({"acme"})},
-    always_outside={"app": frozenset({"out", "both"}), "org": frozenset({"banned"})},
+    always_inside={"app": frozenset({"in", "both"}), "org": frozenset({"acme", "7", "true", ""})},
+    always_outside={"app": frozenset({"out", "both", ""}), "org": frozenset({"banned"})},
 )
+HALF = change(FULL, rollout=50_000)
 NOBODY = change(FULL, rollout=0)
 OFF = change(FULL, enabled=False)
 
@@ -132,15 +135,27 @@ OFF = change(FULL, enabled=False)
         (NOBODY, {"app": "in"}, "inside", "TARGETING_MATCH", "app in is always inside"),
         (NOBODY, {"app": "x", "org": "acme"}, "inside", "TARGETING_MATCH", "org acme is always in"),
         (NOBODY, {"org": "acme"}, "inside", "TARGETING_MATCH", "org acme is always inside"),
-        (FULL, {}, "outside", "ERROR", "the context has no app"),
-        (FULL, {"app": None}, "outside", "ERROR", "the context has no app"),
+        (FULL, {}, "inside", "STATIC", "rollout is at 100 %, whoever asks"),
+        (FULL, {"app": ""}, "inside", "STATIC", "rollout is at 100 %, whoever asks"),
+        (NOBODY, {"app": None}, "outside", "STATIC", "rollout is at 0 %, whoever asks"),
+        (HALF, {}, "outside", "ERROR", "the context has no app"),
+        (HALF, {"app": None}, "outside", "ERROR", "the context has no app"),
+        (HALF, {"app": ""}, "outside", "ERROR", "app is empty"),
+        (HALF, {"app": "", "org": "acme"}, "inside", "TARGETING_MATCH", "org acme is always in"),
         (FULL, {"app": 7}, "outside", "ERROR", "app is not text but int"),
         (FULL, {"app": b"x"}, "outside", "ERROR", "app is not text but bytes"),
         (FULL, {"app": ["in"]}, "outside", "ERROR", "app is not text but list"),
         (FULL, {"app": LooksLikeText()}, "outside", "ERROR", "app is not text but LooksLike"),
         (FULL, {"app": "\ud800"}, "outside", "ERROR", 'app "\\ud800" is not text that UTF-8 can'),
         (FULL, {"app": "x", "org": "other"}, "inside", "SPLIT", "app x is at "),
-        (NOBODY, {"app": "x", "org": 7}, "outside", "SPLIT", "app x is at "),
+        (NOBODY, {"app": "x", "org": 7}, "inside", "TARGETING_MATCH", "org 7 is always inside"),
+        (NOBODY, {"app": "x", "org": 7.0}, "inside", "TARGETING_MATCH", "org 7 is always inside"),
+        (NOBODY, {"app": "x", "org": 7.5}, "outside", "SPLIT", "app x is at "),
+        (NOBODY, {"app": "x", "org": True}, "inside", "TARGETING_MATCH", "org true is always in"),
+        (NOBODY, {"app": "x", "org": 8}, "outside", "SPLIT", "app x is at "),
+        (NOBODY, {"app": "x", "org": None}, "outside", "SPLIT", "app x is at "),
+        (NOBODY, {"app": "x", "org": ["acme"]}, "outside", "ERROR", "org is not text but list"),
+        (NOBODY, {"app": "x", "org": 10**5000}, "outside", "ERROR", "org is not text but int"),
     ],
 )
 def test_the_order_of_evaluation(
@@ -157,6 +172,7 @@ def test_the_order_of_evaluation(
     [
         ({}, "TARGETING_KEY_MISSING"),
         ({"app": None}, "TARGETING_KEY_MISSING"),
+        ({"app": ""}, "TARGETING_KEY_MISSING"),
         ({"app": 7}, "INVALID_CONTEXT"),
         ({"app": "\udfff"}, "INVALID_CONTEXT"),
         ({"app": "hello"}, ""),
@@ -167,7 +183,12 @@ def test_error_codes_are_the_words_of_openfeature(context: dict[str, Any], code:
 
 
 json_like = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters()) | st.binary(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
@@ -175,7 +196,7 @@ json_like = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["app", "org", "x"]), json_like))
 def test_no_context_makes_it_raise(context: dict[str, Any]) -> None:
-    for asked in (FULL, NOBODY, OFF):
+    for asked in (FULL, HALF, NOBODY, OFF):
         decision = evaluate(asked, context, NOW)
         assert decision.explain().encode()
 

@@ -28,13 +28,39 @@ def path(tmp_path: Path) -> Path:
 
 def test_it_tells_which_flags_were_changed_added_and_removed(path: Path) -> None:
     live = Live(path)
-    assert live.refresh() == []
+    assert live.refresh().changed == []
     path.write_text(TEXT.replace("percent: 5", "percent: 6", 1).replace("  b:", "  c:"))
-    assert live.refresh() == ["a", "b", "c"]
+    assert live.refresh().changed == []
+    assert sorted(live.refresh().changed) == ["a", "b", "c"]
     assert live.state.flags["a"].rollout == 6000
-    assert live.refresh() == []
+    assert live.refresh().changed == []
     path.write_text(path.read_text() + "# a comment changes no flag\n")
-    assert live.refresh() == []
+    assert live.refresh().changed == []
+
+
+def test_a_flag_vanishes_only_once_it_has_been_missing_in_two_equal_looks(path: Path) -> None:
+    live = Live(path)
+    whole = path.read_text()
+    half = whole[: whole.index("  b:")]
+    other = half + "  c: {bucket_by: app, percent: 1, inside: 1, outside: 0}"
+    for text in (half, whole, half, other):
+        path.write_text(text)
+        assert live.refresh().changed == []
+        assert list(live.state.flags) == ["a", "b"]
+    assert live.refresh().changed == ["b", "c"]
+    path.write_text(whole.replace("percent: 5", "percent: 6"))
+    live.refresh()
+    assert sorted(live.refresh().changed) == ["a", "b", "c"]
+
+
+def test_news_say_once_what_broke_and_that_it_was_mended(path: Path) -> None:
+    live = Live(path)
+    path.write_text("version: 2")
+    assert live.refresh().broke
+    assert not live.refresh().broke
+    path.write_text(TEXT)
+    assert live.refresh().mended
+    assert not live.refresh().mended
 
 
 def test_a_source_that_breaks_leaves_the_flags_and_says_what_is_wrong(path: Path) -> None:
@@ -42,14 +68,14 @@ def test_a_source_that_breaks_leaves_the_flags_and_says_what_is_wrong(path: Path
     flags = live.state.flags
     path.write_text(TEXT.replace("percent: 5", "percent: 5%"))
     for _ in range(2):
-        assert live.refresh() == []
+        assert live.refresh().changed == []
         assert live.state.flags is flags
         assert live.state.problem.startswith(f"{path}:3:")
     path.unlink()
     live.refresh()
     assert live.state.problem.endswith(" does not exist")
     path.write_text(TEXT)
-    assert live.refresh() == []
+    assert live.refresh().changed == []
     assert (live.state.flags, live.state.problem) == (flags, "")
 
 
@@ -100,10 +126,10 @@ def test_an_address_that_breaks_is_told_while_its_last_good_copy_serves(
         flags = live.state.flags
         assert live.state.problem == ""
         server.behave = saying(response(b"", "404 Not Found"))
-        assert live.refresh() == []
+        assert live.refresh().changed == []
         assert live.state.flags is flags
         assert live.state.problem == f"{server.url}: it answers 404 Not Found"
         assert Live(server.url).state.problem == live.state.problem
         server.behave = saying(response(TEXT.encode()))
-        assert live.refresh() == []
+        assert live.refresh().changed == []
         assert (live.state.flags, live.state.problem) == (flags, "")

@@ -124,7 +124,7 @@ def refused(found: FlagEvaluationDetails[Any], kind: str) -> ErrorCode | None:
         ("string", "string-zero-flag", ("", "outside", "SPLIT")),
         ("integer", "integer-zero-flag", (0, "outside", "SPLIT")),
         ("string", "targeted-flag", ("EXTERNAL", "outside", "SPLIT")),
-        ("integer", "disabled-flag", (0, "outside", "DISABLED")),
+        ("integer", "disabled-flag", (0, "outside", "STATIC")),
         ("integer", "deploy-retries", (0, "outside", "SPLIT")),
     ],
 )
@@ -174,6 +174,12 @@ def test_a_context_that_matches_a_list(client: OpenFeatureClient) -> None:
             "the context has no app, and there",
         ),
         (EvaluationContext(), ErrorCode.TARGETING_KEY_MISSING, "the context has no app"),
+        (EvaluationContext(""), ErrorCode.TARGETING_KEY_MISSING, "the context has no app"),
+        (
+            EvaluationContext("", {"app": ""}),
+            ErrorCode.TARGETING_KEY_MISSING,
+            "the context has no app",
+        ),
         (
             EvaluationContext(None, {"app": None}),  # type: ignore[dict-item]  # as programs do
             ErrorCode.TARGETING_KEY_MISSING,
@@ -245,10 +251,12 @@ def test_metadata_say_how_old_the_copy_of_an_address_is(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with serving(saying(response(TEXT.encode()))) as server:
         provider = RolloutProvider(server.url)
-        provider.initialize(EvaluationContext())
-        found = provider.resolve_boolean_details("boolean-flag", False, HELLO)
+        try:
+            provider.initialize(EvaluationContext())
+            found = provider.resolve_boolean_details("boolean-flag", False, HELLO)
+        finally:
+            provider.shutdown()
         assert found.flag_metadata["source"] == f"{server.url} as of now"
-        provider.shutdown()
 
 
 def test_before_it_is_initialized_and_after_it_is_shut_down(file: Path) -> None:

@@ -99,20 +99,6 @@ def test_retries_spent_with_hold_stays_in_between_and_says_what_runs_where() -> 
     on_stage(play)
 
 
-def test_the_legacy_path_begins_nothing_after_its_first_failed_call() -> None:
-    async def play(stage: Stage) -> None:
-        await stage.settle(4)
-        hits = [Hit("update", UNAVAILABLE, nth=1)]
-        told = await stage.deploy(hits=hits, retries=0)
-        assert (told.exit_code, told.passes()) == (3, 1)
-        assert len(told.of("update")) <= 3  # those that were under way already
-        failed_s = next(call.heard_s or 0.0 for call in told.of("update") if call.fault)
-        assert not [call for call in told.changes if call.sent_s > failed_s]
-        assert sorted(set(stage.images)) == [OLD, NEW]
-
-    on_stage(play)
-
-
 @pytest.mark.parametrize("retries", [0, 3])
 def test_what_waits_for_its_place_does_not_begin_after_the_run_is_halted(retries: int) -> None:
     rejected = Kind(name="rejected", status=422, body='{"error":"invalid"}')
@@ -433,7 +419,7 @@ def test_a_new_group_beside_an_old_one_gets_its_machines() -> None:
         assert sorted(stage.fleet) == ["web-1", "web-2", "worker-1", "worker-2"]
         standby = stage.fleet["worker-2"]
         assert standby.config["standbys"] == [stage.id("worker-1")]
-        assert standby.state == "created"
+        assert standby.state == "stopped"
 
     on_stage(play, toml=WORKER)
 

@@ -39,7 +39,7 @@ def test_cold_machines_are_updated_side_by_side_and_stay_cold(retries: int) -> N
         told = await stage.deploy(retries=retries, max_unavailable=1)
         assert (told.exit_code, stage.images) == (0, [NEW] * 8)
         states = [stage.fleet[name].state for name in sorted(stage.fleet)]
-        assert states == ["started"] * 2 + ["created"] * 6
+        assert states == ["started"] * 2 + ["stopped"] * 6
         cold = [stage.id(f"web-{n}") for n in range(3, 9)]
         sent = [call.sent_s for call in told.of("update") if call.machine in cold]
         assert max(sent) - min(sent) < 0.5

@@ -23,6 +23,7 @@ from deploy.orchestrator import (
     look,
     outcome,
     passes,
+    watch,
     window,
 )
 from deploy.plan import configs
@@ -31,7 +32,7 @@ from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
 from tests.simulation.weather import draw, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
-from tests.worlds.simulated.world import BROKEN, Scenario, simulate
+from tests.worlds.simulated.world import BROKEN, NEW, Scenario, simulate
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -277,7 +278,39 @@ def fails_where_a_machine_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease.Leases, "_has_vanished", no)
 
 
+def takes_health_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health.Health, "_lasts_s", lambda *_: 0.0)
+    monkeypatch.setattr(watch.Watch, "sick", lambda *_: [])
+
+
+def believes_its_own_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes_health_for_a_moment(monkeypatch)
+    monkeypatch.setattr(ending.Evidence, "sick", property(lambda _: ()))
+
+
+def takes_a_clean_exit_for_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_raise_on_end", lambda *_: None)
+
+
 MUTANTS = (
+    Mutant(
+        name="health is a moment that passed",
+        breaks=takes_health_for_a_moment,
+        law="nothing old goes while the new is sick",
+        scenario=Scenario(strategy="bluegreen", new=f"{NEW}-late"),
+    ),
+    Mutant(
+        name="done is said of what turned sick",
+        breaks=believes_its_own_done,
+        law="done means serving",
+        scenario=Scenario(machines=1, new=f"{NEW}-late"),
+    ),
+    Mutant(
+        name="an app that ends with 0 is waited for",
+        breaks=takes_a_clean_exit_for_well,
+        law="an app failure is not retried",
+        scenario=Scenario(new=f"{NEW}-exitzero"),
+    ),
     Mutant(
         name="a create is repeated blindly",
         breaks=creates_blindly,

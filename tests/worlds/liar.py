@@ -163,9 +163,8 @@ async def _ends(command: Callable[[Emit], Awaitable[Any]], directory: Path) -> O
             result = await command(emit)
         except Exception as error:
             with redirect_stderr(err):
-                cli._render_group(error) if isinstance(error, BaseExceptionGroup) else (
-                    cli._render(error) if isinstance(error, DeployError) else None
-                )
+                for each in cli._each(error):
+                    cli._render(each)
             return Outcome(None, error, out.getvalue() + err.getvalue())
     if isinstance(result, RunFinished):
         out.write(Report.of(told).to_line())
@@ -185,9 +184,10 @@ async def _plan(target: Target, order: Order, _emit: Emit) -> Any:
 
 
 async def _status(target: Target, _order: Order, _emit: Emit) -> Any:
-    machines, routes = await status.look_at(target)
+    machines, routes, holders = await status.look_at(target)
     shown = [
-        status.show_status("hello", machines, routes, as_json=as_json) for as_json in (False, True)
+        status.show_status("hello", machines, routes, holders=holders, as_json=as_json)
+        for as_json in (False, True)
     ]
     return "".join(shown)
 

@@ -140,7 +140,8 @@ def served(directory: Path, *options: str) -> Iterator[Served]:
     reader.start()
     try:
         eventually(lambda: platform.lines and "FLY_API_TOKEN" in platform.lines[-1])
-        platform.url = platform.lines[0].split()[-1]
+        listens = next(line for line in platform.lines if "platform listens on" in line)
+        platform.url = listens.split()[-1]
         yield platform
     finally:
         process.terminate()

@@ -43,6 +43,7 @@ from deploy.run import Settings
 from tests.contract.clocks import run_on
 from tests.worlds.simulated import story, transport
 from tests.worlds.simulated.faults import BY_NAME, CHANGES, WRITES, Kind
+from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.runtime import SimulatedProcess, SimulatedRuntime, simulated_clock
 from tests.worlds.simulated.transport import Call, SimulatedTransport
 from tests.worlds.simulated.world import ADDRESS, APP, UNKNOWN_KEYS, Scenario, Snapshot, World
@@ -164,9 +165,9 @@ class Told:
 class Stage:
     """An app on a simulated platform, as a scenario sees it."""
 
-    def __init__(self, *, seed: int = 0, toml: str = WEB) -> None:
+    def __init__(self, *, seed: int = 0, toml: str = WEB, habits: Habits = NO_HABITS) -> None:
         self.toml = toml
-        self.world = World(Scenario(seed=seed, machines=0))
+        self.world = World(Scenario(seed=seed, machines=0), habits=habits)
         runtime = _CommandRuntime(seed)
         self.runtime = self.world.runtime = runtime
         self.world.platform._runtime = runtime
@@ -358,9 +359,10 @@ def on_stage(
     toml: str = WEB,
     seed: int = 0,
     checks: bool = True,
+    habits: Habits = NO_HABITS,
 ) -> Stage:
     """Let a scenario play; it ends when all is at rest and the leases are over."""
-    stage = Stage(seed=seed, toml=toml)
+    stage = Stage(seed=seed, toml=toml, habits=habits)
 
     async def main() -> None:
         async with stage.world:
@@ -381,9 +383,10 @@ def _simulated_network() -> Iterator[None]:
     def open_transport(*_args: object, **_options: object) -> SimulatedTransport:
         return _network.get()
 
-    volumes = ("GET", re.compile(r"/v1/apps/[^/]+/volumes"), "list volumes")
+    path = re.compile(r"/v1/apps/[^/]+/volumes")
+    volumes = [("GET", path, "list volumes"), ("POST", path, "create volume")]
     with (
-        mock.patch.object(transport, "_ROUTES", (*transport._ROUTES, volumes)),
+        mock.patch.object(transport, "_ROUTES", (*transport._ROUTES, *volumes)),
         mock.patch.object(httpx.AsyncClient, "_init_transport", open_transport),
         mock.patch.dict(os.environ, {"NO_PROXY": "*"}),
     ):

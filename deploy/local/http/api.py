@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,7 +25,7 @@ from deploy.local.hiccups import Strike
 from deploy.local.http.calls import Call, Reply
 from deploy.local.http.description import describe
 from deploy.local.http.operations import OPERATIONS as TABLE
-from deploy.local.http.operations import Operation
+from deploy.local.http.operations import STREAM_TYPE, Operation
 from deploy.local.http.slots import slot_for
 from deploy.local.http.views import ErrorView
 from deploy.local.refusals import Refusal, invalid
@@ -160,8 +160,16 @@ class _Frame:
         headers = {"fly-request-id": f"{self._platform.identity.ulid()}-local", **reply.headers}
         if reply.content is None:
             return Response(status_code=reply.status, headers=headers)
+        if isinstance(reply.content, AsyncIterator):
+            lines = _as_lines(reply.content)
+            return StreamingResponse(lines, reply.status, headers, media_type=STREAM_TYPE)
         body = msgspec.json.encode(reply.content)
         return Response(body, reply.status, headers, media_type="application/json")
+
+
+async def _as_lines(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    async for item in items:
+        yield msgspec.json.encode(item) + b"\n"
 
 
 async def _carried_out(operation: Operation, call: Call) -> Reply[Any]:
@@ -173,6 +181,8 @@ async def _carried_out(operation: Operation, call: Call) -> Reply[Any]:
     answer = operation.handler(call, **given)
     if inspect.isawaitable(answer):
         answer = await answer
+    if operation.method != "GET" and call.platform.store.failure:
+        raise Refusal(503, f"unavailable: the state is not kept: {call.platform.store.failure}")
     return answer if isinstance(answer, Reply) else Reply(answer, operation.status)
 
 

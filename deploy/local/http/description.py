@@ -52,13 +52,13 @@ def _operation(row: Operation, schemas: Schemas, query: Mapping[str, Any]) -> di
         for key in re.findall(r"\{(\w+)\}", row.path)
     ]
     in_query = [{"name": key, "in": "query", "schema": schema} for key, schema in query.items()]
-    error = schemas[_key(ErrorView)]
+    error = {"application/json": {"schema": schemas[_key(ErrorView)]}}
     described: dict[str, Any] = {
         "operationId": name + ("" if row.method != "PUT" else "_put"),
         "summary": (row.handler.__doc__ or name.replace("_", " ")).splitlines()[0],
         "parameters": in_path + in_query,
         "responses": {
-            str(row.status): _response("done", schemas[_key(row.answer)], row.answer),
+            str(row.status): _response("done", _answer(row, schemas)),
             "4XX": _response("refused", error),
             "503": _response("the machine's host cannot be reached", error),
         },
@@ -71,13 +71,20 @@ def _operation(row: Operation, schemas: Schemas, query: Mapping[str, Any]) -> di
     return described
 
 
-def _response(what: str, schema: Mapping[str, Any], kind: Any = ErrorView) -> dict[str, Any]:
+def _answer(row: Operation, schemas: Schemas) -> dict[str, Any]:
+    """The answer by its media type; nothing for an empty body."""
+    if row.answer is NoneType:
+        return {}
+    return {row.media_type: {"schema": schemas[_key(row.answer)]}}
+
+
+def _response(what: str, content: Mapping[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "description": what,
         "headers": {"fly-request-id": {"required": True, "schema": {"type": "string"}}},
     }
-    if kind is not NoneType:
-        described["content"] = {"application/json": {"schema": schema}}
+    if content:
+        described["content"] = content
     return described
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from deploy.local import requests
 from deploy.local.config import signal_name
 from deploy.local.http import views
 from deploy.local.http.calls import Call, Reply
 from deploy.local.lifecycle import Stop
+from deploy.local.logs import LINES_KEPT, LogLine
 from deploy.local.refusals import Refusal, invalid
-from deploy.local.state import Event, Machine
+from deploy.local.runtime import written
+from deploy.local.state import Event, Machine, Volume
 from deploy.local.traffic import ServiceAddress
 
 OK = views.Ok()
@@ -34,11 +36,12 @@ def list_apps(call: Call, query: requests.AppsQuery) -> views.Apps:
     return views.Apps(len(apps), apps)
 
 
-def create_app(call: Call, body: requests.CreateApp) -> views.CreatedApp:
+def create_app(call: Call, body: requests.CreateApp) -> views.AppView:
     name = requests.app_name(body.app_name or body.name or "")
-    app = call.platform.create_app(name, organization=body.org_slug or "personal")
-    app.network = body.network or app.network
-    return views.CreatedApp(views.app_view(app).id, int(app.created_at_s))
+    app = call.platform.create_app(
+        name, organization=body.org_slug or "personal", network=body.network or "default"
+    )
+    return views.app_view(app)
 
 
 def get_app(call: Call) -> views.AppView:
@@ -47,6 +50,15 @@ def get_app(call: Call) -> views.AppView:
 
 def delete_app(call: Call) -> None:
     call.platform.delete_app(call.app)
+
+
+def list_volumes(call: Call) -> list[Volume]:
+    return call.platform.volumes(call.app)
+
+
+def create_volume(call: Call, body: requests.CreateVolume) -> Volume:
+    """A name that machines can mount; nothing is stored on it."""
+    return call.platform.create_volume(call.app, body)
 
 
 # -- machines: reading -----------------------------------------------------------------
@@ -103,7 +115,11 @@ def list_processes(call: Call) -> list[views.ProcessView]:
     machine = call.living
     if machine.process is None:
         return []
-    return [views.ProcessView(machine.process.pid, " ".join(machine.config.argv))]
+    sockets = [
+        views.ListenSocket("tcp", written(address)) for address in machine.process.listening()
+    ]
+    command = " ".join(machine.config.argv)
+    return [views.ProcessView(machine.process.pid, command, listen_sockets=sockets)]
 
 
 # -- machines: writing -----------------------------------------------------------------
@@ -224,7 +240,27 @@ def list_services(call: Call) -> list[ServiceAddress]:
 
 def list_logs(call: Call) -> list[str]:
     """The newest lines that the machine wrote, oldest first."""
-    return list(call.platform.log(call.machine))
+    newest = call.platform.logs.tail([call.machine.id], LINES_KEPT)
+    return [line.line for line in newest]
+
+
+def stream_logs(call: Call, query: requests.LogsQuery) -> AsyncIterator[LogLine]:
+    """What the app's machines wrote, as lines of JSON; with `follow` it goes on for ever."""
+    app, logs = call.platform.app(call.app), call.platform.logs
+    if query.machine:
+        call.platform.machine(call.app, query.machine)
+
+    def machines() -> list[str]:
+        return [query.machine] if query.machine else list(app.machines)
+
+    if query.follow:
+        return logs.follow(machines, query.lines)
+    return _each(logs.tail(machines(), query.lines))
+
+
+async def _each(lines: Sequence[LogLine]) -> AsyncIterator[LogLine]:
+    for line in lines:
+        yield line
 
 
 # -- helpers ---------------------------------------------------------------------------
@@ -263,10 +299,13 @@ def _wanted(call: Call, query: requests.ListQuery) -> Callable[[Machine], bool]:
 
 
 def _stop(machine: Machine, request: requests.StopMachine) -> Stop:
-    """How to end it: as the request says, else as its configuration does."""
+    """How to end it: as the request says, else as its configuration does.
+
+    Go clients send a timeout of "0s" where none is given.
+    """
     usual = Stop.of(machine.config)
     signal = signal_name(request.signal) if request.signal else usual.signal
-    return Stop(signal, usual.timeout_s if request.timeout_s is None else request.timeout_s)
+    return Stop(signal, request.timeout_s or usual.timeout_s)
 
 
 def _cursor_text(order: int) -> str:

@@ -7,13 +7,15 @@ the injected hiccups all read this table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from deploy.local.http import endpoints as ep
 from deploy.local.http.calls import Reply
+
+STREAM_TYPE = "application/x-ndjson"  # a line of JSON each
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,12 @@ class Operation:
     def answer(self) -> Any:
         """The type of what it answers; NoneType is an empty body."""
         answer = _hints(self.handler)["return"]
-        return get_args(answer)[0] if get_origin(answer) is Reply else answer
+        return get_args(answer)[0] if get_origin(answer) in (Reply, AsyncIterator) else answer
+
+    @property
+    def media_type(self) -> str:
+        is_stream = get_origin(_hints(self.handler)["return"]) is AsyncIterator
+        return STREAM_TYPE if is_stream else "application/json"
 
 
 @cache
@@ -54,6 +61,8 @@ OPERATIONS = (
     Operation("POST", "/v1/apps", ep.create_app, status=201),
     Operation("GET", _APP, ep.get_app),
     Operation("DELETE", _APP, ep.delete_app, status=202),
+    Operation("GET", f"{_APP}/volumes", ep.list_volumes),
+    Operation("POST", f"{_APP}/volumes", ep.create_volume),
     Operation("GET", _MACHINES, ep.list_machines),
     Operation("POST", _MACHINES, ep.create_machine, "create"),
     Operation("GET", _MACHINE, ep.get_machine),
@@ -81,4 +90,5 @@ OPERATIONS = (
     Operation("GET", f"{_MACHINE}/ps", ep.list_processes),
     Operation("GET", f"/local{_APP}/services", ep.list_services),
     Operation("GET", f"/local{_MACHINE}/logs", ep.list_logs),
+    Operation("GET", f"/local{_APP}/logs", ep.stream_logs),
 )

@@ -43,11 +43,6 @@ class Apps(Struct):
     apps: list[AppView]
 
 
-class CreatedApp(Struct):
-    id: str
-    created_at: int  # Unix seconds
-
-
 class Holder(Struct):
     """Who holds a lease, for others to see."""
 
@@ -106,11 +101,20 @@ class VersionView(Struct):
     user_config: Mapping[str, Any]
 
 
+class ListenSocket(Struct):
+    proto: str
+    address: str
+
+
 class ProcessView(Struct):
     pid: int
     command: str
     directory: str = ""
     stime: int = 0
+    rtime: int = 0
+    cpu: int = 0
+    rss: int = 0
+    listen_sockets: list[ListenSocket] = []
 
 
 class Value(Struct):
@@ -156,7 +160,7 @@ def app_view(app: App) -> AppView:
         name=app.name,
         status="deployed" if living else "pending",
         machine_count=living,
-        volume_count=0,
+        volume_count=len(app.volumes),
         network=app.network,
         organization=Organization(app.organization.capitalize(), app.organization),
     )

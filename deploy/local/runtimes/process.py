@@ -13,40 +13,40 @@ import re
 import signal as signals
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import anyio
+from anyio import to_thread
 from anyio.abc import Process
 
 from deploy.local.config import Check, Config
 from deploy.local.ports import Ports
-from deploy.local.runtime import CannotStart, Ended, HostStatus, Report, Spec
+from deploy.local.runtime import Address, CannotStart, Ended, HostStatus, Report, Spec, written
 from deploy.local.runtimes import checks, reaper
+from deploy.local.runtimes.listening import listening, listening_is_known
 
-LOG_LINES_KEPT = 1000
-LOGS_KEPT = 1000  # machines, the oldest go first
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - shown, not listened on
 _LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
+_LOOK_FIRST_S, _LOOK_AGAIN_S = 0.05, 1.0  # for where an app listens
 _LAST_WORDS_S = 1.0  # for output that is still in the pipe when the process has ended
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _KEPT_FROM_MACHINES = frozenset({"FLY_API_TOKEN", "TIDEGATE_LOCAL_TOKEN"})
 
 Say = Callable[[str], None]
-"""Takes one line of a machine's output, already prefixed."""
+"""Takes one line of a machine's output."""
 
 
 class ProcessRuntime:
     """Runs machines as processes in `directory`; leaving the context kills those still there."""
 
-    def __init__(self, *, directory: Path, say: Say) -> None:
+    def __init__(self, *, directory: Path) -> None:
         self._directory = directory
-        self._say = say
         self._ports = Ports()
         self._reaper = Reaper()
-        self._logs: dict[str, deque[str]] = {}
 
     async def __aenter__(self) -> Self:
         self._reaper.start()
@@ -76,10 +76,7 @@ class ProcessRuntime:
             self._ports.give_back(ports.values())
             raise CannotStart(f"cannot run {spec.config.argv[0]!r}: {error}") from None
         self._reaper.add(process.pid)
-        return LocalProcess(process, ports, say=self._logger(spec), ended=self._forget)
-
-    def log(self, machine_id: str) -> Sequence[str]:
-        return list(self._logs.get(machine_id, ()))
+        return LocalProcess(process, ports, say=spec.write, ended=self._forget)
 
     async def _spawn(self, spec: Spec, ports: Mapping[int, int]) -> Process:
         # env(1) looks the command up and answers 127 or 126, with its own words
@@ -95,18 +92,6 @@ class ProcessRuntime:
                 start_new_session=True,
             )
         return process  # noqa: RET504 - to mypy, a scope may swallow what it returns
-
-    def _logger(self, spec: Spec) -> Say:
-        lines = self._logs.setdefault(spec.machine_id, deque(maxlen=LOG_LINES_KEPT))
-        if len(self._logs) > LOGS_KEPT:
-            del self._logs[next(iter(self._logs))]
-        prefix = f"{spec.app}/{spec.name} | "
-
-        def log(line: str) -> None:
-            lines.append(line)
-            self._say(prefix + line)
-
-        return log
 
     def _forget(self, process: LocalProcess) -> None:
         self._reaper.remove(process.pid)
@@ -135,7 +120,12 @@ def environment(spec: Spec, ports: Mapping[int, int]) -> dict[str, str]:
 
 
 class LocalProcess:
-    """One process and all that it started; `ports` maps internal ports to real ones."""
+    """One process and all that it started.
+
+    `ports` maps internal ports to free ones, which the app finds in its environment.
+    One that does not look there, and listens on an internal port itself, is found
+    there too; only one machine at a time can.
+    """
 
     def __init__(
         self,
@@ -150,6 +140,7 @@ class LocalProcess:
         self._say = say
         self._ended = ended
         self._is_over = False
+        self._real = dict(ports)
 
     @property
     def pid(self) -> int:
@@ -159,14 +150,24 @@ class LocalProcess:
     def host_status(self) -> HostStatus:
         return "ok"
 
-    def port(self, internal_port: int) -> int | None:
-        return self.ports.get(internal_port)
+    def address(self, internal_port: int) -> Address | None:
+        port = self._real.get(internal_port)
+        return None if port is None else (LOOPBACK, port)
+
+    def listening(self) -> list[Address]:
+        """A port that stands for an internal one is shown as that one, on every address."""
+        internal = {port: number for number, port in self.ports.items()}
+        return [
+            (EVERYWHERE, internal[port]) if port in internal else (host, port)
+            for host, port in listening(self.pid)
+        ]
 
     async def wait(self) -> Ended:
         drained, code = anyio.Event(), 0
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read_output, drained)
+                tasks.start_soon(self._find_ports)
                 code = await self._process.wait()
                 self.kill()
                 with anyio.move_on_after(_LAST_WORDS_S):
@@ -194,11 +195,39 @@ class LocalProcess:
         self._signal_all(signals.SIGCONT)
 
     async def observe(self, check: Check, report: Report) -> None:
-        port = self.ports.get(check.port) if check.port else next(iter(self.ports.values()), None)
-        if port is None:
+        internal = check.port or next(iter(self._real), None)
+        if internal is None:
             report("critical", "the check names no port, and the machine has no service")
             return
-        await checks.watch(check, port, report)
+
+        async def ask(timeout_s: float) -> checks.Result:
+            at = (LOOPBACK, self._real[internal])
+            status, output = await checks.probe(check, at, timeout_s=timeout_s)
+            if output.startswith(checks.CONNECT_FAILED):
+                output = await self._where_instead(internal, output)
+            return status, output
+
+        await checks.watch(check, ask, report)
+
+    async def _where_instead(self, internal: int, reason: str) -> str:
+        """Why nothing answered: what the app listens on says more than the reason given."""
+        asked = f"the check asks {internal} ($PORT_{internal} is {self._real[internal]} here)"
+        if not listening_is_known():
+            return f"{reason}; {asked}"
+        found = await to_thread.run_sync(self.listening)
+        where = ", ".join(written(address) for address in found) or "nothing yet"
+        return f"connection refused: the app listens on {where}, {asked}"
+
+    async def _find_ports(self) -> None:
+        """Until it is known for each internal port where the app really listens."""
+        unknown, delay_s = set(self.ports), _LOOK_FIRST_S
+        while unknown and listening_is_known():
+            found = {port for _, port in await to_thread.run_sync(listening, self.pid)}
+            for internal in [internal for internal in unknown if internal in found]:
+                self._real[internal] = internal
+            unknown -= {internal for internal in unknown if self._real[internal] in found}
+            await anyio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LOOK_AGAIN_S)
 
     def _signal_all(self, signal: signals.Signals) -> None:
         if not self._is_over:

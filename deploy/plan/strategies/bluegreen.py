@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from deploy.plan.actions import Cordon, Create, Stop, Uncordon, where
-from deploy.plan.steps import Gate, step
+from deploy.plan.steps import Gate, Watched, step
 from deploy.plan.strategies.strategy import Scene, Steps, Strategy
 
 
 def prove(scene: Scene) -> Steps:
     """Every green, out of rotation."""
     greens = [action for action in scene.actions if not isinstance(action, Uncordon)]
-    return (step(greens, Gate.HEALTHY),)
+    return (step(greens, Gate.HEALTHY, watched=Watched.ALL),)
 
 
 def roll(scene: Scene) -> Steps:
@@ -26,8 +26,8 @@ def roll(scene: Scene) -> Steps:
     in_rotation = [blue for blue in running if not by_id[blue.machine_id].cordoned]
     return (
         step([*waiting, *made], Gate.HEALTHY),
-        step([Cordon(**where(blue)) for blue in in_rotation], Gate.NONE),
-        step([Stop(**where(blue)) for blue in running], Gate.NONE),
+        step([Cordon(**where(blue)) for blue in in_rotation], Gate.NONE, guarded=True),
+        step([Stop(**where(blue)) for blue in running], Gate.NONE, guarded=True),
     )
 
 

@@ -6,7 +6,7 @@ from deploy.api.machine import Fleet
 from deploy.plan.actions import Create, Update, Wait, where
 from deploy.plan.configs import created_config
 from deploy.plan.stamps import Role, canary_name
-from deploy.plan.steps import Gate, step
+from deploy.plan.steps import Gate, Watched, step
 from deploy.plan.strategies.rolling import roll
 from deploy.plan.strategies.strategy import Scene, Steps, Strategy
 
@@ -22,7 +22,9 @@ def prove(scene: Scene) -> Steps:
     name = canary_name(group.name, release.deploy_id)
     there = next((machine for machine in scene.machines if machine.name == name), None)
     if there is not None:
-        return (step([Wait(**where(there), version=there.version)], Gate.HEALTHY),)
+        return (
+            step([Wait(**where(there), version=there.version)], Gate.HEALTHY, watched=Watched.ALL),
+        )
     bird = Create(
         name=name,
         group=group.name,
@@ -30,7 +32,7 @@ def prove(scene: Scene) -> Steps:
         config=created_config(release, group, Role(release.deploy_id)),
         is_temporary=True,
     )
-    return (step([bird], Gate.HEALTHY),)
+    return (step([bird], Gate.HEALTHY, watched=Watched.ALL),)
 
 
 def _one_per_group(fleet: Fleet) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.plan.steps import Gate, parted, serving, step
+from deploy.plan.steps import Gate, Watched, parted, serving, step
 from deploy.plan.strategies.strategy import Scene, Steps, Strategy
 
 
@@ -11,8 +11,21 @@ def roll(scene: Scene) -> Steps:
     free, costly = parted(scene.actions, serving(scene.machines) & scene.base.serving)
     is_first_deploy = not scene.base.machines
     return (
-        step(free, Gate.HEALTHY, first_alone=is_first_deploy, required=False),
-        step(costly, Gate.HEALTHY, counted=True, first_alone=not scene.is_tried, required=False),
+        step(
+            free,
+            Gate.HEALTHY,
+            first_alone=is_first_deploy,
+            required=False,
+            watched=Watched.FIRST,
+        ),
+        step(
+            costly,
+            Gate.HEALTHY,
+            counted=True,
+            first_alone=not scene.is_tried,
+            required=False,
+            watched=Watched.NONE if scene.is_tried else Watched.FIRST,
+        ),
     )
 
 

@@ -59,3 +59,15 @@ def test_no_name_from_the_platform_controls_the_terminal(name: str, image: str) 
     shown_now = status(odd, machine("m2"))
     assert not [c for c in shown_now if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
     shown_now.encode()
+
+
+def test_a_status_fits_a_terminal_of_80_columns_and_keeps_ids_states_and_images() -> None:
+    long = {**machine().config, "image": "registry.fly.io/hello:deployment-01JDEPLOY"}
+    rows = [
+        machine(f"148e{number:010}", name=f"web-{number}", version="01JDEPLOY" * 3, config=long)
+        for number in range(3)
+    ]
+    text = show_status("hello", Fleet.of(rows), [], as_json=False, width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("148e0000000002", "started", "hello:deployment-01JDEPLOY"):
+        assert word in text

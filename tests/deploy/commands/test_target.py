@@ -28,10 +28,11 @@ def target(
     )
 
 
-def test_the_option_comes_before_fly_toml_and_that_before_the_environment(tmp_path: Path) -> None:
+def test_the_option_comes_before_the_environment_and_that_before_fly_toml(tmp_path: Path) -> None:
     (tmp_path / "fly.toml").write_text('app = "toml"\n')
     assert target(tmp_path, app="option", FLY_APP="environment").app == "option"
-    assert target(tmp_path, FLY_APP="environment").app == "toml"
+    assert target(tmp_path, FLY_APP="environment").app == "environment"
+    assert target(tmp_path).app == "toml"
     (tmp_path / "fly.toml").write_text("")
     assert target(tmp_path, FLY_APP="environment").app == "environment"
 
@@ -42,6 +43,27 @@ def test_an_app_that_nobody_names_is_an_error_that_says_three_places(tmp_path: P
         target(tmp_path)
     for place in ("--app", "fly.toml", "FLY_APP"):
         assert place in caught.value.hint
+
+
+def test_fly_config_names_another_file_and_the_option_goes_before_it(tmp_path: Path) -> None:
+    for name in ("staging", "other"):
+        (tmp_path / f"{name}.toml").write_text(f'app = "{name}"\n')
+    staging = str(tmp_path / "staging.toml")
+    assert target(tmp_path, FLY_CONFIG=staging).app == "staging"
+    option = target(tmp_path, config_path=tmp_path / "other.toml", FLY_CONFIG=staging)
+    assert option.app == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("fly.toml", "--config"), ("worker=1", "one GROUP=N"), ("nowhere", "DIR")]
+)
+def test_a_directory_that_is_none_is_refused_with_what_was_meant(
+    tmp_path: Path, name: str, hint: str
+) -> None:
+    (tmp_path / "fly.toml").write_text('app = "hello"\n')
+    with pytest.raises(UsageProblem, match="there is no directory") as caught:
+        target(tmp_path / name, app="hello", needs_config=False)
+    assert hint in caught.value.hint
 
 
 def test_a_command_that_needs_no_configuration_does_without(tmp_path: Path) -> None:

@@ -407,3 +407,37 @@ def test_any_value_anywhere_in_a_good_fly_toml_is_one_or_the_other(data: st.Data
 def test_a_release_command_may_have_no_timeout() -> None:
     text = 'app = "a"\n[deploy]\nrelease_command = "migrate"\nrelease_command_timeout = "none"\n'
     assert parse(text).deploy.release_command_timeout_s == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "effect"),
+    [
+        ('[build]\ndockerfile = "Dockerfile"', "build.dockerfile", "how the image is built"),
+        ('[deploy]\nseed_command = "./seed"', "deploy.seed_command", "run once"),
+        (
+            '[mounts]\nsource = "a"\ndestination = "/a"\ninitial_size = "3gb"',
+            "initial_size",
+            "1 GB",
+        ),
+        ('[checks.a]\ntype = "tcp"\nport = 1\nrestart_limit = 3', "restart_limit", "failed checks"),
+    ],
+)
+def test_a_key_that_is_not_carried_out_is_a_warning_that_says_what_it_would_do(
+    text: str, path: str, effect: str
+) -> None:
+    (warning,) = parse(text).warnings
+    assert path in warning
+    assert effect in warning
+
+
+def test_a_key_that_asks_for_nothing_is_no_warning() -> None:
+    assert parse('[checks.a]\ntype = "tcp"\nport = 1\nrestart_limit = 0').warnings == ()
+
+
+def test_two_groups_on_one_port_are_a_warning_and_one_service_for_both_is_none() -> None:
+    groups = '[processes]\nweb = "w"\napi = "a"\n'
+    service = "[[services]]\ninternal_port = 1\nprocesses = {}\n[[services.ports]]\nport = 80\n"
+    (warning,) = parse(groups + service.format('["web"]') + service.format('["api"]')).warnings
+    assert "port 80" in warning
+    assert '"web"' in warning
+    assert parse(groups + service.format('["web", "api"]')).warnings == ()

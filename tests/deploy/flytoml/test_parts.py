@@ -126,7 +126,7 @@ def test_a_local_file_that_cannot_be_read_is_a_problem_with_the_reason() -> None
     assert list(problems_of(text)) == ["files[0].local_path"]
 
 
-def test_restart_metrics_files_and_mounts_without_processes_are_the_default_groups() -> None:
+def test_restart_metrics_and_mounts_without_processes_are_the_default_groups() -> None:
     text = f"""
         {TWO_GROUPS}
         [[restart]]
@@ -136,13 +136,21 @@ def test_restart_metrics_files_and_mounts_without_processes_are_the_default_grou
         [[mounts]]
           source = "data"
           destination = "/data"
+    """
+    web, worker = config_of(text, "web"), config_of(text, "worker")
+    assert all(web[key] for key in ("restart", "metrics", "mounts"))
+    assert not any(worker.get(key) for key in ("restart", "metrics", "mounts"))
+
+
+def test_files_without_processes_are_every_groups() -> None:
+    text = f"""
+        {TWO_GROUPS}
         [[files]]
           guest_path = "/x"
           secret_name = "X"
     """
-    web, worker = config_of(text, "web"), config_of(text, "worker")
-    assert all(web[key] for key in ("restart", "metrics", "mounts", "files"))
-    assert not any(worker.get(key) for key in ("restart", "metrics", "mounts", "files"))
+    for group in ("web", "worker"):
+        assert config_of(text, group)["files"] == [{"guest_path": "/x", "secret_name": "X"}]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -97,7 +98,7 @@ def test_a_port_in_use_is_one_line_and_a_hint(tmp_path: Path) -> None:
         refused = _up(tmp_path, "--port", port)
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[0] == (
-        f"error: cannot listen on 127.0.0.1, port {port}: Address already in use"
+        f"Error: cannot listen on 127.0.0.1, port {port}: Address already in use"
     )
 
 
@@ -123,6 +124,25 @@ def test_the_log_of_a_machine_can_be_read(tmp_path: Path) -> None:
         machine_id = platform.create({"init": {"cmd": ["sh", "-c", "echo hi; exec sleep 1000"]}})
         url = f"{platform.url}/local/v1/apps/hello/machines/{machine_id}/logs"
         eventually(lambda: httpx.get(url).json() == ["hi"])
+
+
+def test_logs_are_followed_line_by_line_also_of_machines_that_come_later(tmp_path: Path) -> None:
+    with served(tmp_path) as platform:
+        first = platform.create({"init": {"cmd": ["sh", "-c", "echo a; echo b; exec sleep 1000"]}})
+        url = f"{platform.url}/local/v1/apps/hello/logs"
+        eventually(lambda: len(httpx.get(url).text.splitlines()) == 2)
+        kept = [json.loads(line) for line in httpx.get(url).text.splitlines()]
+        assert [(line["machine"], line["line"]) for line in kept] == [(first, "a"), (first, "b")]
+        with httpx.stream("GET", url, params={"follow": True, "lines": 1}) as answer:
+            lines = (json.loads(line) for line in answer.iter_lines())
+            assert next(lines)["line"] == "b"
+            echo = ["sh", "-c", "echo late; exec sleep 1000"]
+            second = platform.create({"init": {"cmd": echo}}, name="two")
+            late = next(lines)
+            assert (late["machine"], late["name"], late["line"]) == (second, "two", "late")
+        of_one = httpx.get(url, params={"machine": second}).text.splitlines()
+        assert [json.loads(line)["line"] for line in of_one] == ["late"]
+        assert httpx.get(url, params={"machine": "none"}).status_code == 404
 
 
 def test_help_imports_no_server() -> None:

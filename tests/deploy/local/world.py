@@ -13,6 +13,8 @@ import httpx
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
 from deploy.local.http import api
+from deploy.local.store import Store
+from tests.worlds.simulated.habits import NO_HABITS, Habits, Inhabited, inhabit
 from tests.worlds.simulated.runtime import Behaviour, SimulatedRuntime, simulated_clock
 
 QUICK = (0.0, 0.01)
@@ -46,6 +48,7 @@ class World:
     platform: Platform
     runtime: SimulatedRuntime
     client: httpx.AsyncClient
+    inhabited: Inhabited
 
     async def create(self, image: str = "ok", **request: Any) -> dict[str, Any]:
         """A new machine, waited for until it runs (unless it is not to be launched)."""
@@ -82,13 +85,21 @@ class World:
 
 @asynccontextmanager
 async def world(
-    *, hiccups: Hiccups | None = None, token: str = "", seed: int = 1
+    *,
+    hiccups: Hiccups | None = None,
+    token: str = "",
+    seed: int = 1,
+    habits: Habits = NO_HABITS,
+    store: Store | None = None,
 ) -> AsyncIterator[World]:
     runtime = SimulatedRuntime(seed, QUICKLY)
     async with Platform(
-        runtime=runtime, clock=simulated_clock, seed=seed, hiccups=hiccups
+        runtime=runtime, clock=simulated_clock, seed=seed, hiccups=hiccups, store=store
     ) as platform:
-        transport = httpx.ASGITransport(app=api.app(platform, token=token))
+        application = api.app(platform, token=token)
+        inhabited = inhabit(application, habits, platform.clock)
+        served = application if habits == NO_HABITS else inhabited
+        transport = httpx.ASGITransport(app=served)
         base_url = "http://127.0.0.1:4280"
         async with httpx.AsyncClient(transport=transport, base_url=base_url) as client:
-            yield World(platform, runtime, client)
+            yield World(platform, runtime, client, inhabited)

@@ -1,4 +1,4 @@
-"""Carrying out one action where the platform answers oddly, seen through whole deploys."""
+"""Carrying out one action, by hand, and in whole deploys where the platform answers oddly."""
 
 from __future__ import annotations
 
@@ -7,11 +7,104 @@ from typing import Any
 
 import pytest
 
+from deploy.errors import DeployError
+from deploy.plan.actions import Action, Cordon, Create, Destroy, Start, Uncordon, Wait, where
+from deploy.plan.steps import Gate
+from tests.deploy.orchestrator.bench import Bench, on_bench
 from tests.worlds.simulated.faults import BY_NAME, Kind
 from tests.worlds.stage import NEW, OLD, Hit, Stage, on_stage, to
 
 LOST = BY_NAME["reply lost"]
 GONE = Kind(name="gone", status=404, body='{"error":"machine not found"}')
+
+
+# -- each action ------------------------------------------------------------------------
+
+
+def test_every_kind_of_action_is_carried_out() -> None:
+    async def story(bench: Bench) -> None:
+        leases = bench.deployment.leases
+        fleet = await bench.deployment.lookout.look()
+        await leases.acquire(fleet.managed, app=fleet)
+        one = await bench.machine("web-1")
+        perform = bench.deployment.actions.perform
+        await perform(Cordon(**where(one)), Gate.NONE)
+        assert (await bench.machine("web-1")).cordoned
+        assert bench.memory.cordons == {one.id: True}
+        await perform(Uncordon(**where(one), version=one.version), Gate.NONE)
+        assert not (await bench.machine("web-1")).cordoned
+        await perform(Wait(**where(one), version=one.version), Gate.HEALTHY)
+        machine = bench.world.platform.apps["sim"].machines[one.id]
+        bench.world.platform.start(machine)
+        await perform(Start(**where(one), version=one.version), Gate.STARTED)
+        await perform(Destroy(**where(one)), Gate.NONE)
+        assert one.id not in (await bench.fleet()).by_id
+        assert not leases.holds(one.id)
+        assert one.id in bench.memory.destroyed
+        with pytest.raises(TypeError, match="no way"):
+            await perform(Action(machine_id="m"), Gate.NONE)
+
+    on_bench(story)
+
+
+def test_what_was_never_made_needs_no_destroying() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.deployment.actions.perform(Destroy(name="web-9", group="web"), Gate.NONE)
+        assert bench.calls("destroy") == []
+        assert bench.memory.destroyed == set()
+
+    on_bench(story)
+
+
+@pytest.mark.parametrize(("fault", "is_gone"), [(GONE, True), (BY_NAME["503 before"], False)])
+def test_one_that_is_not_found_is_destroyed_and_one_that_is_not_answered_for_is_not(
+    fault: Kind, is_gone: bool
+) -> None:
+    async def story(bench: Bench) -> None:
+        one = await bench.machine("web-1")
+        fleet = await bench.deployment.lookout.look()
+        await bench.deployment.leases.acquire([one], app=fleet)
+        if is_gone:
+            await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
+        else:
+            with pytest.raises(DeployError):
+                await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
+        assert bench.deployment.leases.holds(one.id) is not is_gone
+        assert (one.id in bench.memory.known) is not is_gone
+        assert one.id in bench.memory.destroyed  # it may have happened
+
+    on_bench(story, hits=[Hit("destroy", fault)])
+
+
+def test_a_machine_made_in_this_run_is_found_by_its_name() -> None:
+    async def story(bench: Bench) -> None:
+        config = bench.memory.release.groups[0].config
+        said = {**config, "image": NEW, "metadata": {"fly_process_group": "web"}}
+        create = Create(name="web-9", group="web", config=said, launch=False)
+        await bench.deployment.actions.perform(create, Gate.NONE)
+        await bench.deployment.actions.perform(Destroy(name="web-9", group="web"), Gate.NONE)
+        assert [machine.name for machine in bench.world.machines() if machine.name == "web-9"] == []
+        assert bench.image("web-1") == OLD
+
+    on_bench(story)
+
+
+@pytest.mark.parametrize("operation", ["cordon", "uncordon", "start", "destroy"])
+def test_no_write_leaves_without_the_lease_of_its_machine(operation: str) -> None:
+    async def story(bench: Bench) -> None:
+        one = await bench.machine("web-1")
+        actions: dict[str, Action] = {
+            "cordon": Cordon(**where(one)),
+            "uncordon": Uncordon(**where(one)),
+            "start": Start(**where(one), version=one.version),
+            "destroy": Destroy(**where(one)),
+        }
+        with pytest.raises(DeployError, match="ran out or was taken"):
+            await bench.deployment.actions.perform(actions[operation], Gate.NONE)
+        assert bench.calls(operation) == []
+        assert not bench.memory.has_written
+
+    on_bench(story)
 
 
 # -- versions ----------------------------------------------------------------------------

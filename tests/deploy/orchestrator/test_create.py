@@ -224,7 +224,8 @@ class _NoLeaseTtl(PlatformLeases):
 def test_where_no_lease_comes_with_a_machine_it_is_taken(strategy: str, retries: int) -> None:
     async def play(stage: Stage) -> None:
         await stage.deploy()
-        stage.world.platform.leases = _NoLeaseTtl(stage.world.platform.identity)
+        platform = stage.world.platform
+        platform.leases = _NoLeaseTtl(platform.identity, platform.leases._keep)
         told = await stage.deploy(image=NEW, strategy=strategy, retries=retries)
         assert told.exit_code == 0
         assert told.passes() == 1
@@ -237,9 +238,9 @@ def test_where_no_lease_comes_with_a_machine_it_is_taken(strategy: str, retries:
 
 
 def _with_volumes(
-    volumes: list[dict[str, Any]], sent: list[dict[str, Any]]
+    volumes: list[dict[str, Any]] | None, sent: list[dict[str, Any]]
 ) -> Callable[[httpx.Request], httpx.Response]:
-    """A platform that keeps volumes, which the local one does not; `sent` gets the creates."""
+    """A platform that keeps these volumes, or none at all; `sent` gets the creates."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/lease"):
@@ -248,6 +249,8 @@ def _with_volumes(
             sent.append(json.loads(request.content))
             made = {"id": "m9", "state": "created", "nonce": "n9", **sent[-1]}
             return httpx.Response(200, json=made)
+        if volumes is None:
+            return httpx.Response(404, json={"error": "not found"})
         if request.method == "GET":
             return httpx.Response(200, json=volumes)
         made = {"id": f"vol_{len(volumes) + 1}", **json.loads(request.content)}
@@ -257,19 +260,10 @@ def _with_volumes(
     return answer
 
 
-@pytest.mark.parametrize(
-    ("volumes", "taken"),
-    [
-        ([], "vol_1"),
-        ([{"id": "vol_a", "name": "data", "region": "ams"}], "vol_a"),
-        ([{"id": "vol_a", "name": "other", "region": "ams"}], "vol_2"),
-        ([{"id": "vol_a", "name": "data", "attached_machine_id": "m1"}], "vol_2"),
-    ],
-    ids=["none", "a free one", "another's name", "one in use"],
-)
-def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
-    volumes: list[dict[str, Any]], taken: str
-) -> None:
+def _mounted(
+    volumes: list[dict[str, Any]] | None, mounts: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The mounts that a new machine is asked for on a platform with these volumes."""
     sent: list[dict[str, Any]] = []
 
     async def main() -> None:
@@ -280,20 +274,52 @@ def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
             memory = Memory(release())
             async with holding(tools, memory, LeaseTerms(run_id="r")) as leases:
                 creator = Creator(tools, memory, leases, SharedList(tools))
-                config = {"image": "x", "mounts": [{"name": "data", "path": "/data"}]}
+                config = {"image": "x", "mounts": mounts}
                 await creator.create(Create(name="web-1", group="web", config=config))
 
     run_on("trio", main)
-    assert [each["config"]["mounts"] for each in sent] == [
-        [{"name": "data", "path": "/data", "volume": taken}]
+    (asked,) = sent
+    found: list[dict[str, Any]] = asked["config"]["mounts"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("volumes", "taken"),
+    [
+        ([], "vol_1"),
+        ([{"id": "vol_a", "name": "data", "region": "ams"}], "vol_a"),
+        ([{"id": "vol_a", "name": "other", "region": "ams"}], "vol_2"),
+        ([{"id": "vol_a", "name": "data", "attached_machine_id": "m1"}], "vol_2"),
+        (None, None),
+    ],
+    ids=["none", "a free one", "another's name", "one in use", "a platform without volumes"],
+)
+def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
+    volumes: list[dict[str, Any]] | None, taken: str | None
+) -> None:
+    mount = {"name": "data", "path": "/data"}
+    got = mount | ({"volume": taken} if taken else {})
+    assert _mounted(volumes, [mount]) == [got]
+
+
+def test_two_mounts_never_take_the_same_volume_and_a_chosen_one_is_left() -> None:
+    free = [{"id": "vol_a", "name": "data", "region": "ams"}]
+    mounts = [
+        {"name": "data", "path": "/one"},
+        {"name": "data", "path": "/two"},
+        {"name": "data", "path": "/three", "volume": "vol_z"},
     ]
+    taken = [mount["volume"] for mount in _mounted(free, mounts)]
+    assert taken == ["vol_a", "vol_2", "vol_z"]
 
 
-def test_where_the_platform_keeps_no_volumes_mounts_are_sent_as_they_are() -> None:
+def test_a_new_machine_is_created_with_the_volume_that_was_made_for_it() -> None:
     async def play(stage: Stage) -> None:
         told = await stage.deploy()
         (created,) = told.of("create")
         assert [mount["path"] for mount in created.json["config"]["mounts"]] == ["/data"]
-        assert "volume" not in created.json["config"]["mounts"][0]
+        (volume,) = stage.world.platform.volumes("sim")
+        assert created.json["config"]["mounts"][0]["volume"] == volume.id
+        assert volume.attached_machine_id == stage.id("web-1")
 
     on_stage(play, toml=WEB + VOLUME)

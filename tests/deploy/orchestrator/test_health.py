@@ -19,6 +19,7 @@ from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.health import Expectation, Health, HealthTerms
 from deploy.orchestrator.look import SharedList
 from deploy.orchestrator.tools import Tools
+from deploy.orchestrator.watch import Watch
 from deploy.plan.steps import Gate
 from tests.contract.clocks import BACKENDS, run_on
 from tests.worlds.simulated.faults import BY_NAME
@@ -70,7 +71,8 @@ def play(
                 patience, halt = Patience(60.0, random.Random(1)), Halt()
                 tools = Tools(client=client, patience=patience, halt=halt, emit=lambda _: None)
                 terms = HealthTerms(wait_timeout_s=wait_s, smoke_s=smoke_s)
-                health = Health(tools, SharedList(tools), terms)
+                machines = SharedList(tools)
+                health = Health(tools, machines, Watch(machines), terms)
                 asked = config or dict(group_of(CHECKED).config)
                 machine = world.create("web-1", {**asked, "image": image})
                 await story(Bench(world, health, halt, machine.id))

@@ -531,7 +531,8 @@ def test_a_lease_without_a_description_that_was_lost_is_known_by_its_nonce() -> 
 def test_what_was_granted_for_a_shorter_time_than_asked_is_refreshed_in_time() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]
-        world.platform.leases = ShortLeases(world.platform.identity)
+        platform = world.platform
+        platform.leases = ShortLeases(platform.identity, platform.leases._keep)
         async with holder(world) as held:
             await held.take(first)
             for _ in range(200):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -118,7 +119,7 @@ def test_a_machine_whose_old_configuration_nobody_has_is_left() -> None:
     platform.carry_out(
         schedule(release(), platform.fleet, base, plan(release(), platform.fleet, base))
     )
-    lost = Base(base.machines, base.serving, frozenset({"m1"}))
+    lost = replace(base, lost=frozenset({"m1"}))
     assert _back(platform, lost, {"m1"}, NEW_ID) == ()
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from deploy.api.machine import Fleet
 from deploy.plan.intent import BACK, FORWARD, Intent, carriers, carrying, read_intent
 from deploy.plan.stamps import INTENT
-from tests.worlds.fleets import group, machine, release, with_metadata
+from tests.worlds.fleets import group, machine, release, updated, with_metadata
 
 texts = st.text(max_size=20)
 
@@ -55,6 +55,16 @@ def test_the_first_machine_of_each_group_carries_it() -> None:
 
 @pytest.mark.parametrize("ids", [set(), {"m1"}, {"m1", "m2"}])
 def test_a_fleet_carrying_it_is_as_the_next_look_will_show_it(ids: set[str]) -> None:
-    fleet = carrying(Fleet.of([machine("m1"), machine("m2")]), "text", ids)
-    assert {one.id for one in fleet if one.metadata.get(INTENT) == "text"} == ids
+    intent = Intent.of(release())
+    fleet = carrying(Fleet.of([machine("m1"), machine("m2")]), intent, ids)
+    assert {one.id for one in fleet if read_intent(one) == intent} == ids
     assert all(one.image for one in fleet)
+
+
+def test_an_intent_that_another_tool_copied_forward_is_void() -> None:
+    """A tool that goes over the machine keeps the metadata and writes its own release id."""
+    intent = Intent.of(release())
+    (marked,) = carrying(Fleet.of([machine()]), intent, {"m1"})
+    assert read_intent(marked) == intent
+    assert read_intent(updated(marked)) == intent  # our own update
+    assert read_intent(with_metadata(marked, fly_release_id="another")) is None

@@ -13,80 +13,26 @@ import subprocess
 import sys
 import termios
 
+import pyte
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from rich.console import Console
 
-from deploy.events import BackingOff, HiccupMet, MachineMoved, PassStarted, Phase
-from deploy.readers.live import LiveProgress, picture
-from deploy.readers.timeline import Timeline
+from deploy.events import HiccupMet, Phase
+from deploy.readers.live import LiveProgress
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run
 
 SCRIPT = """
 import os, sys
 from deploy.readers.progress import open_progress
 from tests.deploy.eventful import EPOCH_S, Story
+told = Story({story}).tell()
 with open_progress("text", sys.stdout, sys.stderr, os.environ, lambda: EPOCH_S) as progress:
-    for at, event in Story(machines=4, hiccups=0).tell():
+    for at, event in told[:{stop}]:
         progress(at, event)
+    if sys.argv[1:]:
+        progress._live.stop()  # draws once more
+        os._exit(0)
 """
-
-
-def _lines(timeline: Timeline, now_s: float, height: int, width: int = 80) -> list[str]:
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(picture(timeline, now_s, height))
-    return out.getvalue().splitlines()
-
-
-def _moved(number: int, phase: Phase, detail: str = "") -> MachineMoved:
-    return MachineMoved(
-        machine_id=f"148e{number}", name=f"web-{number}", group="web", phase=phase, detail=detail
-    )
-
-
-def test_each_machine_has_a_line_and_the_last_line_is_the_total() -> None:
-    timeline = Timeline.of(
-        [
-            (EPOCH_S, PassStarted(number=1, of=6)),
-            (EPOCH_S, _moved(1, Phase.UPDATING)),
-            (EPOCH_S + 1, _moved(1, Phase.CHECKING, "0/1 passing")),
-            (EPOCH_S + 2, _moved(2, Phase.QUEUED)),
-        ]
-    )
-    assert [line.rstrip() for line in _lines(timeline, EPOCH_S + 4, 24)] == [
-        "● web-1 web checking      4.0 s 0/1 passing",
-        "· web-2 web queued",
-        "pass 1 of 6 · 0 done, 2 left · 4.0 s",
-    ]
-
-
-def test_between_passes_the_total_counts_down() -> None:
-    timeline = Timeline.of([(EPOCH_S, BackingOff(delay_s=5.0, number=1))])
-    assert _lines(timeline, EPOCH_S + 2, 24)[-1].rstrip().endswith("next pass in 3.0 s")
-
-
-def test_on_a_low_terminal_failed_and_moving_machines_are_shown_and_the_rest_counted() -> None:
-    timeline = Timeline.of((EPOCH_S, _moved(number, Phase.DONE)) for number in range(1, 40))
-    timeline.add(EPOCH_S, _moved(90, Phase.QUEUED))
-    timeline.add(EPOCH_S, _moved(91, Phase.FAILED, "exit code 1"))
-    timeline.add(EPOCH_S, _moved(92, Phase.CHECKING))
-    lines = _lines(timeline, EPOCH_S, 8)
-    text = "\n".join(lines)
-    assert len(lines) < 8
-    assert "web-91" in text
-    assert "web-92" in text
-    assert "and 39 more: 39 done" in text
-
-
-@given(any_run, st.integers(1, 30), st.integers(20, 120))
-def test_the_picture_of_any_run_fits_the_terminal_and_takes_no_markup(
-    run: list[Entry], height: int, width: int
-) -> None:
-    timeline = Timeline.of(run)
-    lines = _lines(timeline, timeline.end_s, height, width)
-    assert len(lines) <= max(3, height - 1)
-    assert all(line.isprintable() for line in lines)
 
 
 class Terminal(io.StringIO):
@@ -115,16 +61,23 @@ def test_a_terminal_that_goes_away_ends_the_drawing_and_not_the_run() -> None:
     assert progress.report.exit_code == 0
 
 
-def _on_terminal(environ: dict[str, str]) -> str:
-    """What the script writes to a terminal of 30 lines by 100 columns."""
+def _on_terminal(
+    environ: dict[str, str],
+    *,
+    story: str = "machines=4, hiccups=0",
+    columns: int = 100,
+    rows: int = 30,
+    stop: int | None = None,
+) -> str:
+    """What the script writes to a terminal; it leaves after `stop` events."""
     terminal, inside = pty.openpty()
-    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     child = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT.format(story=story, stop=stop), *(["stop"] if stop else [])],
         stdin=inside,
         stdout=inside,
         stderr=inside,
-        env={**os.environ, **environ},
+        env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | environ,
     )
     os.close(inside)
     written = b""
@@ -139,6 +92,61 @@ def _on_terminal(environ: dict[str, str]) -> str:
     os.close(terminal)
     assert child.wait(timeout=60) == 0
     return written.decode()
+
+
+def _screen(story: str, columns: int, *, stop: int | None = None, rows: int = 40) -> list[str]:
+    """The lines that a person sees in the end, those that scrolled away included."""
+    screen = pyte.HistoryScreen(columns, rows, history=10_000)
+    steering = {"TERM": "xterm-256color", "NO_COLOR": ""}
+    written = _on_terminal(steering, story=story, columns=columns, rows=rows, stop=stop)
+    pyte.Stream(screen).feed(written)
+    above = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
+    return [line.rstrip() for line in [*above, *screen.display]]
+
+
+WIDTHS = [40, 80, 200]
+STORIES = {
+    "success": "machines=4, hiccups=0",
+    "failure": "machines=4, hiccups=0.6, retries=1",
+    "way back": "machines=4, hiccups=0, broken=1",
+    "200 machines": "machines=200, hiccups=0.1, window=20",
+}
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("story", STORIES)
+def test_the_end_of_a_run_has_every_name_with_its_sign_and_fits(columns: int, story: str) -> None:
+    lines = _screen(STORIES[story], columns)
+    text = "\n".join(lines)
+    if story != "200 machines":
+        for number in range(1, 5):
+            assert re.search(rf"^[✓✗↩·●] web-{number} ", text, re.MULTILINE), text
+    else:
+        assert re.search(r"\d+ done", text), text
+        assert "/200" in text
+    closing = {"success": "done: ", "failure": "in between: ", "way back": "failed: "}
+    assert closing.get(story, "done: ") in text, text
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_failing_machine_keeps_its_name_and_its_whole_reason(columns: int) -> None:
+    story = Story(machines=4, hiccups=0, broken=1).tell()
+    failed = next(i for i, (_, e) in enumerate(story) if getattr(e, "phase", None) is Phase.FAILED)
+    lines = _screen(STORIES["way back"], columns, stop=failed + 1)
+    text = " ".join(" ".join(lines).split())
+    assert "✗ web-1 failed" in text
+    assert "check http: 500 Internal Server Error" in text
+    assert any(line.startswith("· web-4 queued") for line in lines)
+    assert any("0/4" in line for line in lines)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_of_200_machines_those_in_motion_are_shown_and_the_rest_counted(columns: int) -> None:
+    lines = _screen(STORIES["200 machines"], columns, stop=600, rows=24)
+    text = "\n".join(lines)
+    assert re.search(r"and \d+ more: ", text) or re.search(r"^  \d+ ", text, re.MULTILINE)
+    assert "/200" in text
+    assert not re.search(r"^· web-\d+ +queued", text, re.MULTILINE)
 
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -163,4 +171,4 @@ def test_no_color_takes_the_colours_and_leaves_the_picture() -> None:
 def test_a_dumb_terminal_gets_plain_lines(term: str) -> None:
     written = _on_terminal({"TERM": term})
     assert "\x1b" not in written
-    assert "  web-1: done" in written
+    assert "  [1/4] web-1: done" in written

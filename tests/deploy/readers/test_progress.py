@@ -53,9 +53,9 @@ def test_a_run_that_is_done_is_told_in_plain_lines() -> None:
         "plan: 2 update; 1 machine unchanged",
         "pass 1 of 6",
         "  web-1: updating",
-        "  web-1: done (4.9 s)",
+        "  [1/2] web-1: done (4.9 s)",
         "  web-2: updating",
-        "  web-2: done (4.2 s)",
+        "  [2/2] web-2: done (4.2 s)",
         "pass 1 ended with 2 done, 0 left",
         "done: hello runs hello:v2 (2 machines, 9.9 s)",
         "next: `deploy status --app hello` shows the machines",
@@ -98,7 +98,7 @@ def _moved(phase: Phase, machine_id: str = "1", detail: str = "") -> MachineMove
 def test_a_machine_whose_id_comes_later_has_still_begun_once() -> None:
     phases = [_moved(Phase.CREATING, ""), _moved(Phase.CHECKING), _moved(Phase.DONE)]
     out, _ = _tell([(EPOCH_S, moved) for moved in phases])
-    assert out.splitlines() == ["  web-1: creating", "  web-1: done (0.0 s)"]
+    assert out.splitlines() == ["  web-1: creating", "  [1/1] web-1: done (0.0 s)"]
 
 
 def test_a_hiccup_is_told_once_though_the_machine_and_the_pass_tell_it_too() -> None:

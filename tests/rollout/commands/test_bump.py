@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rollout.bucketing import Draw, bucket
 from tests.rollout.commands.running import THREE as TEXT
 from tests.rollout.commands.running import run
 
@@ -56,3 +57,26 @@ def test_a_file_without_a_final_newline_keeps_that(three: Path) -> None:
     three.write_text(text)
     assert run("set", "a", "--percent", "100").exit_code == 0
     assert three.read_text() == text.replace(":5}", ":100}")
+
+
+def test_lowering_throws_units_out_and_needs_a_word(three: Path) -> None:
+    lower = ("set", "deploy-retries", "--percent", "0.05")
+    result = run(*lower)
+    assert result.exit_code == 1
+    said = "deploy-retries would throw out some of its units (percent: 5 % -> 0.05 %"
+    assert said in result.stderr
+    assert "--allow-eviction" in result.stderr
+    assert three.read_text() == TEXT
+    assert run(*lower, "--units", "-", given="hello\n").exit_code == 0, "hello is outside anyway"
+    three.write_text(TEXT)
+    assert run(*lower, "--allow-eviction").exit_code == 0
+    assert "percent: 0.05 " in three.read_text()
+
+
+def test_with_units_only_these_count_as_thrown_out(three: Path) -> None:
+    draw = Draw("deploy-retries")
+    inside = next(unit for unit in map(str, range(1000)) if bucket(draw, unit) < 5000)
+    result = run("set", "deploy-retries", "--percent", "0", "--units", "-", given=f"{inside}\n")
+    assert result.exit_code == 1
+    assert "would throw out 1 of 1 units" in result.stderr
+    assert three.read_text() == TEXT

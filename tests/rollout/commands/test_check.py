@@ -196,3 +196,18 @@ def test_check_shows_every_problem_on_a_line_of_its_own(three: Path) -> None:
 def test_a_flood_of_problems_is_cut(three: Path) -> None:
     three.write_text("version: 1\nflags: {}\n" + "".join(f"x{i}: 1\n" for i in range(70)))
     assert run("check").stderr.splitlines()[50:] == ["... and 20 more problems"]
+
+
+def test_a_shallow_clone_says_that_history_was_not_looked_at(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = GOOD.replace("percent: 5", "percent: 100")
+    repo.commit({"flags.yaml": full}, at=datetime.fromisoformat("2026-01-01T00:00Z"))
+    repo.commit({"other.txt": "x"}, at=datetime.fromisoformat("2026-11-20T00:00Z"))
+    assert "at 100 % for over 30 days" in run("check", "--strict").stderr
+    clone = tmp_path / "clone"
+    repo.git("clone", "-q", "--depth", "1", f"file://{repo.root}", str(clone))
+    monkeypatch.chdir(clone)
+    result = run("check", "--strict")
+    assert "not checked: history: this clone is shallow" in result.stderr
+    assert result.exit_code == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.bucketing import bucket
+from rollout.bucketing import Draw, bucket
 from tests.rollout.commands.running import run
 from tests.rollout.repo import Repo
 
@@ -21,8 +21,8 @@ flags:
 """
 ROLLOUT = [sys.executable, "-m", "rollout"]
 UNITS = [f"app-{number}" for number in range(1000)]
-FIVE = sum(bucket("a", unit) < 5_000 for unit in UNITS)
-TEN = sum(bucket("a", unit) < 10_000 for unit in UNITS)
+FIVE = sum(bucket(Draw("a"), unit) < 5_000 for unit in UNITS)
+TEN = sum(bucket(Draw("a"), unit) < 10_000 for unit in UNITS)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_lowering_throws_out_and_is_held() -> None:
 @pytest.mark.usefixtures("directory")
 def test_lowering_that_meets_none_of_the_units_passes() -> None:
     new("percent: 5", "percent: 4.999")
-    assert all(bucket("a", unit) != 4_999 for unit in UNITS)
+    assert all(bucket(Draw("a"), unit) != 4_999 for unit in UNITS)
     assert run("diff", "old.yaml", "new.yaml").exit_code == 1
     assert run("diff", "old.yaml", "new.yaml", "--units", "units.txt").exit_code == 0
 
@@ -91,8 +91,8 @@ def test_names_name_everybody_who_moves() -> None:
     new("percent: 5, inside: 5", "percent: 10, inside: 6")
     result = run("diff", "old.yaml", "new.yaml", "--units", "units.txt", "--names")
     lines = result.stdout.splitlines()
-    inside = [unit for unit in UNITS if bucket("a", unit) < 5_000]
-    enters = [unit for unit in UNITS if 5_000 <= bucket("a", unit) < 10_000]
+    inside = [unit for unit in UNITS if bucket(Draw("a"), unit) < 5_000]
+    enters = [unit for unit in UNITS if 5_000 <= bucket(Draw("a"), unit) < 10_000]
     assert {line for line in lines if "enters" in line} == {f"a: enters {u}" for u in enters}
     assert {line for line in lines if "changes" in line} == {f"a: changes {u}" for u in inside}
     assert f"0 leave, {FIVE} change value" in result.stdout
@@ -109,7 +109,7 @@ def test_json_tells_the_same() -> None:
     assert record["evicts"] is True
     assert record["units_read"] == 1000
     (flag,) = record["flags"]
-    leaves = [unit for unit in UNITS if 1_000 <= bucket("a", unit) < 5_000]
+    leaves = [unit for unit in UNITS if 1_000 <= bucket(Draw("a"), unit) < 5_000]
     assert flag["units"]["leave"] == len(leaves)
     assert flag["names"] == {"enters": [], "leaves": leaves, "changes": []}
     assert flag["changes"] == [
@@ -192,7 +192,7 @@ def test_revisions_are_compared_at_the_path_of_the_other(
 @pytest.mark.usefixtures("directory")
 def test_cohort_lists_who_is_in_byte_for_byte() -> None:
     result = run("cohort", "a", "--units", "units.txt", "--file", "old.yaml")
-    inside = [unit for unit in UNITS if bucket("a", unit) < 5_000]
+    inside = [unit for unit in UNITS if bucket(Draw("a"), unit) < 5_000]
     assert result.stdout.splitlines() == inside
     assert result.stderr == f"a: {FIVE} of 1,000 units are inside\n"
     given = "ünit \x1b[31m\n\nx".encode()
@@ -274,3 +274,99 @@ def test_output_that_cannot_be_written_is_told_in_a_line(directory: Path) -> Non
     assert broken.returncode == 2
     assert broken.stderr.startswith("Error: the output cannot be written: No space left on device")
     assert "percent: 6" in (directory / "old.yaml").read_text()
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    made = Repo(tmp_path / "repo")
+    monkeypatch.chdir(made.root)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    made.commit({"flags.yaml": TEXT, "other.yaml": "version: 1\nflags: {}\n"})
+    return made
+
+
+def moved(repo: Repo, to: str, was: str = "percent: 100", now: str = "percent: 1") -> None:
+    (repo.root / to).parent.mkdir(exist_ok=True)
+    repo.git("mv", "flags.yaml", to)
+    (repo.root / to).write_text(TEXT.replace(was, now))
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_file_that_has_moved_is_followed_to_whom_it_throws_out(
+    repo: Repo, committed: bool
+) -> None:
+    moved(repo, "cfg/flags.yaml")
+    if committed:
+        repo.commit({})
+    result = run("diff", f"git:HEAD{'~1' if committed else ''}", "cfg/flags.yaml")
+    assert result.exit_code == 1
+    assert "percent: 100 % -> 1 %: 99 % leave" in result.stdout
+    rev = "HEAD~1" if committed else "HEAD"
+    assert f"Note: cfg/flags.yaml was flags.yaml at {rev}\n" in result.stderr
+    assert "b would throw out some of its units" in result.stderr
+    strict = run("check", "--strict", "--base", f"git:{rev}", "--max-step", "5", "cfg/flags.yaml")
+    assert "Note: cfg/flags.yaml was flags.yaml" in strict.stderr
+
+
+def test_a_file_that_may_have_been_any_of_several_is_not_guessed(repo: Repo) -> None:
+    repo.commit({"old.yaml": TEXT})
+    moved(repo, "cfg/flags.yaml")
+    repo.git("rm", "-q", "old.yaml")
+    result = run("diff", "git:HEAD", "cfg/flags.yaml")
+    assert result.exit_code == 1
+    assert "the flags of cfg/flags.yaml were in flags.yaml and old.yaml" in result.stderr
+    assert "Hint: name the file to compare with: git:HEAD:flags.yaml" in result.stderr
+    assert run("diff", "git:HEAD:old.yaml", "cfg/flags.yaml").exit_code == 1
+
+
+def test_a_file_beside_one_that_stays_is_new(repo: Repo) -> None:
+    (repo.root / "second.yaml").write_text(TEXT)
+    result = run("diff", "git:HEAD", "second.yaml")
+    assert result.exit_code == 0
+    assert "Note: every flag is new" in result.stderr
+
+
+def test_a_branch_behind_its_base_is_compared_with_where_it_branched_off(repo: Repo) -> None:
+    repo.git("checkout", "-q", "-b", "feature")
+    repo.git("checkout", "-q", "main")
+    repo.commit({"flags.yaml": TEXT.replace("percent: 5", "percent: 50")})
+    repo.git("checkout", "-q", "feature")
+    (repo.root / "flags.yaml").write_text(TEXT.replace("percent: 5", "percent: 7"))
+    assert run("diff", "git:main", "flags.yaml").exit_code == 1, "as if it took main's bump back"
+    for spec in ("git:main...feature", "git:main...", "git:main...HEAD"):
+        result = run("diff", spec, "flags.yaml")
+        assert result.exit_code == 0, result.output
+        assert "percent: 5 % -> 7 %" in result.stdout
+    repo.git("checkout", "-q", "--orphan", "other")
+    repo.commit({"flags.yaml": TEXT, "more.txt": "x"})
+    result = run("diff", "git:main...other", "flags.yaml")
+    assert result.exit_code == 2
+    assert "git knows no common ancestor of main...other" in result.stderr
+
+
+def test_markdown_is_a_comment_and_the_summary_of_the_step(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(directory / "summary.md"))
+    new("percent: 100", "percent: 10, owner: '*me*'")
+    asked = ("diff", "old.yaml", "new.yaml", "--units", "units.txt", "--allow-eviction")
+    result = run(*asked, "--markdown")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["### Flags", ""]
+    assert lines[2].startswith("- **b**: ⚠️ throws out ")
+    assert "  - percent: 100 % -\\> 10 %: 90 % leave, the last in first" in lines
+    assert "  - owner: none -\\> \\*me\\*" in lines
+    assert lines[-1].startswith("  - of 1,000 units 0 enter, ")
+    assert (directory / "summary.md").read_text() == result.stdout
+    run(*asked)
+    assert (directory / "summary.md").read_text() == result.stdout * 2
+    same = run("diff", "old.yaml", "old.yaml", "--markdown")
+    assert same.stdout == "### Flags\n\nNo flag changes.\n"
+
+
+def test_a_revision_without_its_git_is_recognised(repo: Repo) -> None:
+    result = run("diff", "HEAD", "flags.yaml")
+    assert result.exit_code == 2
+    assert "Hint: did you mean git:HEAD?" in result.stderr
+    assert repo.root.exists()

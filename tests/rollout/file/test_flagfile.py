@@ -119,8 +119,8 @@ def test_a_percentage_within_bounds_is_fine(written: str) -> None:
 
 
 KEYS = (
-    "use one of description, owner, expires, salt, enabled, bucket_by, percent, paused, ramp, "
-    "inside, outside, always_inside, always_outside"
+    "use one of description, owner, expires, salt, bucketing, enabled, bucket_by, percent, "
+    "paused, ramp, guard, inside, outside, always_inside, always_outside"
 )
 TIME = "write a time with its offset, such as 2027-03-01T09:00:00+01:00 or ...Z"
 LIST = "write a list, such as [hello, my-app]"
@@ -132,6 +132,8 @@ LIST = "write a list, such as [hello, my-app]"
         ("colour: red", f"7:5: a: unknown key colour; {KEYS}"),
         ("alway_inside: {}", "7:5: a: unknown key alway_inside; did you mean always_inside?"),
         ("inside: 7", "7:5: a: inside is here twice, first on line 5; remove one of them"),
+        ("bucketing: flagd2", "7:16: a: bucketing: flagd2 is no bucketing; did you mean flagd-2?"),
+        ("bucketing: x", "7:16: a: bucketing: x is no bucketing; write flagd-3 or flagd-2"),
         ("enabled: yes", "7:14: a: enabled: yes is not true or false; write true or false"),
         ('enabled: "true"', '7:14: a: enabled: "true" is not true or false; write true or false'),
         ("expires: 2027-02-30", "7:14: a: expires: 2027-02-30 is not a date; write a date such as"),
@@ -340,3 +342,26 @@ def test_no_text_makes_the_reader_fail_in_another_way(text: str) -> None:
 @given(st.binary())
 def test_no_bytes_make_the_reader_fail_in_another_way(data: bytes) -> None:
     problems(data)
+
+
+def test_the_marks_of_a_merge_conflict_are_named_with_their_lines() -> None:
+    text = """\
+version: 1
+flags:
+  a:
+    bucket_by: app
+<<<<<<< HEAD
+    percent: 5
+=======
+    percent: 10
+>>>>>>> other
+    inside: 1
+    outside: 0
+"""
+    with pytest.raises(BadFlagFile) as caught:
+        flagfile.parse(text)
+    fix = "keep one of the two sides, and remove the marks"
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"{line}:1: a conflict mark of git ({mark}); {fix}"
+        for line, mark in ((5, "<<<<<<<"), (7, "======="), (9, ">>>>>>>"))
+    ]

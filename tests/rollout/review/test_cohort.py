@@ -6,10 +6,11 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rollout.bucketing import Draw
 from rollout.evaluate import evaluate
 from rollout.flag import Flag
 from rollout.review.cohort import Tally, members, names, tally
-from tests.rollout.strategies import NOW, flag, thresholds, units
+from tests.rollout.strategies import NOW, flag, generations, thresholds, units
 
 
 @st.composite
@@ -19,7 +20,9 @@ def states(draw: st.DrawFn, listed: list[str]) -> Flag:
         st.sampled_from(["app", "org"]),
         st.frozensets(units | st.sampled_from(listed or ["a"]), max_size=3),
     )
-    made = flag(draw(thresholds), salt=draw(st.sampled_from(["s", "t"])))
+    made = flag(
+        draw(thresholds), draw=Draw(*draw(st.tuples(st.sampled_from(["s", "t"]), generations)))
+    )
     return msgspec.structs.replace(
         made,
         enabled=draw(st.booleans()),

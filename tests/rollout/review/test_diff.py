@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from rollout.bucketing import Draw
 from rollout.evaluate import evaluate
 from rollout.flag import Flag, Ramp, Step
 from rollout.review.cohort import tally
@@ -114,15 +115,15 @@ def test_a_ramp_that_will_go_down_is_held_already() -> None:
 
 
 _states = st.builds(
-    lambda threshold, enabled, salt, inside, outside: replace(
-        flag(threshold, key="a", salt=salt),
+    lambda threshold, enabled, draw, inside, outside: replace(
+        flag(threshold, key="a", draw=draw),
         enabled=enabled,
         always_inside=inside,
         always_outside=outside,
     ),
     thresholds | st.sampled_from([0, 100_000]),
     st.booleans(),
-    st.sampled_from(["s", "t"]),
+    st.sampled_from([Draw("s"), Draw("t"), Draw("s", "flagd-2")]),
     st.dictionaries(st.just("app"), st.frozensets(st.sampled_from("xyz"), max_size=2), max_size=1),
     st.dictionaries(st.just("app"), st.frozensets(st.sampled_from("xyz"), max_size=2), max_size=1),
 )

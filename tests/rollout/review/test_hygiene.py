@@ -54,13 +54,66 @@ def test_the_day_of_expiry_is_the_last_good_one() -> None:
 
 
 def test_a_finished_flag_is_a_warning_with_its_places() -> None:
-    facts = Facts(now=NOW, finished=frozenset({"a"}), places={"a": ("x.py:3", "y.py:4")})
+    facts = Facts(now=NOW, complete=frozenset({"a"}), places={"a": ("x.py:3", "y.py:4")})
     (finding,) = inspect(flagfile.parse(GOOD), facts)
     assert finding.level == "warning"
     assert str(finding) == (
         "3:3: warning: a: at 100 % for over 30 days; remove this flag, and the code that asks "
         "for it (named in x.py:3, y.py:4)"
     )
+
+
+def test_a_flag_that_nobody_is_inside_of_for_long_is_a_warning() -> None:
+    (finding,) = inspect(flagfile.parse(GOOD), Facts(now=NOW, idle=frozenset({"a"})))
+    assert str(finding) == (
+        "3:3: warning: a: nobody is inside for over 30 days; roll it out, or remove it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("2027-01-01", "2999-01-01", "expiry 5:14: warning: a: it expires on 2999-01-01, in more"),
+        ("outside: 0", "outside: 1", "values 7:13: a: inside and outside are both 1; make them"),
+        (
+            "outside: 0",
+            "outside: 0\n    always_inside: {app: [one, two]}\n    always_outside: {app: [two]}",
+            "lists 9:20: a: app two is both always inside and always outside, which wins; ",
+        ),
+        (
+            "outside: 0",
+            'outside: 0\n    always_inside: {app: ["x\\u200b"]}',
+            'text 9:20: a: always_inside: app: "x\\u200b" has invisible signs (U+200B); write it',
+        ),
+        (
+            "outside: 0",
+            'outside: 0\n    always_outside: {app: ["x "]}',
+            'text 9:21: a: always_outside: app: "x " has blanks around it; write it without',
+        ),
+        (
+            "bucket_by: app",
+            'bucket_by: "app\\u00a0"',
+            'text 6:16: a: bucket_by: "app\\xa0" has invisible signs (U+00A0); write it without',
+        ),
+        (
+            "outside: 0",
+            "outside: 0\n    always_inside: {ap: [x]}",
+            "attribute 9:20: warning: a: the attribute ap looks like a slip of another; did you",
+        ),
+    ],
+)
+def test_what_can_hardly_be_meant_is_found(old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    findings = found(GOOD.replace(old, new))
+    assert len(findings) == 1
+    assert findings[0].startswith(said)
+
+
+def test_an_attribute_that_most_flags_spell_otherwise_is_a_slip() -> None:
+    others = "".join(OTHER.replace("b:", f"{key}:", 1) for key in "cd")
+    findings = found(GOOD + OTHER.replace("bucket_by: app", "bucket_by: apps") + others)
+    said = "warning: b: the attribute apps looks like a slip of another; did you mean app?"
+    assert findings == [f"attribute 10:50: {said}"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ flags:
     outside: 0
     always_inside: {org: [acme]}
   "off": {enabled: false, bucket_by: app, percent: 50, inside: new, outside: old}
-  by-user: {bucket_by: user, percent: 100, inside: true, outside: false}
+  by-user: {bucket_by: user, percent: 99, inside: true, outside: false}
+  everybody: {bucket_by: user, percent: 100, inside: true, outside: false}
 """
 ONE = "/ofrep/v1/evaluate/flags/"
 ALL = "/ofrep/v1/evaluate/flags"
@@ -125,8 +126,11 @@ def test_one_flag_is_evaluated(client: Client) -> None:
         ("deploy-retries", {"targetingKey": "hello"}, (0, "outside", "SPLIT")),
         ("deploy-retries", {"app": "hello"}, (0, "outside", "SPLIT")),
         ("deploy-retries", {"targetingKey": "x", "org": "acme"}, (5, "inside", "TARGETING_MATCH")),
-        ("off", {"targetingKey": "x"}, ("old", "outside", "DISABLED")),
-        ("off", {}, ("old", "outside", "DISABLED")),
+        ("off", {"targetingKey": "x"}, ("old", "outside", "STATIC")),
+        ("off", {}, ("old", "outside", "STATIC")),
+        ("everybody", {}, (True, "inside", "STATIC")),
+        ("everybody", {"user": "", "targetingKey": ""}, (True, "inside", "STATIC")),
+        ("deploy-retries", {"app": "", "targetingKey": "hello"}, (0, "outside", "SPLIT")),
         ("by-user", {"targetingKey": "x", "user": "y"}, (True, "inside", "SPLIT")),
     ],
 )
@@ -156,6 +160,7 @@ def test_the_unit_named_by_the_flag_wins_over_the_targeting_key(unit: str, clien
         (b"[]", "INVALID_CONTEXT", "the body must be an object with a context"),
         (b'{"context":"hello"}', "INVALID_CONTEXT", "the body must be an object with a context"),
         (b'{"context":{}}', "TARGETING_KEY_MISSING", "the context has no app"),
+        (b'{"context":{"targetingKey":""}}', "TARGETING_KEY_MISSING", "app is empty"),
         (b'{"context":{"app":null}}', "TARGETING_KEY_MISSING", "the context has no app"),
         (b'{"context":{"targetingKey":7}}', "INVALID_CONTEXT", "app is not text but int"),
         (b'{"context":{"app":["a"]}}', "INVALID_CONTEXT", "app is not text but list"),
@@ -181,12 +186,18 @@ def test_a_flag_that_is_not_there_is_404(key: str, client: Client) -> None:
 def test_all_flags_are_evaluated_in_one_request(client: Client) -> None:
     response = client.post(ALL, json=HELLO)
     answers = check(ALL, response)["flags"]
-    assert [answer["key"] for answer in answers] == ["deploy-retries", "off", "by-user"]
+    assert [answer["key"] for answer in answers] == [
+        "deploy-retries",
+        "off",
+        "by-user",
+        "everybody",
+    ]
     for answer in answers:
         assert answer == client.post(ONE + answer["key"], json=HELLO).json()
     # One flag that cannot be evaluated does not spoil the others.
     answers = check(ALL, client.post(ALL, json={"context": {"app": "hello"}}))["flags"]
-    assert [answer.get("errorCode") for answer in answers] == [None, None, "TARGETING_KEY_MISSING"]
+    codes = [answer.get("errorCode") for answer in answers]
+    assert codes == [None, None, "TARGETING_KEY_MISSING", None]
     assert client.post(ALL, json={}).status_code == 400
 
 
@@ -276,7 +287,7 @@ def test_readiness_says_what_is_served_and_what_is_wrong(tmp_path: Path) -> None
     path.write_text(TEXT)
     live = Live(path)
     client = Client(ofrep.app(live))
-    ready = {"status": "ready", "source": str(path), "flags": 3}
+    ready = {"status": "ready", "source": str(path), "flags": 4}
     assert client.get("/readyz").json() == ready
     path.write_text("version: 2\n")
     live.refresh()

@@ -33,7 +33,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
 
 
 def finished(text: str = TEXT, now: datetime = NOW) -> bool:
-    return "a" in history.finished("flags.yaml", flagfile.parse(text).flags, now, 30)
+    return "a" in history.standing("flags.yaml", flagfile.parse(text).flags, now, 30).complete
 
 
 def test_a_percentage_that_stood_for_over_30_days_is_finished(repo: Repo) -> None:
@@ -127,3 +127,20 @@ def test_without_a_repository_there_are_no_places(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert history.places("flags.yaml", ["a"]) == {}
+
+
+def idle(text: str, now: datetime = NOW) -> bool:
+    return "a" in history.standing("flags.yaml", flagfile.parse(text).flags, now, 30).idle
+
+
+def test_a_flag_that_nobody_is_inside_of_for_over_30_days_is_idle(repo: Repo) -> None:
+    nobody = TEXT.replace("percent: 100", "percent: 0")
+    repo.commit({"flags.yaml": nobody}, at=days_ago(40))
+    assert idle(nobody)
+    assert not idle(nobody, days_ago(11)), "it was not there 30 days before"
+    listed = nobody.replace("percent: 0", "percent: 0, always_inside: {org: [acme]}")
+    assert not idle(listed)
+    coming = TEXT.replace("percent: 100", "ramp: [{at: 2027-01-01T00:00Z, percent: 100}]")
+    assert not idle(coming)
+    repo.commit({"flags.yaml": TEXT.replace("percent: 100", "percent: 5")}, at=days_ago(20))
+    assert not idle(nobody)

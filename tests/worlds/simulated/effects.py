@@ -72,9 +72,7 @@ class Effects:
         else:
             machine.versions.popleft()
         self._platform._lifecycle.reset_checks(machine)
-        self._platform._lifecycle.replace(
-            machine, stop=Stop.of(config), resting="stopped" if rests else None
-        )
+        self._platform._lifecycle.replace(machine, stop=Stop.of(config), launch=not rests)
 
     async def _exit(self, machine: Machine) -> None:
         """The app ends with exit code 1, once, as soon as it runs."""
@@ -95,5 +93,5 @@ class Effects:
         await anyio.sleep(HANGS_S)
         if machine.version == written and machine.state == "replacing":
             self._platform._lifecycle.replace(
-                machine, stop=Stop.of(machine.config), resting="stopped" if rests else None
+                machine, stop=Stop.of(machine.config), launch=not rests
             )

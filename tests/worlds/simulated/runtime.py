@@ -11,15 +11,17 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import anyio
 
 from deploy.local.config import Check, Config
-from deploy.local.runtime import CannotStart, Ended, HostStatus, Report, Spec
+from deploy.local.runtime import Address, CannotStart, Ended, HostStatus, Report, Spec
 
 EPOCH_S = 1_800_000_000.0
+CRASH_S = 0.05  # from the first check that passed to the crash
+DEFAULT_TIMEOUT_S = 2.0  # of a check
 
 Range = tuple[float, float]
 """From and to, in seconds; a value is drawn evenly from it."""
@@ -30,20 +32,31 @@ class Behaviour:
     """What a machine with a certain image does.
 
     `healthy_after_s`: when its checks have their first result; None: never a
-    result. `exit_after_s`: when it ends by itself, with `exit_code`. A machine
-    that is `deaf` ends only when it is killed.
+    result. `sick_after_s`: from when on, after its start, its checks fail.
+    `flaps_s`: passes for so long, fails for so long, and so on. `answer_s`: how
+    long an answer to a check takes. `exit_after_s`: when it ends by itself, with
+    `exit_code`; `crashes`: it ends so once a check has passed. A machine that is
+    `deaf` ends only when it is killed. `cannot_start`: why it fails instead of
+    starting; `refused`: why the platform does not take it at all (400).
     """
 
     boot_s: Range = (0.2, 2.0)
     healthy_after_s: Range | None = (0.5, 3.0)
     passes: bool = True
+    sick_after_s: float | None = None
+    flaps_s: float | None = None
+    answer_s: float = 0.0
     exit_after_s: Range | None = None
     exit_code: int = 0
     oom_killed: bool = False
+    crashes: bool = False
     stop_s: Range = (0.05, 1.0)
     deaf: bool = False
     cannot_start: str = ""
+    refused: str = ""
 
+
+_BOOT_S, _SOON_S = (0.05, 0.5), (0.1, 0.3)
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
     "bad": Behaviour(passes=False),
@@ -55,9 +68,19 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "stuck": Behaviour(boot_s=(1e6, 1e6)),
     "deaf": Behaviour(deaf=True),
     "missing": Behaviour(cannot_start="image not found"),
+    # Those of tests/worlds/apps.py, which are real:
+    "late": Behaviour(boot_s=_BOOT_S, healthy_after_s=_SOON_S, sick_after_s=1.0),
+    "flap": Behaviour(boot_s=_BOOT_S, healthy_after_s=_SOON_S, flaps_s=0.3),
+    "crash": Behaviour(boot_s=_BOOT_S, healthy_after_s=_SOON_S, exit_code=3, crashes=True),
+    "exitzero": Behaviour(boot_s=_BOOT_S, healthy_after_s=None, exit_after_s=(0.2, 0.2)),
+    "slowcheck": Behaviour(boot_s=_BOOT_S, healthy_after_s=_SOON_S, answer_s=4.0),
+    # What the platform says of an image that it cannot have:
+    "nopull": Behaviour(cannot_start="could not pull image: manifest unknown"),
+    "noimage": Behaviour(refused="unable to pull image: manifest unknown"),
 }
 _USUAL = Behaviour()
 _WORDS = re.compile(r"[/:@.-]")
+_NUMBERED = re.compile(r"(late|crash|flap|exitzero|slowcheck|nopull|noimage)(\d+)")
 
 
 def simulated_clock() -> float:
@@ -66,7 +89,11 @@ def simulated_clock() -> float:
 
 
 class SimulatedRuntime:
-    """`behaviours` adds to, and wins over, `BEHAVIOURS`; the word is any part of an image name."""
+    """`behaviours` adds to, and wins over, `BEHAVIOURS`; the word is any part of an image name.
+
+    In `lateN`, N is the second after its start from which on it is sick; other
+    new words may carry a number too, which only tells releases apart.
+    """
 
     def __init__(self, seed: int, behaviours: Mapping[str, Behaviour] | None = None) -> None:
         self._seed = seed
@@ -76,7 +103,7 @@ class SimulatedRuntime:
         self.running: dict[str, SimulatedProcess] = {}
 
     def objection(self, config: Config) -> str:
-        return "" if config.image else "config.image is missing"
+        return self.behaviour(config.image).refused if config.image else "config.image is missing"
 
     async def start(self, spec: Spec) -> SimulatedProcess:
         self._launches[spec.machine_id] += 1
@@ -89,13 +116,18 @@ class SimulatedRuntime:
         self.running[spec.machine_id] = process
         return process
 
-    def log(self, machine_id: str) -> Sequence[str]:  # noqa: ARG002 - simulated machines say nothing
-        return ()
-
     def behaviour(self, image: str) -> Behaviour:
         """By the last word of the image's name that is known."""
-        words = [word for word in _WORDS.split(image) if word in self._behaviours]
-        return self._behaviours[words[-1]] if words else _USUAL
+        known = [found for word in _WORDS.split(image) if (found := self._named(word))]
+        return known[-1] if known else _USUAL
+
+    def _named(self, word: str) -> Behaviour | None:
+        numbered = _NUMBERED.fullmatch(word)
+        if word in self._behaviours or numbered is None:
+            return self._behaviours.get(word)
+        found = self._behaviours[numbered[1]]
+        is_late = numbered[1] == "late"
+        return replace(found, sick_after_s=float(numbered[2])) if is_late else found
 
     def lose_host(self, machine_id: str, status: HostStatus = "unreachable") -> None:
         """The host of a machine is lost, until `find_host`: no configuration, no writes."""
@@ -129,6 +161,7 @@ class SimulatedProcess:
         self._exit_s = (
             None if behaviour.exit_after_s is None else chance.uniform(*behaviour.exit_after_s)
         )
+        self._began_s = anyio.current_time()
         self._asked = anyio.Event()  # something happened to it
         self._over = anyio.Event()  # it ends now
         self._ended = Ended(behaviour.exit_code, behaviour.oom_killed)
@@ -177,13 +210,47 @@ class SimulatedProcess:
         """See `freeze`."""
 
     async def observe(self, check: Check, report: Report) -> None:
+        """Report what changes; a machine that is at rest costs no timers."""
         if self._results_s is not None:
             await anyio.sleep(self._results_s)
-            if self._behaviour.passes:
-                report("passing", "Success")
-            else:
-                report("critical", f"HTTP 500 from {check.path or 'the machine'}")
+            await self._answer(check, report)
         await anyio.sleep_forever()
 
-    def port(self, internal_port: int) -> int | None:  # noqa: ARG002 - nothing listens
+    async def _answer(self, check: Check, report: Report) -> None:
+        behaviour, path = self._behaviour, check.path or "the machine"
+        timeout_s = check.timeout_s or DEFAULT_TIMEOUT_S
+        await anyio.sleep(min(behaviour.answer_s, timeout_s))
+        if behaviour.answer_s > timeout_s:
+            report("critical", f"no answer within {timeout_s:g} s")
+        elif not behaviour.passes:
+            report("critical", f"HTTP 500 from {path}")
+        elif behaviour.flaps_s is not None:
+            await self._flap(behaviour.flaps_s, report)
+        else:
+            await self._pass(report)
+
+    async def _flap(self, flaps_s: float, report: Report) -> None:
+        while True:
+            report("passing", "Success")
+            await anyio.sleep(flaps_s)
+            report("critical", "HTTP 503: flapping")
+            await anyio.sleep(flaps_s)
+
+    async def _pass(self, report: Report) -> None:
+        since_s = anyio.current_time() - self._began_s
+        sick_after_s = self._behaviour.sick_after_s
+        if sick_after_s is None or since_s < sick_after_s:
+            report("passing", "Success")
+        if self._behaviour.crashes:
+            await anyio.sleep(CRASH_S)
+            self.crash(Ended(self._behaviour.exit_code))
+        if sick_after_s is not None:
+            await anyio.sleep(max(0.0, sick_after_s - since_s))
+            report("critical", "HTTP 503: sick")
+
+    def address(self, internal_port: int) -> Address | None:  # noqa: ARG002 - nothing listens
         return None
+
+    def listening(self) -> list[Address]:
+        """What an app would that minds its configuration."""
+        return [("0.0.0.0", port) for port in self.spec.config.internal_ports]  # noqa: S104

@@ -14,6 +14,7 @@ async def test_an_app_is_created_once_under_either_name_of_the_key() -> None:
     async with world() as w:
         first = await w.client.post("/v1/apps", json={"app_name": "one", "org_slug": "acme"})
         assert first.status_code == 201
+        assert first.json() == (await w.client.get("/v1/apps/one")).json()
         assert (await w.client.post("/v1/apps", json={"name": "two"})).status_code == 201
         again = await w.client.post("/v1/apps", json={"app_name": "one"})
         assert (again.status_code, again.json()["status"]) == (422, "name_taken")
@@ -34,16 +35,17 @@ async def test_an_impossible_app_name_is_refused(name: str) -> None:
 async def test_a_list_is_filtered_by_state_region_and_metadata() -> None:
     async with world() as w:
         one = await w.create(region="ams", skip_launch=True)
+        await w.reach(one["id"], "stopped")
         metadata = {"fly_process_group": "worker", "k": "v"}
         two = await w.create(region="fra", config=config(metadata=metadata))
         expected = {
-            "?state=created": [one],
-            "?state=created,started": [one, two],
-            "?state=created&state=started": [one, two],
+            "?state=stopped": [one],
+            "?state=stopped,started": [one, two],
+            "?state=stopped&state=started": [one, two],
             "?region=fra": [two],
             "?metadata.fly_process_group=worker": [two],
             "?metadata.fly_process_group=worker&metadata.k=other": [],
-            "?state=stopped": [],
+            "?state=failed": [],
         }
         for query, machines in expected.items():
             found = (await w.call("GET", query)).json()
@@ -99,7 +101,7 @@ async def test_settled_is_any_state_at_rest() -> None:
     async with world() as w:
         machine = await w.create(skip_launch=True)
         answer = await w.call("GET", f"/{machine['id']}/wait?state=settled&timeout=1")
-        assert answer.json()["state"] == "created"
+        assert answer.json()["state"] == "stopped"
 
 
 async def test_a_wait_that_is_over_too_early_says_so_in_the_words_of_the_real_platform() -> None:

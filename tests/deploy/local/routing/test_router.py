@@ -171,3 +171,22 @@ def _state(platform: Served, machine_id: str, *, app: str) -> str:
 def _listens(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_an_app_that_does_not_read_port_is_found_on_its_internal_port(platform: Served) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = (
+        "import http.server, sys\n"
+        "server = http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])),"
+        " http.server.SimpleHTTPRequestHandler)\n"
+        "server.serve_forever()"
+    )
+    config = web(init={"cmd": [sys.executable, "-c", code, str(port)]})
+    service = config["services"][0] | {"internal_port": port}
+    service["checks"] = [{"type": "http", "path": "/web.py", "interval": "1s"}]
+    machine_id = platform.create({**config, "services": [service]}, app="fixed")
+    assert httpx.get(f"http://{platform.service(app='fixed')}/web.py").is_success
+    sockets = platform.machines("GET", f"/{machine_id}/ps", app="fixed").json()[0]
+    assert sockets["listen_sockets"] == [{"proto": "tcp", "address": f"127.0.0.1:{port}"}]

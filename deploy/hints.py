@@ -1,0 +1,80 @@
+"""The ways out of what a run has left, as commands that can be pasted. Pure.
+
+One place decides them, from how the app stands; a run's closing line, the report
+and `deploy status` print what is said here and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from shlex import join, quote
+
+_ENOUGH_RETRIES = 5
+
+
+class Left(Enum):
+    """How an app was left."""
+
+    NOTHING = "nothing is unfinished"
+    FORWARD = "on the way to a release"
+    APP_FAILED = "on the way to a release whose app fails"
+    FIRST = "on the way to its first release"
+    FIRST_APP_FAILED = "on the way to its first release, whose app fails"
+    BACK = "on the way back"
+    LEASED = "to another deploy, which holds its leases"
+    OVERTAKEN = "to another deploy, which has gone over it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """How a run was called, as far as the command that follows has to be called so too.
+
+    `directory`, `config` and `env` (KEY=VALUE) are as they were given, empty where
+    they were not; `retries` is the run's count, 0 on the legacy path.
+    """
+
+    app: str
+    directory: str = ""
+    config: str = ""
+    env: tuple[str, ...] = ()
+    retries: int = 0
+
+    def resume(self) -> str:
+        """With what it needs to describe the same release again."""
+        words = [word for pair in self.env for word in ("--env", pair)]
+        words += ["--config", self.config] if self.config else []
+        words += [self.directory] if self.directory else []
+        return self._command("resume", *words)
+
+    def rollback(self) -> str:
+        return self._command("rollback")
+
+    def status(self) -> str:
+        return f"`deploy status --app {quote(self.app)}`"
+
+    def _command(self, name: str, *words: str) -> str:
+        retries = str(self.retries or _ENOUGH_RETRIES)
+        told = join(["deploy", name, "--app", self.app, "--deploy-retries", retries, *words])
+        return f"`{told}`"
+
+
+def ways_out(left: Left, called: Invocation) -> str:
+    """What to do next, in one line; empty where there is nothing to do."""
+    match left:
+        case Left.NOTHING:
+            return ""
+        case Left.FORWARD:
+            return f"{called.resume()} finishes it, {called.rollback()} undoes it"
+        case Left.APP_FAILED:
+            return f"{called.rollback()} undoes it; or fix the app and deploy again"
+        case Left.FIRST:
+            return f"{called.resume()} finishes it"
+        case Left.FIRST_APP_FAILED:
+            return "fix the app and deploy again; nothing ran before"
+        case Left.BACK:
+            return f"{called.rollback()} goes on with it"
+        case Left.LEASED:
+            return f"wait for the other deploy, or give --wait-for-lease 5m; {called.status()}"
+        case Left.OVERTAKEN:
+            return f"{called.status()} shows what runs; deploy again if this release is wanted"

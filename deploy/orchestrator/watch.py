@@ -1,0 +1,98 @@
+"""Machines that were healthy in this run stay watched for as long as it goes on.
+
+Healthy is a state that lasts, not a moment that passed: an app may turn sick, or
+exit, a second after its checks passed. What was never seen to be healthy is not
+watched here; waiting for that is `health`'s affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+
+from deploy.api.machine import Fleet, Machine
+from deploy.errors import AppFailed
+from deploy.orchestrator.look import SharedList
+
+RELAPSE_S = 3.0  # for so long a machine has to be sick before that is believed
+_LOOK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The version that was seen to be healthy, and the last exit by then."""
+
+    version: str
+    exit_ms: int
+
+
+class Watch:
+    """The machines of one run that were seen to be healthy, by their ids."""
+
+    def __init__(self, machines: SharedList) -> None:
+        self._machines = machines
+        self._seen: dict[str, _Seen] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
+    def add(self, machine: Machine) -> None:
+        """The machine was just seen to be healthy."""
+        self._seen[machine.id] = _Seen(machine.version, _last_exit_ms(machine))
+
+    def forget(self, machine_id: str) -> None:
+        """We are about to change the machine: what it does from now on is ours."""
+        self._seen.pop(machine_id, None)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(self._seen)
+
+    def sick(self, fleet: Fleet) -> list[Machine]:
+        """Those that were healthy and are not any more, or have ended since.
+
+        One that is not listed, or with another version, says nothing about the app.
+        """
+        found = []
+        for machine_id, seen in self._seen.items():
+            machine = fleet.by_id.get(machine_id)
+            if machine is None or machine.version != seen.version or machine.is_out_of_reach:
+                continue
+            if not machine.is_well or _has_exited(machine, seen):
+                found.append(machine)
+        return found
+
+    async def look(self) -> list[Machine]:
+        """The sick of a look that begins now. Raises CallFailed."""
+        return self.sick(await self._machines.latest())
+
+    async def confirm(self) -> None:
+        """Return once a look shows all of them well; AppFailed where some stay sick."""
+        until = anyio.current_time() + RELAPSE_S
+        while sick := await self.look():
+            if anyio.current_time() >= until:
+                raise relapse(sick)
+            await anyio.sleep(_LOOK_AGAIN_S)
+
+
+def relapse(sick: list[Machine]) -> AppFailed:
+    """The app's failure, as the first of these machines shows it."""
+    first, others = sick[0], len(sick) - 1
+    more = f", and {others} more" if others else ""
+    return AppFailed(
+        f"machine {first.name or first.id} was healthy and is not any more{more}: "
+        f"{first.trouble or 'it was restarted'}",
+        machine_id=first.id,
+        hint="look at its log; the app does not stay healthy",
+    )
+
+
+def _has_exited(machine: Machine, seen: _Seen) -> bool:
+    """Whether it has ended by itself since; one that may end well is not meant."""
+    since = (ended for ended in machine.exits if ended.at_ms > seen.exit_ms)
+    return any(ended.is_bad or (machine.should_serve and not ended.requested) for ended in since)
+
+
+def _last_exit_ms(machine: Machine) -> int:
+    return max((ended.at_ms for ended in machine.exits), default=0)

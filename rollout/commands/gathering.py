@@ -1,0 +1,154 @@
+"""Options that say which records, and the account that is made of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from rollout.commands import options
+from rollout.errors import InvalidValue, SourceProblem
+from rollout.file.edit import flag_in
+from rollout.flag import Flag
+from rollout.guard import Event, Guard, parse_event
+from rollout.outcomes import rows, state
+from rollout.outcomes.account import Account
+from rollout.outcomes.ledger import Ledger
+from rollout.outcomes.observed import Observed, Reason, observe
+from rollout.outcomes.question import Question
+from rollout.outcomes.record import Record
+from rollout.sources import coins, parquet
+from rollout.sources.output import write
+from rollout.sources.reports import Reports
+from rollout.wording import show
+
+DIRECTORY = "DEPLOY_REPORTS"
+"""Where deploys write their reports, and where they are looked for if no place is given."""
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What the options say: where the records are, what counts, and the flags file."""
+
+    flag: str
+    reports: tuple[str, ...]
+    coins: str | None
+    state: str | None
+    event: Event | None
+    now: datetime
+    file: str
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The places given, or the one that deploys write to."""
+        known = os.environ.get(DIRECTORY)
+        return self.reports or ((known,) if known and not self.coins else ())
+
+
+def reports_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--reports, --coins, --state, --event, and places as arguments, as a shell makes of *."""
+    for option in (
+        click.option("--event", metavar="EVENT", help="not-done, platform, in-between, slower:S."),
+        click.option("--state", metavar="FILE", help="Go on from there; it is written anew."),
+        click.option("--coins", metavar="FILE|-", help="Rows that --sql selected, CSV or JSON."),
+        click.option(
+            "--reports", multiple=True, metavar="PLACE",
+            help=f"A file, directory, pattern in quotes, or -; ${DIRECTORY} if not given.",
+        ),
+        click.argument("places", metavar="[PLACE]...", nargs=-1),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def event_of(text: str | None) -> Event | None:
+    """The value of --event; raises InvalidValue."""
+    if text is None:
+        return None
+    if (found := parse_event(text)) is None:
+        raise InvalidValue(
+            f"--event {show(text)} is not an event",
+            hint="write not-done, platform, in-between or slower:SECONDS",
+        )
+    return found
+
+
+def flag_of(given: Given) -> tuple[Flag, Guard]:
+    """The flag in the file, and its guard with what the options say."""
+    flag = flag_in(options.load(given.file), given.flag)
+    guard = flag.guard or Guard()
+    return flag, msgspec.structs.replace(guard, event=given.event or guard.event)
+
+
+def question_of(flag: Flag, guard: Guard, now: datetime) -> Question:
+    """What is asked of the records."""
+    return Question(flag.key, flag.bucket_by, flag.draw, guard.event, now.timestamp())
+
+
+def account_of(given: Given) -> Account:
+    """Read the records, and the state if there is one, which is then written anew."""
+    flag, guard = flag_of(given)
+    question = question_of(flag, guard, given.now)
+    ledger = _ledger(given, question, guard)
+    reports = _reports(given)
+    left: Counter[Reason] = Counter()
+    for found in _observed(given, reports, ledger.question):
+        ledger.take(found)
+        left.update(found.left)
+    ledger.question = question
+    if given.state is not None:
+        write(Path(given.state), state.dump(ledger))
+    return Account.of(flag, ledger, left, tuple(notes_of(reports)))
+
+
+def _reports(given: Given) -> Reports[Record]:
+    if not given.places and not given.coins:
+        raise InvalidValue(
+            "no records are given",
+            hint="write --reports with a file, a directory, a pattern in quotes or -, "
+            f"or set {DIRECTORY} to where deploys write theirs",
+        )
+    reports = Reports(given.places, Record)
+    if given.state is not None and (given.coins or reports.parquet):
+        raise InvalidValue(
+            "--state goes with reports in JSON only",
+            hint="leave --state out: the database has all records anyway",
+        )
+    return reports
+
+
+def _ledger(given: Given, question: Question, guard: Guard) -> Ledger:
+    if given.state is None or not Path(given.state).exists():
+        return Ledger(question, guard)
+    try:
+        data = Path(given.state).read_bytes()
+    except OSError as error:
+        raise SourceProblem(
+            f"{show(given.state)} cannot be read: {error.strerror}", hint="give another --state"
+        ) from None
+    return state.load(data, question, guard, show(given.state))
+
+
+def _observed(given: Given, reports: Reports[Record], question: Question) -> list[Observed]:
+    found = []
+    if reports.files:
+        found.append(observe(reports, question))
+    if reports.parquet:
+        selected = parquet.rows(reports.parquet, question)
+        found.append(rows.observed(selected, question, reports.parquet[0]))
+    if given.coins:
+        found.append(rows.observed(coins.rows(given.coins), question, show(given.coins)))
+    return found
+
+
+def notes_of(reports: Reports[Any]) -> list[str]:
+    notes = [f"nothing is at {show(place)}" for place in reports.empty]
+    notes += reports.broken
+    if more := reports.broken_count - len(reports.broken):
+        notes.append(f"... and {more:,} more places that cannot be read")
+    return notes

@@ -1,0 +1,333 @@
+"""Records -> what is analysed of them: the failures, and sums over all runs. Pure.
+
+A record that cannot be analysed is counted under the reason why; none is dropped without
+one. What is kept is small: a failure each, a few numbers for each percentage and unit, and
+eight bytes a deploy to tell whether one comes twice. All sums are of integers, so that the
+order of the records changes nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from rollout.bucketing import bucket
+from rollout.outcomes.question import Question, happened
+from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assigned, Record
+
+Reason: TypeAlias = Literal[
+    "version", "flag", "unassigned", "by-hand", "not-drawn", "percent", "contradiction",
+    "other-draw", "other-unit", "static", "later", "running", "continued", "leased", "repeated",
+    "counted",
+]  # fmt: skip
+
+WORDS: Final[dict[Reason, str]] = {
+    "version": "of a version that is neither 1 nor 2",
+    "flag": "of another flag",
+    "unassigned": "without an assignment: the run ended before the flag was asked",
+    "by-hand": "of version 1 with the number given by hand: the assignment is not known",
+    "not-drawn": "not drawn by lot: listed, switched off, or without a unit",
+    "static": "from while everybody was on one side: there was no lot to draw",
+    "percent": "without a percentage from 0 to 100",
+    "contradiction": "whose bucket contradicts the percentage",
+    "other-draw": "drawn with another salt or bucketing: the bucket is not this unit's",
+    "other-unit": "whose unit is not what the flag is bucketed by",
+    "later": "from after the time asked for",
+    "running": "begun less than 6 h before and without an end: still running",
+    "continued": "of runs that go on with an earlier deploy",
+    "leased": "that ended because another deploy was under way",
+    "repeated": "of a deploy that was read already",
+    "counted": "that the state has counted already",
+}
+
+HARMLESS: Final[frozenset[Reason]] = frozenset(
+    {"flag", "later", "running", "continued", "static", "counted"}
+)
+"""What nobody needs to look into."""
+
+_SHARDS: Final = 16
+_MASK: Final = _SHARDS - 1
+
+
+class Failure(NamedTuple):
+    """A counted failure, or (`control`) a run that failed for the app's own reasons alone."""
+
+    at: float
+    key: str
+    unit: str
+    threshold: int
+    inside: bool
+    counted: bool
+    control: bool
+
+
+class Cell(msgspec.Struct, gc=False):
+    """Sums over the deploys of one cohort at one percentage; times are Unix seconds."""
+
+    deploys: int = 0
+    events: int = 0
+    retries: int = 0
+    mended: int = 0
+    millis: int = 0
+    first: float = float("inf")
+    last: float = float("-inf")
+    causes: dict[str, int] = {}
+
+    def count(self, record: Record, event: bool, at: float) -> None:
+        """One more deploy, which was known at `at`."""
+        self.deploys += 1
+        self.millis += int(record.duration_s * 1000 + 0.5)
+        if record.retries_used:
+            self.retries += record.retries_used
+        if record.hiccups_mended:
+            self.mended += record.hiccups_mended
+        if at < self.first:
+            self.first = at
+        if at > self.last:
+            self.last = at
+        if event:
+            self.events += 1
+        if record.result not in DONE:
+            why = record.why or "unknown"
+            self.causes[why] = self.causes.get(why, 0) + 1
+
+    def add(self, other: Cell) -> None:
+        self.deploys += other.deploys
+        self.events += other.events
+        self.retries += other.retries
+        self.mended += other.mended
+        self.millis += other.millis
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        for cause, number in other.causes.items():
+            self.causes[cause] = self.causes.get(cause, 0) + number
+
+
+class Unit(msgspec.Struct, gc=False):
+    """A unit: how it was first seen, and its deploys and counted failures in both cohorts."""
+
+    bucket: int
+    at: float = float("inf")
+    key: str = ""
+    threshold: int = 0
+    deploys_inside: int = 0
+    events_inside: int = 0
+    deploys_outside: int = 0
+    events_outside: int = 0
+
+    def count(self, inside: bool, event: bool, at: float, key: str, threshold: int) -> None:
+        """One more deploy, which was known at `at`."""
+        if at < self.at or (at == self.at and key < self.key):
+            self.at, self.key, self.threshold = at, key, threshold
+        if inside:
+            self.deploys_inside += 1
+            self.events_inside += event
+        else:
+            self.deploys_outside += 1
+            self.events_outside += event
+
+    def add(self, other: Unit) -> None:
+        if (other.at, other.key) < (self.at, self.key):
+            self.at, self.key, self.threshold = other.at, other.key, other.threshold
+        self.deploys_inside += other.deploys_inside
+        self.events_inside += other.events_inside
+        self.deploys_outside += other.deploys_outside
+        self.events_outside += other.events_outside
+
+
+CellKey: TypeAlias = tuple[int, bool]
+"""(threshold, inside)."""
+
+
+class Observed(msgspec.Struct):
+    """All that is analysed. `units` is empty where every deploy is a unit of its own."""
+
+    failures: list[Failure]
+    cells: dict[CellKey, Cell]
+    units: dict[str, Unit]
+    left: Counter[Reason]
+    first_version: int = 0
+    """How many of version 1 were counted, which say little of why they failed."""
+
+
+def observe(records: Iterable[Record], question: Question) -> Observed:
+    """What the records say. They are gone through again if a deploy is among them twice."""
+    observer = _Observer(question, frozenset())
+    for record in records:
+        observer.take(record)
+    if contested := observer.contested():
+        observer = _Observer(question, contested)
+        for record in records:
+            observer.take(record)
+        observer.settle()
+    return observer.finish()
+
+
+def threshold_of(percent: float | None) -> int | None:
+    """Percent, 0 to 100 with up to three decimals, as the exact threshold; None if it is not."""
+    if percent is None or not 0 <= percent <= 100:
+        return None
+    threshold = round(percent * 1000)
+    return threshold if abs(threshold - percent * 1000) < 1e-6 else None
+
+
+class _Observer:
+    """One pass. The deploys whose ids hash to one of `contested` are held until the end.
+
+    Most of what a million records cost is spent here: `take` and what it calls ask for each
+    thing once.
+    """
+
+    def __init__(self, question: Question, contested: frozenset[int]) -> None:
+        self.found = Observed([], {}, {}, Counter())
+        self._question = question
+        self._contested = contested
+        self._held: dict[str, dict[str, Record]] = {}
+        self._seen = [array("q") for _ in range(_SHARDS)]
+        self._any_failure = question.event.name == "not-done"
+        self._by_app = question.bucket_by == "app"
+        self._by_deploy = question.bucket_by == "deploy"
+        self._stages: dict[int, _Stage] = {}
+        self._by_percent: dict[float | None, _Stage] = {}
+
+    def take(self, record: Record) -> None:
+        assigned = record.assigned if record.v == 2 else record.assignment
+        reason = self._left_out(record, assigned) if assigned else _unassigned(record)
+        if reason is not None or assigned is None:
+            self.found.left[reason or "unassigned"] += 1
+            return
+        key = record.deploy or record.key
+        place = hash(key)
+        if place in self._contested:
+            self._hold(key, record)
+            return
+        if key:
+            self._seen[place & _MASK].append(place)
+        self._count(record, assigned, key)
+
+    def contested(self) -> frozenset[int]:
+        """Hashes of the ids that came more than once."""
+        twice: set[int] = set()
+        for shard in self._seen:
+            twice.update(one for one, other in pairwise(sorted(shard)) if one == other)
+        return frozenset(twice)
+
+    def finish(self) -> Observed:
+        """What was found, in an order that is that of the records no longer."""
+        for threshold, stage in self._stages.items():
+            for inside, cell in ((True, stage.inside), (False, stage.outside)):
+                if cell.deploys:
+                    self.found.cells[threshold, inside] = cell
+        self.found.failures.sort()
+        return self.found
+
+    def settle(self) -> None:
+        """Count what was held: of each deploy its first run, of each run its end."""
+        for key, runs in self._held.items():
+            first = min(runs.values(), key=lambda run: (_start(run), run.run_id))
+            if assigned := first.assignment:
+                self._count(first, assigned, key)
+
+    def _hold(self, key: str, record: Record) -> None:
+        runs = self._held.setdefault(key, {})
+        if runs:
+            self.found.left["repeated"] += 1
+        other = runs.get(record.run_id)
+        if other is None or _finality(record) > _finality(other):
+            runs[record.run_id] = record
+
+    def _left_out(self, record: Record, assigned: Assigned) -> Reason | None:
+        if record.v not in VERSIONS:
+            return "version"
+        question = self._question
+        if assigned.flag != question.flag:
+            return "flag"
+        at, result = record.at, record.result
+        if result is None:
+            at += RUNNING_S
+        if at > question.now:
+            return "later" if record.at > question.now else "running"
+        if record.command in CONTINUES:
+            return "continued"
+        if result == "leased" or record.cause == "leased":
+            return "leased"
+        if at <= question.since and not self._is_late_failure(record):
+            return "counted"
+        return self._not_a_draw(record, assigned)
+
+    def _not_a_draw(self, record: Record, assigned: Assigned) -> Reason | None:
+        unit = assigned.unit
+        if assigned.reason != "SPLIT" or not unit:
+            return "static" if assigned.reason == "STATIC" else "not-drawn"
+        stage = self._by_percent.get(assigned.percent) or self._stage(assigned.percent)
+        if stage is None:
+            return "percent"
+        if (self._by_app and unit != record.app) or (self._by_deploy and unit != record.key):
+            return "other-unit"
+        known = self.found.units.get(unit)
+        place = bucket(self._question.draw, unit) if known is None else known.bucket
+        if assigned.bucket != place:
+            if assigned.bucket is not None:
+                return "other-draw"
+            assigned.bucket = place
+        side = "inside" if place < stage.threshold else "outside"
+        return "contradiction" if assigned.variant != side and assigned.variant else None
+
+    def _stage(self, percent: float | None) -> _Stage | None:
+        threshold = threshold_of(percent)
+        if threshold is None:
+            return None
+        stage = self._stages.setdefault(threshold, _Stage(threshold, Cell(), Cell()))
+        self._by_percent[percent] = stage
+        return stage
+
+    def _is_late_failure(self, record: Record) -> bool:
+        """A failure that the state does not have counts however late it comes."""
+        fails = happened(self._question.event, record) or record.why == "app"
+        return fails and record.key not in self._question.known
+
+    def _count(self, record: Record, assigned: Assigned, key: str) -> None:
+        threshold, inner, outer = self._by_percent[assigned.percent]
+        inside = (assigned.bucket or 0) < threshold
+        failed = record.result not in DONE
+        event = failed if self._any_failure else happened(self._question.event, record)
+        at = record.at if record.result is not None else record.known_at
+        (inner if inside else outer).count(record, event, at)
+        unit = assigned.unit or ""
+        if not self._by_deploy:
+            found = self.found.units.get(unit)
+            if found is None:
+                found = self.found.units[unit] = Unit(assigned.bucket or 0)
+            found.count(inside, event, at, key, threshold)
+        if record.v == 1:
+            self.found.first_version += 1
+        control = failed and record.cause == "app"
+        if event or control:
+            failure = Failure(at, key, unit, threshold, inside, event, control)
+            self.found.failures.append(failure)
+
+
+class _Stage(NamedTuple):
+    """A percentage in the records, with its two cohorts."""
+
+    threshold: int
+    inside: Cell
+    outside: Cell
+
+
+def _unassigned(record: Record) -> Reason:
+    if record.v not in VERSIONS:
+        return "version"
+    return "by-hand" if record.v == 1 and bytes(record.decision) != b"null" else "unassigned"
+
+
+def _start(record: Record) -> float:
+    return record.at if record.result is None else record.at - record.duration_s
+
+
+def _finality(record: Record) -> tuple[bool, float, str]:
+    return record.result is not None, record.at, record.result or ""

@@ -1,0 +1,139 @@
+"""The rows of the SELECT (sql.py) -> what is analysed, as if the records had been read. Pure.
+
+Every row is judged again where it can be: a bucket has to be the unit's own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from rollout.bucketing import bucket
+from rollout.errors import InvalidValue
+from rollout.outcomes.observed import (
+    WORDS,
+    Cell,
+    Failure,
+    Observed,
+    Unit,
+    threshold_of,
+)
+from rollout.outcomes.question import Question
+from rollout.wording import show
+
+
+class _Row(msgspec.Struct):
+    kind: str
+    unit: str | None = None
+    bucket: int | None = None
+    deploy: str | None = None
+    percent: float | None = None
+    inside: int | None = None
+    known: float | None = None
+    deploys: int | None = None
+    events: int | None = None
+    cause: str | None = None
+    last: float | None = None
+    retries: int | None = None
+    mended: int | None = None
+    millis: int | None = None
+
+
+def observed(rows: Iterable[Mapping[str, Any]], question: Question, source: str) -> Observed:
+    """What the rows say; raises InvalidValue for one that is none of the SELECT's."""
+    reader = _Reader(question)
+    for number, row in enumerate(rows, 1):
+        try:
+            reader.take(msgspec.convert(_clean(row), _Row, strict=False))
+        except (msgspec.ValidationError, ValueError) as error:
+            raise InvalidValue(
+                f"{source}: row {number} is not a row of the SELECT: {error}",
+                hint="give what rollout outcomes FLAG --sql ENGINE selects, with its column names",
+            ) from None
+    reader.found.failures.sort()
+    return reader.found
+
+
+def _clean(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Empty cells are nothing, as CSV has no other word for it; whole numbers may end in .0."""
+    return {key: _whole(value) for key, value in row.items() if value not in (None, "")}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str) and value.endswith(".0") and value[:-2].isdigit():
+        return value[:-2]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+class _Reader:
+    def __init__(self, question: Question) -> None:
+        self.found = Observed([], {}, {}, Counter())
+        self._question = question
+        self._places: dict[str, int] = {}
+
+    def take(self, row: _Row) -> None:
+        if row.kind == "left":
+            if row.cause not in WORDS:
+                raise ValueError(f"{show(str(row.cause))} is not a reason")
+            self.found.left[row.cause] += row.deploys or 0
+            return
+        threshold = threshold_of(row.percent)
+        if threshold is None or row.inside not in (0, 1):
+            raise ValueError("it has no percentage, or no side")
+        key = (threshold, row.inside == 1)
+        match row.kind:
+            case "percentage":
+                self.found.cells.setdefault(key, Cell(causes={})).add(_cell(row))
+            case "cause":
+                causes = {row.cause or "unknown": row.deploys or 0}
+                self.found.cells.setdefault(key, Cell(causes={})).add(Cell(causes=causes))
+            case "unit" | "failure":
+                self._of_a_unit(row, threshold)
+            case _:
+                raise ValueError(f"{show(row.kind)} is not a kind")
+
+    def _of_a_unit(self, row: _Row, threshold: int) -> None:
+        unit, inside = row.unit or "", row.inside == 1
+        place = self._bucket(unit)
+        # A failure of a unit that has a row of its own is left out there already.
+        told_here = row.kind == "unit" or self._question.bucket_by == "deploy"
+        number = (row.deploys or 0) if told_here else 0
+        if not unit or (row.bucket is not None and row.bucket != place):
+            self.found.left["other-draw"] += number
+        elif (place < threshold) != inside:
+            self.found.left["contradiction"] += number
+        elif row.kind == "failure":
+            counted, control = row.events == 1, row.cause == "app"
+            self.found.failures.append(
+                Failure(
+                    row.known or 0.0, row.deploy or "", unit, threshold, inside, counted, control
+                )
+            )
+        else:
+            deploys, events = row.deploys or 0, row.events or 0
+            sums = (deploys, events, 0, 0) if inside else (0, 0, deploys, events)
+            seen = Unit(place, row.known or 0.0, row.deploy or "", threshold, *sums)
+            self.found.units.setdefault(unit, Unit(place)).add(seen)
+
+    def _bucket(self, unit: str) -> int:
+        if unit not in self._places:
+            self._places[unit] = bucket(self._question.draw, unit)
+        return self._places[unit]
+
+
+def _cell(row: _Row) -> Cell:
+    return Cell(
+        deploys=row.deploys or 0,
+        events=row.events or 0,
+        retries=row.retries or 0,
+        mended=row.mended or 0,
+        millis=row.millis or 0,
+        first=float("inf") if row.known is None else row.known,
+        last=float("-inf") if row.last is None else row.last,
+        causes={},
+    )

@@ -1,0 +1,1 @@
+"""Static pages: flags over time, evidence, deploys. Pure: values in, HTML out."""

@@ -1,0 +1,127 @@
+"""What a flag's percentage was, by the versions of its file, and will be by its ramp. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from rollout.flag import Flag, Ramp, Step, share_text
+from rollout.outcomes.site.charts import Chart, Line, Mark
+
+_TICKS = [(value, f"{value:g} %") for value in (0.0, 25.0, 50.0, 75.0, 100.0)]
+
+
+class Version(NamedTuple):
+    """The file at a commit: since when, by whom, and its flags."""
+
+    at: datetime
+    commit: str
+    author: str
+    flags: Mapping[str, Flag]
+
+
+class Change(NamedTuple):
+    """A version that changed one flag; `words` say what it became."""
+
+    version: Version
+    flag: Flag | None
+    words: str
+    tone: str
+
+
+def changes(key: str, versions: Sequence[Version]) -> list[Change]:
+    """Those of the versions, in order of time, that changed the flag `key`."""
+    found: list[Change] = []
+    before: Flag | None = None
+    for version in versions:
+        flag = version.flags.get(key)
+        if flag != before:
+            words, tone = _words(before, flag, version.at)
+            found.append(Change(version, flag, words, tone))
+        before = flag
+    return found
+
+
+def chart(key: str, told: Sequence[Change], now: datetime) -> Chart | None:
+    """The percentage over time, with what is ahead dotted; None without a past."""
+    if not told:
+        return None
+    behind = list(_behind(told, now))
+    flag = told[-1].flag
+    ahead = list(_ahead(flag, now)) if flag else []
+    lines = [Line(_stairs(behind, now.timestamp()), "info")]
+    if ahead:
+        last = ahead[-1][0]
+        begin = (now.timestamp(), behind[-1][1])
+        lines.append(Line(_stairs([begin, *ahead], last + max(1.0, (last - begin[0]) / 10)), "info",
+                          ahead=True))  # fmt: skip
+    marks = [
+        Mark(
+            change.version.at.timestamp(),
+            _live(change.flag, change.version.at),
+            f"{change.version.at:%Y-%m-%d %H:%M} {change.version.author}: {change.words}",
+            change.tone,
+        )
+        for change in told
+    ]
+    label = f"the percentage of {key} over time, now {_live(flag, now):g} %"
+    return Chart(label, lines, 0.0, 100.0, _TICKS, marks, now=now.timestamp())
+
+
+def _behind(told: Sequence[Change], now: datetime) -> Iterator[tuple[float, float]]:
+    ends = [change.version.at for change in told[1:]] + [now]
+    for change, end in zip(told, ends, strict=True):
+        begin = change.version.at
+        yield begin.timestamp(), _live(change.flag, begin)
+        for step in _steps(change.flag):
+            if begin < step.at <= end:
+                yield step.at.timestamp(), _live(change.flag, step.at)
+
+
+def _ahead(flag: Flag, now: datetime) -> Iterator[tuple[float, float]]:
+    for step in _steps(flag):
+        if step.at > now:
+            yield step.at.timestamp(), _live(flag, step.at)
+
+
+def _steps(flag: Flag | None) -> tuple[Step, ...]:
+    return flag.rollout.steps if flag and isinstance(flag.rollout, Ramp) else ()
+
+
+def _live(flag: Flag | None, at: datetime) -> float:
+    return flag.live_threshold(at) / 1000 if flag else 0.0
+
+
+def _stairs(points: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+    """Each value until the next one."""
+    stairs: list[tuple[float, float]] = []
+    for at, value in points:
+        if stairs:
+            stairs.append((at, stairs[-1][1]))
+        stairs.append((at, value))
+    return [*stairs, (max(end, points[-1][0]), points[-1][1])]
+
+
+def _words(before: Flag | None, after: Flag | None, at: datetime) -> tuple[str, str]:
+    if after is None:
+        return "removed", "dull"
+    if before is None:
+        return f"new, at {share_text(after.live_threshold(at))}", "info"
+    if before.enabled and not after.enabled:
+        return f"killed, it was at {share_text(before.threshold_at(at))}", "bad"
+    if after.enabled and not before.enabled:
+        return f"switched on again, at {share_text(after.threshold_at(at))}", "good"
+    paused, was_paused = _paused(after), _paused(before)
+    if paused and not was_paused:
+        return f"paused at {share_text(after.threshold_at(at))}", "warn"
+    was, is_now = before.threshold_at(at), after.threshold_at(at)
+    if was != is_now:
+        return f"{share_text(was)} -> {share_text(is_now)}", "good" if is_now > was else "warn"
+    if before.rollout != after.rollout:
+        return f"planned anew, at {share_text(is_now)}", "info"
+    return f"changed, still at {share_text(is_now)}", "dull"
+
+
+def _paused(flag: Flag) -> bool:
+    return isinstance(flag.rollout, Ramp) and flag.rollout.paused is not None

@@ -1,0 +1,45 @@
+"""The rows of the SELECT from a file: CSV with its column names, or JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from rollout.errors import InvalidValue, SourceProblem
+from rollout.wording import show
+
+
+def rows(path: str) -> Iterator[dict[str, Any]]:
+    """A row at a time, `-` is standard input; raises SourceProblem, and InvalidValue for JSON
+    that is none."""
+    try:
+        with nullcontext(sys.stdin) if path == "-" else Path(path).open(newline="") as file:
+            first = file.readline()
+            if first.startswith("{"):
+                yield _json(first, path)
+                for line in file:
+                    if line.strip():
+                        yield _json(line, path)
+                return
+            heads = next(csv.reader([first]), [])
+            yield from csv.DictReader(file, fieldnames=heads)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        told = getattr(error, "strerror", None) or str(error)
+        raise SourceProblem(
+            f"{show(path)} cannot be read: {told}", hint="give a file of CSV or JSON lines"
+        ) from None
+
+
+def _json(line: str, path: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise InvalidValue(
+            f"{show(path)}: a line is not JSON", hint="give CSV with column names, or JSON lines"
+        ) from None
+    return found

@@ -1,0 +1,213 @@
+"""Looking at the app: one list for all who wait, and nothing odd is believed at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import anyio
+import pytest
+
+from deploy.api.machine import Fleet
+from deploy.errors import CallFailed, NotInTime
+from deploy.orchestrator.halt import Cut
+from deploy.orchestrator.look import SharedList
+from deploy.plan.configs import created_config
+from deploy.run import App
+from tests.contract.clocks import BACKENDS
+from tests.deploy.orchestrator.bench import Bench, on_bench, release_for
+from tests.worlds.simulated.faults import BY_NAME, Kind
+from tests.worlds.simulated.world import Scenario
+from tests.worlds.stage import Hit
+
+EMPTY = BY_NAME["empty list"]
+NOT_FOUND = Kind(name="not found", status=404, body='{"error":"machine not found"}')
+backends = pytest.mark.parametrize("backend", BACKENDS)
+
+
+# -- one list for all who wait -----------------------------------------------------------
+
+
+@backends
+def test_a_look_is_never_older_than_the_question(backend: str) -> None:
+    async def story(bench: Bench) -> None:
+        shared = SharedList(bench.tools)
+        seen: list[Fleet] = []
+
+        async def look() -> None:
+            seen.append(await shared.latest())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look)
+            await anyio.sleep(0.001)  # the first list is under way
+            created = bench.world.create("web-9", {"image": "x"})
+            tasks.start_soon(look)
+        assert created.id in seen[1].by_id
+        assert len(bench.calls("list")) == 2
+
+    on_bench(story, backend=backend)
+
+
+@backends
+def test_all_who_ask_while_a_list_is_under_way_share_the_next(backend: str) -> None:
+    async def story(bench: Bench) -> None:
+        shared = SharedList(bench.tools)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shared.latest)
+            await anyio.sleep(0.001)
+            for _ in range(50):
+                tasks.start_soon(shared.latest)
+        assert len(bench.calls("list")) == 2
+
+    on_bench(story, backend=backend)
+
+
+def test_lists_are_at_least_half_a_second_apart() -> None:
+    async def story(bench: Bench) -> None:
+        shared = SharedList(bench.tools)
+        for _ in range(3):
+            await shared.latest()
+        sent = [call.sent_s for call in bench.calls("list")]
+        assert [b - a >= 0.5 for a, b in pairwise(sent)] == [True, True]
+
+    on_bench(story)
+
+
+def test_a_list_that_fails_fails_only_who_asked_for_it() -> None:
+    async def story(bench: Bench) -> None:
+        shared = SharedList(bench.tools)
+        with pytest.raises(CallFailed):
+            await shared.latest()
+        assert len(await shared.latest()) > 0
+
+    on_bench(story, hits=[Hit("list", NOT_FOUND)])
+
+
+# -- nothing odd is believed -------------------------------------------------------------
+
+
+def test_a_look_tells_what_is_there_and_is_remembered() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await bench.deployment.lookout.look()
+        managed = {machine.id: machine.version for machine in fleet.managed}
+        assert managed.keys() == {bench.id("web-1"), bench.id("web-2")}
+        assert bench.memory.known == managed
+        assert bench.calls("read") == []
+
+    on_bench(story)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_empty_list_where_machines_were_is_asked_for_again(times: int) -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await bench.deployment.lookout.look()
+        assert len(fleet.managed) == 2
+        assert len(bench.calls("list")) == times + 1
+
+    on_bench(story, hits=[Hit("list", EMPTY, times=times)])
+
+
+def test_an_empty_list_is_believed_when_it_is_repeated() -> None:
+    async def story(bench: Bench) -> None:
+        assert len((await bench.deployment.lookout.look()).managed) == 0
+        assert len(bench.calls("list")) == 3
+
+    on_bench(story, hits=[Hit("list", EMPTY, times=3)])
+
+
+def test_a_second_look_at_an_app_without_machines_expects_none() -> None:
+    async def story(bench: Bench) -> None:
+        for lists in (3, 4):
+            await bench.deployment.lookout.look()
+            assert len(bench.calls("list")) == lists
+
+    on_bench(story, scenario=Scenario(machines=0))
+
+
+def test_a_machine_that_a_list_leaves_out_is_read_and_found() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        fleet = await lookout.look()
+        assert len(fleet.managed) == 2
+        assert len(bench.calls("list")) == 4  # an empty one is repeated, and never believed
+        assert {call.machine for call in bench.calls("read")} == set(bench.memory.known)
+
+    on_bench(story, hits=[Hit("list", EMPTY, nth=1, times=3)])
+
+
+def test_another_version_than_we_wrote_is_read_and_then_known() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        one = await bench.machine("web-1")
+        bench.memory.wrote(replace(one, version="01WRITTEN"))
+        fleet = await lookout.look()
+        assert fleet.by_id[one.id].version == one.version
+        assert bench.memory.known[one.id] == one.version
+        assert [call.machine for call in bench.calls("read")][1:] == [one.id]
+
+    on_bench(story)
+
+
+def test_one_that_a_list_has_and_a_read_does_not_is_read_twice() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        first = bench.id("web-1")
+        bench.memory.wrote(replace(await bench.machine("web-1"), version="01WRITTEN"))
+        began_s, reads = anyio.current_time(), len(bench.calls("read"))
+        fleet = await lookout.look()
+        assert first in fleet.by_id
+        assert len(bench.calls("read")) - reads == 2
+        assert anyio.current_time() - began_s >= 1.0
+
+    on_bench(story, hits=[Hit("read", NOT_FOUND, nth=1)])
+
+
+def test_what_neither_a_list_nor_a_read_finds_is_gone_after_one_read() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        machine = bench.world.platform.apps["sim"].machines[bench.id("web-1")]
+        bench.world.platform.destroy(machine, force=True)
+        await anyio.sleep(5)
+        fleet = await lookout.look()
+        assert machine.id not in fleet.by_id
+        assert machine.id not in bench.memory.known
+        assert len(bench.calls("read")) == 1
+
+    on_bench(story)
+
+
+def test_a_machine_that_we_made_and_do_not_know_of_is_recognised() -> None:
+    async def story(bench: Bench) -> None:
+        ours, theirs = release_for(), release_for(deploy_id="0dddddddddother")
+        mine = bench.world.create("web-8", created_config(ours, ours.groups[0]))
+        bench.world.create("web-9", created_config(theirs, theirs.groups[0]))
+        bench.memory.create_lost("web-8", 0.0)
+        await bench.deployment.lookout.look()
+        assert bench.memory.own == {mine.id}
+        assert bench.memory.lost_creates == {}
+
+    on_bench(story)
+
+
+def test_an_app_that_is_not_there_has_no_machines_and_is_not_asked_for_any() -> None:
+    async def story(bench: Bench) -> None:
+        assert await bench.deployment.lookout.look() == Fleet()
+        assert bench.memory.has_looked
+        assert bench.calls("list") == []
+
+    on_bench(story, app=App(exists=False))
+
+
+def test_a_look_is_cut_by_a_halt_and_the_last_one_is_not() -> None:
+    async def story(bench: Bench) -> None:
+        bench.halt.set(NotInTime("over"))
+        with pytest.raises(Cut):
+            await bench.deployment.lookout.look_unless_halted()
+        assert bench.calls("list") == []
+        assert len((await bench.deployment.lookout.look()).managed) == 2
+
+    on_bench(story)

@@ -1,0 +1,189 @@
+"""The intent on the platform: who carries it, and when it is written, kept and taken off."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.api.machine import Fleet
+from deploy.errors import CallFailed
+from deploy.events import Noticed
+from deploy.orchestrator.marks import clean_up
+from deploy.plan.configs import created_config
+from deploy.plan.intent import Intent, read_intent
+from deploy.plan.stamps import INTENT
+from tests.deploy.orchestrator.bench import Bench, on_bench, release_for
+from tests.worlds.fleets import machine
+from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.simulated.world import Scenario
+from tests.worlds.stage import Hit
+
+MINE = Intent.of(release_for())
+THEIRS = Intent.of(release_for(deploy_id="0dddddddddother", image="registry.test/hello:0"))
+UNAVAILABLE = BY_NAME["503 before"]
+
+
+async def _look(bench: Bench) -> Fleet:
+    return await bench.deployment.lookout.look()
+
+
+async def _carriers(bench: Bench) -> dict[str, Intent]:
+    """The intents on the platform, by the machine's name."""
+    found = {one.name: read_intent(one) for one in (await bench.fleet()).managed}
+    return {name: intent for name, intent in found.items() if intent is not None}
+
+
+async def _leave_theirs(bench: Bench, name: str) -> None:
+    client = bench.tools.client
+    await client.write_metadata(bench.id(name), INTENT, THEIRS.dump())
+
+
+def test_an_intent_is_written_once_on_the_machines_that_are_named() -> None:
+    async def story(bench: Bench) -> None:
+        marks = bench.deployment.marks
+        fleet = await _look(bench)
+        for _ in range(3):
+            await marks.announce(MINE, fleet, [bench.id("web-2")])
+        assert await _carriers(bench) == {"web-2": MINE}
+        assert len(bench.calls("mark")) == 1
+        carried = {m.id for m in marks.carried_by(fleet, MINE) if read_intent(m) == MINE}
+        assert carried == {bench.id("web-2")}
+
+    on_bench(story)
+
+
+def test_an_intent_that_turns_back_is_written_where_it_stood() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await _look(bench)
+        await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-2")])
+        await bench.deployment.marks.announce(MINE.turned_back(), fleet, [bench.id("web-1")])
+        assert await _carriers(bench) == {"web-2": MINE.turned_back()}
+
+    on_bench(story)
+
+
+def test_after_a_hiccup_all_of_it_is_written_again() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await _look(bench)
+        both = [bench.id("web-1"), bench.id("web-2")]
+        with pytest.raises(CallFailed):
+            await bench.deployment.marks.announce(MINE, fleet, both)
+        assert await _carriers(bench) == {"web-1": MINE}
+        await bench.deployment.marks.announce(MINE, fleet, both)
+        assert await _carriers(bench) == {"web-1": MINE, "web-2": MINE}
+
+    on_bench(story, hits=[Hit("mark", UNAVAILABLE, nth=1)])
+
+
+def test_a_machine_that_is_not_known_any_more_is_not_marked() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await _look(bench)
+        await bench.deployment.marks.announce(MINE, fleet, ["m-gone", bench.id("web-1")])
+        assert await _carriers(bench) == {"web-1": MINE}
+
+    on_bench(story)
+
+
+def test_what_another_deploy_left_unfinished_is_said_and_written_over() -> None:
+    async def story(bench: Bench) -> None:
+        await _leave_theirs(bench, "web-2")
+        fleet = await _look(bench)
+        bench.deployment.marks.take_over(fleet)
+        (notice,) = bench.of(Noticed)
+        assert f"taking over deploy {THEIRS.deploy} of {THEIRS.image}" in notice.message
+        await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-1")])
+        assert await _carriers(bench) == {"web-2": MINE}
+
+    on_bench(story)
+
+
+def test_our_own_mark_is_nothing_to_take_over() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.tools.client.write_metadata(bench.id("web-1"), INTENT, MINE.dump())
+        bench.deployment.marks.take_over(await _look(bench))
+        assert bench.of(Noticed) == []
+
+    on_bench(story)
+
+
+def test_when_it_is_over_every_mark_of_ours_goes_and_nobody_elses() -> None:
+    async def story(bench: Bench) -> None:
+        await _leave_theirs(bench, "web-2")
+        ours = release_for()
+        config = created_config(ours, ours.groups[0])
+        config["metadata"][INTENT] = MINE.dump()
+        bench.world.create("web-3", config)
+        await bench.tools.client.write_metadata(bench.id("web-1"), INTENT, MINE.dump())
+        fleet = await _look(bench)
+        await bench.deployment.marks.remove(fleet)
+        assert await _carriers(bench) == {"web-2": THEIRS}
+
+    on_bench(story)
+
+
+def test_one_that_was_born_with_a_mark_loses_it_though_the_last_look_failed() -> None:
+    async def story(bench: Bench) -> None:
+        config = created_config(release_for(), release_for().groups[0])
+        config["metadata"][INTENT] = MINE.dump()
+        bench.world.create("web-3", config)
+        bench.memory.created(await bench.machine("web-3"))
+        await bench.deployment.marks.remove(Fleet())
+        assert await _carriers(bench) == {}
+
+    on_bench(story)
+
+
+def test_what_is_taken_up_is_marked_already() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await _look(bench)
+        bench.deployment.marks.took_up([bench.id("web-2")])
+        await bench.deployment.marks.announce(MINE.turned_back(), fleet)
+        assert await _carriers(bench) == {"web-2": MINE.turned_back()}
+
+    on_bench(story)
+
+
+def test_marks_of_a_deploy_that_has_overtaken_us_are_not_taken_off() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await _look(bench)
+        await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-1")])
+        await _leave_theirs(bench, "web-1")
+        bench.deployment.marks.lost()
+        await bench.deployment.marks.remove(await _look(bench))
+        assert await _carriers(bench) == {"web-1": THEIRS}
+
+    on_bench(story)
+
+
+def test_a_mark_that_cannot_be_taken_off_is_said_to_do_no_harm() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await _look(bench)
+        await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-1"), bench.id("web-2")])
+        await bench.deployment.marks.remove(await _look(bench))
+        notices = bench.of(Noticed)
+        assert len(notices) == 2
+        assert all("the mark of this deploy stays on" in notice.message for notice in notices)
+        assert all("no harm" in notice.hint for notice in notices)
+
+    rejected = BY_NAME["412"]
+    on_bench(story, hits=[Hit("unmark", rejected, times=99)])
+
+
+def test_a_clean_up_that_fails_is_said_with_its_hint_and_raises_nothing() -> None:
+    async def story(bench: Bench) -> None:
+        client = bench.tools.client
+        await clean_up(bench.tools, client.destroy("m-none", nonce=""), "it stays", "remove it")
+        (notice,) = bench.of(Noticed)
+        assert notice.message.startswith("it stays: ")
+        assert notice.hint == "remove it"
+
+    on_bench(story, scenario=Scenario(machines=0))
+
+
+def test_a_fleet_is_shown_carrying_it_only_where_it_stands() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = Fleet.of([machine("m1"), machine("m2")])
+        bench.deployment.marks.took_up(["m2"])
+        shown = bench.deployment.marks.carried_by(fleet, MINE)
+        assert [read_intent(one) for one in shown] == [None, MINE]
+
+    on_bench(story, scenario=Scenario(machines=0))

@@ -1,0 +1,57 @@
+"""What is so on the legacy path alone: it stops where something fails, and leaves it there."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from deploy.commands.deploy import deploy_app
+from tests.scenarios.test_strategies import cannot_prove, unhealthy_green
+from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.stage import BROKEN, NEW, OLD, Hit, Stage, Told, on_stage
+
+UNAVAILABLE = BY_NAME["503 before"]
+NEWER = "registry.test/hello:3"
+
+
+def test_it_begins_nothing_after_its_first_failed_call() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(4)
+        hits = [Hit("update", UNAVAILABLE, nth=1)]
+        told = await stage.deploy(hits=hits, retries=0)
+        assert (told.exit_code, told.passes()) == (3, 1)
+        assert len(told.of("update")) <= 3  # those that were under way already
+        failed_s = next(call.heard_s or 0.0 for call in told.of("update") if call.fault)
+        assert not [call for call in told.changes if call.sent_s > failed_s]
+        assert sorted(set(stage.images)) == [OLD, NEW]
+
+    on_stage(play)
+
+
+def test_a_rival_that_has_waited_leases_what_the_other_left_behind() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        sick = {"image": BROKEN, "strategy": "canary", "retries": 0, "wait_timeout_s": 10.0}
+        first = await stage.start(deploy_app, sick)
+        await anyio.sleep(2)
+        second = await stage.deploy(NEWER, retries=0, wait_for_lease_s=300.0)
+        (canary,) = [call.answer["id"] for call in first.of("create")]
+        assert (first.exit_code, second.exit_code) == (3, 0)
+        assert [call.is_good for call in second.of("destroy", canary)] == [True]
+        assert second.end.leftovers == ()
+        assert stage.images == [NEWER] * 3
+
+    on_stage(play)
+
+
+def test_a_green_that_is_not_healthy_stays_and_never_gets_traffic() -> None:
+    def stopped(stage: Stage, told: Told) -> None:
+        assert told.exit_code == 3
+        assert sorted(stage.images) == [OLD] * 3 + [BROKEN] * 3
+
+    unhealthy_green(stopped, retries=0)
+
+
+@pytest.mark.parametrize("strategy", ["bluegreen", "canary"])
+def test_a_group_that_cannot_prove_the_release_keeps_every_group_as_it_was(strategy: str) -> None:
+    cannot_prove(strategy, retries=0, exit_code=3)
