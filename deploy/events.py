@@ -144,7 +144,7 @@ class HiccupMet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassFinished:
-    """How a pass ended: machines that are as wanted, machines still to do, and why."""
+    """How a pass ended: how many actions are done, how many are left, and why."""
 
     number: int
     done: int
@@ -195,7 +195,10 @@ class MachineStands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """The last event: the result, every machine, and the machines left over with their remedy."""
+    """The last event: the result, every machine, and the machines left over with their remedy.
+
+    `log` is the last lines that the machine wrote whose app failed, where it was that.
+    """
 
     result: Result
     exit_code: int
@@ -203,6 +206,7 @@ class RunFinished:
     hint: str = ""
     machines: tuple[MachineStands, ...] = ()
     leftovers: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
 
 
 Event = (
