@@ -1,6 +1,22 @@
-"""`python -m deploy`."""
+"""The `deploy` command and `python -m deploy`: Ctrl-C ends it quietly from its first moment."""
 
-from deploy.cli import main
+import os
+import signal
+
+_INTERRUPTED = 130  # errors.EXIT_INTERRUPTED, which is not loaded yet
+
+
+def main() -> None:
+    """Load the program, which takes a moment, and run it."""
+    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_ours:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    from deploy import cli
+
+    if is_ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from deploy.commands.guesses import about_option, misread
 from deploy.commands.options import DEPLOY, TARGET, Command, write_options
-from deploy.errors import EXIT_IN_BETWEEN, EXIT_INTERRUPTED, DeployError, UsageProblem
+from deploy.errors import EXIT_INTERRUPTED, OwnFault, UsageProblem, as_ours, each_of
 from deploy.streams import forgive_output
 from deploy.wording import printable
 
@@ -75,10 +74,10 @@ Exit codes:
 
 def main() -> None:
     """The entry point; errors of ours are one line and a hint, never a traceback."""
-    forgive_output()
     try:
+        forgive_output()
         sys.exit(cli(prog_name="deploy", standalone_mode=False))
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as bare:
@@ -86,7 +85,7 @@ def main() -> None:
     except click.ClickException as error:
         sys.exit(_render_usage(error))
     except Exception as error:
-        sys.exit(max(map(_render, _each(error))))
+        sys.exit(max(map(_render, each_of(error))))
 
 
 class _Group(click.Group):
@@ -185,23 +184,14 @@ def _directory_in(args: list[str]) -> str:
 
 
 def _render(error: Exception) -> int:
-    """One line, a hint, and the code that it ends with.
-
-    What is not an error of ours is a bug in this program. A run may have been
-    under way, so the app may be in between.
-    """
-    if isinstance(error, DeployError):
-        # Ours may have several lines; a server's words get one, and may not steer the screen.
-        ours = str(error) if isinstance(error, UsageProblem) else printable(str(error))
-        _say(ours, error.hint)
-        return error.exit_code
-    if os.environ.get("TIDEGATE_TRACEBACK"):
+    """One line, a hint, and the code that it ends with."""
+    ours = as_ours(error)
+    if ours is not error and os.environ.get("TIDEGATE_TRACEBACK"):
         traceback.print_exception(error)
-    _say(
-        f"tidegate itself failed: {type(error).__name__}: {error}",
-        "look with `deploy status`; TIDEGATE_TRACEBACK=1 shows where, for a bug report",
-    )
-    return EXIT_IN_BETWEEN
+    # Ours may have several lines; a server's words get one, and may not steer the screen.
+    said = str(ours) if isinstance(ours, UsageProblem | OwnFault) else printable(str(ours))
+    _say(said, ours.hint)
+    return ours.exit_code
 
 
 def _render_usage(error: click.ClickException) -> int:
@@ -219,12 +209,3 @@ def _say(message: str, hint: str) -> None:
     click.echo(f"Error: {message}", err=True)
     if hint:
         click.echo(f"Hint: {hint}", err=True)
-
-
-def _each(error: Exception) -> Iterator[Exception]:
-    """Tasks that fail together fail as a group, and groups may be nested."""
-    if isinstance(error, ExceptionGroup):
-        for each in error.exceptions:
-            yield from _each(each)
-    else:
-        yield error

@@ -6,8 +6,9 @@ is in between, whatever the cause.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from shlex import join
 
 from deploy.api.machine import Fleet, Machine
 from deploy.errors import (
@@ -19,23 +20,23 @@ from deploy.errors import (
     EXIT_OUTAGE,
     EXIT_REFUSED,
     EXIT_USAGE,
+    AppFailed,
     DeployError,
     Meaning,
     Overtaken,
 )
 from deploy.events import Cause, MachineStands, Result, RunFinished
-from deploy.hints import Invocation, Left, ways_out
-from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome
+from deploy.evidence import Evidence
+from deploy.hints import Left, ways_out
 from deploy.plan.actions import Action, Destroy, Wait
-from deploy.plan.base import Base
-from deploy.plan.intent import BACK, FORWARD
-from deploy.plan.places import places_of
+from deploy.plan.intent import BACK
 from deploy.plan.release import Release, is_current
 from deploy.plan.stamps import is_stamped
 
 _RESULTS = {
     EXIT_FAILED: Result.FAILED,
     EXIT_USAGE: Result.REFUSED,
+    EXIT_IN_BETWEEN: Result.IN_BETWEEN,
     EXIT_REFUSED: Result.REFUSED,
     EXIT_LEASED: Result.LEASED,
     EXIT_OUTAGE: Result.OUTAGE,
@@ -53,120 +54,6 @@ _CAUSES = {
     Meaning.INTERRUPTED: Cause.INTERRUPTED,
 }
 """What kept a run from being done; every other meaning is the platform's doing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
-    """What a run remembers of its own writes: ids of machines, and `known` versions by id.
-
-    `own` it has made, under the `names` (id -> name); `healthy` it has seen to be
-    healthy. `may_have_written` is whether anything may have been changed by it or
-    by the run that it took up, `knows_what_landed` whether the latter is told apart
-    from what is yet to come.
-    """
-
-    written: frozenset[str] = frozenset()
-    own: frozenset[str] = frozenset()
-    destroyed: frozenset[str] = frozenset()
-    healthy: frozenset[str] = frozenset()
-    known: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
-    has_written: bool = False
-    has_lost_creates: bool = False
-    knows_what_landed: bool = True
-
-    @property
-    def may_have_written(self) -> bool:
-        return bool(self.written) or self.has_lost_creates or not self.knows_what_landed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """All that is known when a run is over.
-
-    `base` is None if the run did not get as far as one, `fleet` if nothing can
-    be seen any more, `ending` if the run was cut off. `stopped_by` is why
-    nothing new began; `is_interrupted`: a person wanted that. `left` is what is
-    still to be done to reach the aim, `left_back` what is still to be undone.
-    `done` is what the run brings about, where that is not a release of an image.
-    """
-
-    release: Release
-    goal: str
-    called: Invocation
-    done: str = ""
-    traces: Traces
-    base: Base | None = None
-    fleet: Fleet | None = None
-    ending: Ending | None = None
-    stopped_by: DeployError | None = None
-    is_interrupted: bool = False
-    left: tuple[Action, ...] = ()
-    left_back: tuple[Action, ...] = ()
-
-    @property
-    def forward(self) -> Outcome:
-        return self.ending.forward if self.ending else NOT_BEGUN
-
-    @property
-    def went_back(self) -> bool:
-        return self.ending is not None and self.ending.back is not None
-
-    @property
-    def cause(self) -> DeployError | None:
-        """Why the run did not get where it was to go; what a person wants goes first."""
-        if self.is_interrupted:
-            return self.stopped_by
-        return self.forward.cause or self.stopped_by
-
-    @property
-    def has_arrived(self) -> bool:
-        """Whether all that is new is in place, by the last look.
-
-        What the run saw fail does not count against that, but for the app's own
-        failures: the reply of the last write may be lost.
-        """
-        if self.goal != FORWARD or self.went_back or self.unreached:
-            return False
-        if self.forward.is_complete or self.forward.is_in_place:
-            return True
-        cause = self.cause
-        is_hiccup = cause is not None and cause.meaning.is_hiccup and not self.is_interrupted
-        return is_hiccup and bool(self.traces.written) and not self.waiting
-
-    @property
-    def waiting(self) -> tuple[Action, ...]:
-        """What was not seen to serve, and does not at the last look."""
-        well = {m.id for m in self.fleet.managed if m.is_well} if self.fleet else set()
-        return tuple(a for a in self.left if isinstance(a, Wait) and a.machine_id not in well)
-
-    @property
-    def sick(self) -> tuple[Machine, ...]:
-        """Machines in places that served at first, and that do not at the last look."""
-        if self.fleet is None or self.base is None:
-            return ()
-        places = places_of(self.fleet.managed, self.release.deploy_id)
-        held = [p.occupant for p in places if {p.id, p.occupant.id} & self.base.serving]
-        return tuple(machine for machine in held if not machine.is_well or machine.cordoned)
-
-    @property
-    def unreached(self) -> tuple[Action, ...]:
-        """What keeps the app from running the release; cleaning up does not."""
-        return tuple(a for a in self.left if not isinstance(a, Destroy | Wait))
-
-    @property
-    def is_undone(self) -> bool:
-        """Whether the last look shows the app as it was before."""
-        if self.fleet is None or self.base is None or self.base.lost:
-            return False
-        unseen = self.traces.own - self.fleet.by_id.keys() - self.traces.destroyed
-        serving = {machine.id for machine in self.fleet.managed if machine.is_serving}
-        to_undo = [  # a machine that serves again is not waited for
-            action
-            for action in self.left_back
-            if not (isinstance(action, Wait) and action.machine_id in serving)
-        ]
-        return self.traces.knows_what_landed and not unseen and not to_undo
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +76,16 @@ class _Verdict:
     is_settled: bool = True
 
 
+def broken_off(error: DeployError) -> RunFinished:
+    """The end of a run that never came to one of its own: nothing was looked at."""
+    return RunFinished(
+        result=_RESULTS.get(error.exit_code, Result.FAILED),
+        exit_code=error.exit_code,
+        message=str(error),
+        hint=error.hint,
+    )
+
+
 def judge(evidence: Evidence) -> Judgement:
     """How the app stands, and how the run ended."""
     is_seen = evidence.fleet is not None and evidence.base is not None
@@ -197,10 +94,11 @@ def judge(evidence: Evidence) -> Judgement:
         result=found.result,
         exit_code=found.exit_code,
         message=found.message,
-        hint=found.hint,
+        hint="; ".join(filter(None, (found.hint, _where_to_look(evidence)))),
         cause=_cause(evidence.cause) if found.exit_code != EXIT_DONE else None,
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
+        log=_log_of(evidence.cause) if found.exit_code else (),
     )
     return Judgement(event, found.is_settled)
 
@@ -429,6 +327,19 @@ def _left(evidence: Evidence) -> Left:
     if evidence.base is not None and not evidence.base.machines:
         return Left.FIRST_APP_FAILED if is_app else Left.FIRST
     return Left.APP_FAILED if is_app else Left.FORWARD
+
+
+def _log_of(cause: DeployError | None) -> tuple[str, ...]:
+    return (cause.log or ()) if isinstance(cause, AppFailed) else ()
+
+
+def _where_to_look(evidence: Evidence) -> str:
+    """The command that shows a failed machine's log, where the run could not have it."""
+    cause = evidence.cause
+    if not isinstance(cause, AppFailed) or not cause.machine_id or cause.log is not None:
+        return ""
+    shown = join(["fly", "logs", "--app", evidence.release.app, "--machine", cause.machine_id])
+    return f"`{shown}` shows its log"
 
 
 def _remove(release: Release, removals: Sequence[Action]) -> str:

@@ -13,7 +13,8 @@
     |-- Overtaken               another deploy has been here since this one began
     |-- Outage                  the platform answers nothing at all
     |-- DeadlinePassed          the time that --deadline allows is over
-    `-- Interrupted             the person deploying, by Ctrl-C or SIGTERM
+    |-- Interrupted             the person deploying, by Ctrl-C or SIGTERM
+    `-- OwnFault                who maintains this program
 
 A meaning is given once, where the failure arises, and never concluded from a
 text again. It says whether another pass can help, and which exit code a run
@@ -23,6 +24,7 @@ listed in README.md and in `deploy --help`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 
 EXIT_DONE = 0
@@ -125,9 +127,13 @@ class UsageProblem(DeployError):
 
 
 class AppFailed(DeployError):
-    """The app is broken on a machine: retrying the deploy would not fix it."""
+    """The app is broken on a machine: retrying the deploy would not fix it.
+
+    `log` is the last lines that the machine wrote, None where nobody offers them.
+    """
 
     meaning = Meaning.APP
+    log: tuple[str, ...] | None = None
 
 
 class CallFailed(DeployError):
@@ -225,3 +231,30 @@ class Interrupted(DeployError):
     """Somebody wants the run to end now."""
 
     meaning = Meaning.INTERRUPTED
+
+
+class OwnFault(DeployError):
+    """A bug in this program. A run may have been under way, so the app may be in between."""
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_IN_BETWEEN
+
+
+def each_of(error: Exception) -> Iterator[Exception]:
+    """Tasks that fail together fail as a group, and groups may be nested."""
+    if isinstance(error, ExceptionGroup):
+        for each in error.exceptions:
+            yield from each_of(each)
+    else:
+        yield error
+
+
+def as_ours(error: Exception) -> DeployError:
+    """The error itself, or as a fault of this program what is not one of ours."""
+    if isinstance(error, DeployError):
+        return error
+    return OwnFault(
+        f"tidegate itself failed: {type(error).__name__}: {error}",
+        hint="look with `deploy status`; TIDEGATE_TRACEBACK=1 shows where, for a bug report",
+    )

@@ -166,7 +166,7 @@ class HiccupMet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassFinished:
-    """How a pass ended: machines that are as wanted, machines still to do, and why."""
+    """How a pass ended: how many actions are done, how many are left, and why."""
 
     number: int
     done: int
@@ -219,7 +219,8 @@ class MachineStands:
 class RunFinished:
     """The last event: the result, every machine, and the machines left over with their remedy.
 
-    `cause` is None where the run is done.
+    `cause` is None where the run is done. `log` is the last lines that the machine
+    wrote whose app failed, where it was that.
     """
 
     result: Result
@@ -229,6 +230,7 @@ class RunFinished:
     cause: Cause | None = None
     machines: tuple[MachineStands, ...] = ()
     leftovers: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
 
 
 Event = (

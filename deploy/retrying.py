@@ -22,6 +22,7 @@ from deploy.events import BackingOff, GoingBack
 from deploy.orchestrator import passes
 from deploy.orchestrator.deployment import Deployment
 from deploy.orchestrator.halt import Cut
+from deploy.orchestrator.logs import keep_log
 from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Failure, IsDecisive, Outcome
 from deploy.orchestrator.passes import Pass
 from deploy.plan.actions import Wait
@@ -70,6 +71,7 @@ async def confirmed_forward(deployment: Deployment, this: Pass) -> Outcome:
         rest = deployment.left(await deployment.lookout.look())
         await deployment.watch.confirm()
     except AppFailed as failure:
+        await keep_log(deployment.tools, failure)
         return replace(outcome, left=1, failures=(Failure(failure),))
     except DeployError:
         return outcome  # every action was seen to be done; a last look adds to that, no more

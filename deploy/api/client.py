@@ -57,6 +57,11 @@ class MachinesClient:
         self._pace_app = Pace(interval_s=1.0, burst=3)
         self._pace_reads = Pace(interval_s=0.2, burst=10)
 
+    @property
+    def address(self) -> str:
+        """The root of the platform, without `/v1`."""
+        return self._connection.address
+
     # -- the app ---------------------------------------------------------------
 
     async def organization(self) -> str:

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import anyio
+
+from deploy.commands.consent import doubts_of_deploy, get_consent
 from deploy.commands.options import DEPLOY, app_command
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
@@ -17,9 +20,11 @@ from deploy.run import Task
 
 
 @app_command("run", *DEPLOY, needs_config=True, example="deploy -i registry.fly.io/hello:v2")
-def run_command(target: Target, **options: Any) -> None:
+def run_command(target: Target, yes: bool, **options: Any) -> None:
     """Deploy the app in DIR."""
-    run_and_leave(options, partial(deploy_app, target, order_of(options)))
+    order = order_of(options)
+    get_consent(anyio.run(doubts_of_deploy, target, order), is_given=yes)
+    run_and_leave(options, partial(deploy_app, target, order))
 
 
 async def deploy_app(target: Target, order: Order, emit: Emit) -> RunFinished:

@@ -20,8 +20,7 @@ _COMMANDS_ELSEWHERE = {
 _OPTIONS_ELSEWHERE = {
     "--dry-run": "`deploy plan` shows what a deploy would do, and changes nothing",
     "--ha": "write `--ha` or `--no-ha`",
-    "--now": "a deploy never asks: leave it out",
-    "--yes": "a deploy never asks: leave it out",
+    "--now": "a deploy asks for nothing but volumes: leave it out, or write `--yes`",
     "--token": "the token is read from FLY_API_TOKEN only",
     "--access-token": "the token is read from FLY_API_TOKEN only",
     "--remote-only": "images are built elsewhere: build and push it, then give --image",

@@ -28,6 +28,7 @@ from deploy.errors import UsageProblem
 from deploy.flytoml.durations import parse_duration_s
 from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import AUTO, parse_setting
+from deploy.wording import printable
 
 ALL = Decimal(10**9)  # a max_unavailable that no group is larger than
 _SHORTEST_LEASE_S, _LONGEST_LEASE_S = 5, 3600
@@ -323,7 +324,18 @@ OUTPUT = Options(
     ),
 )
 
-DEPLOY = (RELEASE, FLAG, SELECTION, HEALTH, RUN)
+CONSENT = Options(
+    "Consent",
+    (
+        click.Option(
+            ["--yes", "-y"],
+            is_flag=True,
+            help="Create volumes, and destroy groups that another app's fly.toml lacks, unasked.",
+        ),
+    ),
+)
+
+DEPLOY = (RELEASE, FLAG, SELECTION, HEALTH, RUN, CONSENT)
 
 
 class Command(click.Command):
@@ -373,6 +385,9 @@ def app_command(
                 environ=os.environ,
                 needs_config=needs_config,
             )
+            if target.app_from and target.config:
+                of_file = f"{target.app_from}; fly.toml is that of {target.config.app}"
+                click.echo(printable(f"app {target.app}, from {of_file}"), err=True)
             check_local(target.address)
             for warning in target.config.warnings if target.config else ():
                 click.echo(f"warning: {warning}", err=True)

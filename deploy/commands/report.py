@@ -15,7 +15,7 @@ from deploy.events import Event
 from deploy.readers import atomic, journal
 from deploy.readers.chart import plain, render_timeline
 from deploy.readers.page import render_html
-from deploy.readers.report import Report, machine_table, next_step
+from deploy.readers.report import Report, log_lines, machine_table, next_step
 from deploy.readers.timeline import COLOUR, Kind
 from deploy.wording import printable
 
@@ -68,6 +68,8 @@ def _show(report: Report, events: list[tuple[float, Event]]) -> None:
     if report.decision:
         click.echo(printable(report.decision.sentence))
     click.echo(picture)
+    if lines := log_lines(report):
+        click.echo("\n" + "\n".join(lines))
     if report.machines:
         click.echo("\n" + "\n".join(machine_table(report.machines)))
     if report.exit_code != 0:

@@ -13,10 +13,11 @@ from typing import Any
 import anyio
 import click
 
-from deploy.errors import EXIT_INTERRUPTED, UsageProblem
+from deploy.ending import broken_off
+from deploy.errors import EXIT_INTERRUPTED, OwnFault, UsageProblem, as_ours, each_of
 from deploy.events import Emit, RunFinished, emitter
 from deploy.readers import atomic, journal
-from deploy.readers.progress import open_progress
+from deploy.readers.progress import Progress, open_progress
 from deploy.readers.record import Record
 
 # A run that tells what happens; None where there was nothing to do.
@@ -32,12 +33,13 @@ def run_and_leave(options: dict[str, Any], start: Start) -> None:
             hint="make it first, or name a file in a directory that is there",
         )
     with ExitStack() as readers:
+        now = steady_clock()
         progress = readers.enter_context(
-            open_progress(options["output"], sys.stdout, sys.stderr, os.environ, time.time)
+            open_progress(options["output"], sys.stdout, sys.stderr, os.environ, now)
         )
         kept = readers.enter_context(journal.Journal(journal.default_directory(), warn))
         records = [Record(directory, warn)] if (directory := options.get("reports")) else []
-        finished = anyio.run(start, emitter(time.time, progress, kept, *records))
+        finished = _finish(start, emitter(now, progress, kept, *records), progress)
         if finished is None:
             click.echo("nothing to do: no deploy is unfinished", err=True)
             return
@@ -47,6 +49,33 @@ def run_and_leave(options: dict[str, Any], start: Start) -> None:
         except OSError as error:
             warn(f"--report {report_path} could not be written: {error.strerror}")
     sys.exit(finished.exit_code)
+
+
+def _finish(start: Start, emit: Emit, progress: Progress) -> RunFinished | None:
+    """The run to its end; one that has begun and fails without an end of its own gets one.
+
+    So that the report has its result and exit code. Raises what ends a run before
+    that, and faults of our own.
+    """
+    try:
+        return anyio.run(start, emit)
+    except Exception as error:
+        if not progress.report.run_id:
+            raise
+        worst = max(map(as_ours, each_of(error)), key=lambda each: each.exit_code)
+        finished = broken_off(worst)
+        emit(finished)
+        if isinstance(worst, OwnFault):
+            raise
+        return finished
+
+
+def steady_clock(
+    wall_s: Callable[[], float] = time.time, steady_s: Callable[[], float] = time.monotonic
+) -> Callable[[], float]:
+    """Unix seconds that pass evenly: read off the wall once, whatever is done to it later."""
+    ahead_s = wall_s() - steady_s()
+    return lambda: ahead_s + steady_s()
 
 
 def leave_at_once() -> None:

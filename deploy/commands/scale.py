@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import anyio
 import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, RUN, TARGET, Options, app_command
+from deploy.commands.consent import doubts_of_scale, get_consent
+from deploy.commands.options import CONSENT, FLAG, RUN, TARGET, Options, app_command
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import read_fleet
 from deploy.commands.running import run_and_leave
@@ -50,29 +52,44 @@ _COUNT = Options(
 
 
 @app_command(
-    "scale", _COUNT, TARGET, FLAG, RUN, needs_config=False, example="deploy scale app=3 --app hello"
+    "scale",
+    _COUNT,
+    TARGET,
+    FLAG,
+    RUN,
+    CONSENT,
+    needs_config=False,
+    example="deploy scale app=3 --app hello",
 )
-def scale_command(target: Target, group_count: tuple[str, int], **options: Any) -> None:
+def scale_command(target: Target, group_count: tuple[str, int], yes: bool, **options: Any) -> None:
     """Create or destroy machines until process group GROUP has N."""
-    run_and_leave(options, partial(scale_app, target, order_of(options), *group_count))
+    order = order_of(options)
+    task = anyio.run(_task, target, order, *group_count)
+    doubts = anyio.run(doubts_of_scale, target, task.release, task.planner)
+    get_consent(doubts, is_given=yes)
+    run_and_leave(options, partial(_scale, target, order, task))
 
 
 async def scale_app(
     target: Target, order: Order, group: str, count: int, emit: Emit
 ) -> RunFinished:
     """Bring a process group to `count` machines, new ones like those it has."""
-    now = datetime.now(UTC)
-    deploy_id = new_id(now)
+    return await _scale(target, order, await _task(target, order, group, count), emit)
+
+
+async def _scale(target: Target, order: Order, task: Task, emit: Emit) -> RunFinished:
+    return await start_run("scale", target, order, task, emit, datetime.now(UTC))
+
+
+async def _task(target: Target, order: Order, group: str, count: int) -> Task:
     async with connect(target.address, target.token, target.app) as client:
         fleet = (await read_fleet(client)).managed
-    release, pattern = _pattern(target, order, fleet, group, deploy_id)
-
-    task = Task(
+    release, pattern = _pattern(target, order, fleet, group, new_id(datetime.now(UTC)))
+    return Task(
         release=release,
         planner=towards_count(group, count, pattern),
         done=f"has {words_for(count, 'machine')} in group {group}",
     )
-    return await start_run("scale", target, order, task, emit, now)
 
 
 def _pattern(

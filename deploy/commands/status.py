@@ -20,7 +20,9 @@ from deploy.commands.reading import greet, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed
 from deploy.hints import Invocation, Left, ways_out
+from deploy.orchestrator.release_command import left_behind
 from deploy.plan.intent import BACK, Intent, read_intent
+from deploy.plan.stamps import DEPLOY, is_made_by, is_stamped, replaced_by
 from deploy.wording import printable, short_image, short_version, table
 
 _COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", "image")
@@ -33,7 +35,7 @@ def status_command(target: Target, output: str) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     click.echo(
         show_status(
-            target.app,
+            target,
             machines,
             routes,
             holders=holders,
@@ -63,7 +65,7 @@ async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]], list[str
 
 
 def show_status(
-    app: str,
+    target: Target,
     fleet: Fleet,
     routes: Sequence[Mapping[str, Any]],
     *,
@@ -75,37 +77,65 @@ def show_status(
 
     On a terminal of `width` columns names are short, and the columns go that do not fit.
     """
-    machines = fleet.managed
+    app, machines, commands = target.app, fleet.managed, left_behind(fleet)
     if as_json:
-        return json.dumps(
-            {"v": 1, "app": app, "machines": [_machine_json(m) for m in machines], "routes": routes}
-        )
+        told = {
+            "v": 1,
+            "app": app,
+            "machines": [_machine_json(m) for m in machines],
+            "release_commands": [_machine_json(m) for m in commands],
+            "routes": routes,
+        }
+        return json.dumps(told)
+    helpers = [printable(_release_command(each, holders)) for each in commands]
     if not machines:
-        return f"{app} has no machines yet"
+        return "\n".join([f"{app} has no machines yet", *helpers])
     rows = [_machine_row(machine, is_short=bool(width)) for machine in machines]
     lines = table([_COLUMNS, *rows], width=width, droppable=("version", "region", "group"))
-    return "\n".join([*lines, *map(_route, routes), *_warnings(app, machines, holders)])
+    warnings = _warnings(target, machines, holders)
+    return "\n".join([*lines, *map(_route, routes), *helpers, *warnings])
 
 
-def _warnings(app: str, machines: Fleet, holders: Sequence[str]) -> list[str]:
+def _release_command(machine: Machine, holders: Sequence[str]) -> str:
+    deploy = machine.metadata[DEPLOY]
+    what = f"{machine.id} ({machine.state}) ran the release command of deploy {deploy}"
+    return what if holders else f"{what}; the next deploy removes it"
+
+
+def _warnings(target: Target, machines: Fleet, holders: Sequence[str]) -> list[str]:
     images = sorted({machine.image for machine in machines})
     intents = {intent.deploy: intent for m in machines if (intent := read_intent(m))}
-    lines = [printable(_unfinished(app, intent, holders)) for intent in intents.values()]
+    lines = [
+        printable(_unfinished(target, machines, intent, holders)) for intent in intents.values()
+    ]
     if len(images) > 1:
         lines.append(
-            f"warning: {printable(app)} runs {len(images)} images "
+            f"warning: {printable(target.app)} runs {len(images)} images "
             f"({', '.join(printable(image) for image in images)}); "
             "deploy the one that you want to bring all machines to it"
         )
     return lines
 
 
-def _unfinished(app: str, intent: Intent, holders: Sequence[str]) -> str:
+def _unfinished(target: Target, machines: Fleet, intent: Intent, holders: Sequence[str]) -> str:
     what = f"deploy {intent.deploy} of {intent.image}"
     if holders:
         return f"{what} is under way: {', '.join(holders)} holds its leases"
-    left = Left.BACK if intent.direction == BACK else Left.FORWARD
-    return f"warning: {what} is unfinished; {ways_out(left, Invocation(app=app))}"
+    called = Invocation(app=target.app, directory=target.directory, config=target.config_path)
+    return f"warning: {what} is unfinished; {ways_out(_left(machines, intent), called)}"
+
+
+def _left(machines: Fleet, intent: Intent) -> Left:
+    """How an unfinished deploy has left the app, as far as a look at it can tell."""
+    if intent.direction == BACK:
+        return Left.BACK
+    new = [machine for machine in machines if is_stamped(machine, intent.deploy)]
+    stood_in = any(replaced_by(machine, intent.deploy) for machine in machines)
+    is_first = not stood_in and all(is_made_by(m, intent.deploy) for m in machines)
+    fails = any(machine.is_down or not machine.checks_pass for machine in new)
+    if is_first:
+        return Left.FIRST_APP_FAILED if fails else Left.FIRST
+    return Left.APP_FAILED if fails else Left.FORWARD
 
 
 def _machine_row(machine: Machine, *, is_short: bool) -> tuple[str, ...]:

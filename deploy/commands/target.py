@@ -29,14 +29,17 @@ _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 class Target:
     """`config` is None where a command can do without fly.toml and there is none.
 
-    `organization` (FLY_ORG) is where a first deploy creates the app; `directory` and
-    `config_path` are as they were given, empty where they were not.
+    `app_from` is the option or variable that named another app than fly.toml does,
+    empty where they agree. `organization` (FLY_ORG) is where a first deploy creates
+    the app; `directory` and `config_path` are as they were given, empty where they
+    were not.
     """
 
     app: str
     config: AppConfig | None
     address: str
     token: str
+    app_from: str = ""
     organization: str = "personal"
     directory: str = ""
     config_path: str = ""
@@ -60,8 +63,11 @@ def find_target(
         config = read_config(path)
     check_network(environ)
     address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
+    named = _app_name(app or environ.get("FLY_APP") or (config.app if config else None))
+    is_another = config is not None and config.app not in (None, named)
     return Target(
-        app=_app_name(app or environ.get("FLY_APP") or (config.app if config else None)),
+        app=named,
+        app_from=("--app" if app else "FLY_APP") if is_another else "",
         config=config,
         address=address,
         token=read_token(address, environ),

@@ -19,6 +19,7 @@ from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
 from deploy.plan.actions import Create
 from deploy.plan.stamps import is_made_by
+from deploy.plan.volumes import take_free, volume_name
 
 
 class Creator:
@@ -88,11 +89,8 @@ class Creator:
             if mount.get("volume") or free is None:
                 found.append(mount)  # the platform keeps no volumes, or this one is chosen
                 continue
-            name = str(mount.get("name") or "data")
-            volume = next((v for v in free if v[1] == name and region in ("", v[2])), None)
-            if volume is not None:
-                free.remove(volume)
-            made = volume[0] if volume else await self._tools.client.create_volume(name, region)
+            volume = take_free(free, mount, region)
+            made = volume or await self._tools.client.create_volume(volume_name(mount), region)
             found.append({**mount, "volume": made})
         return found
 

@@ -18,6 +18,7 @@ from deploy.errors import DeployError
 from deploy.events import HiccupMet, MachineMoved, Phase
 from deploy.orchestrator.actions import Actions
 from deploy.orchestrator.halt import Cut
+from deploy.orchestrator.logs import keep_log
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.outcome import Failure, IsDecisive, Outcome
 from deploy.orchestrator.tools import Tools
@@ -186,6 +187,7 @@ class Executor:
                 action, Phase.WAITING if error.meaning.is_hiccup else Phase.FAILED, str(error)
             )
             self._note(Failure(error, action))
+            await keep_log(self._tools, error)
             await self._actions.settle(action.machine_id)
             return False
         self._done += 1
@@ -210,6 +212,7 @@ class Executor:
             return False
         except DeployError as error:
             self._note(Failure(error))
+            await keep_log(self._tools, error)
             return False
         return True
 
@@ -220,6 +223,8 @@ class Executor:
             if watch:
                 with suppress(DeployError):
                     self._judge(await watch.look())
+                for failure in self._failures:
+                    await keep_log(self._tools, failure.error)
 
     def _judge(self, sick: Sequence[Machine]) -> None:
         """Give the sick their places in the windows; beyond them the app has failed."""

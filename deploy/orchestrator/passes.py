@@ -19,6 +19,7 @@ from deploy.orchestrator.execute import Executor, tell_hiccup
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
+from deploy.orchestrator.release_command import remove_left_behind
 from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import windows
 from deploy.plan.actions import Destroy, where
@@ -65,6 +66,7 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
         intent = Intent.of(deployment.memory.release).turned_back()
         await deployment.marks.announce(intent, fleet)
         fleet = await _look_under_leases(deployment)
+        await _remove_dead_commands(deployment, fleet)
         deployment.memory.forgive_exits(fleet)
         order = schedule_back(fleet, deployment.left_back(fleet))
         return await _execute(deployment, order, fleet, this)
@@ -118,9 +120,20 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
     _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
     await marks.announce(intent, fleet, carriers(fleet))
+    await _remove_dead_commands(deployment, fleet)
     if deployment.release_command is not None:
         await deployment.release_command.run(fleet)
     return marks.carried_by(fleet, intent)
+
+
+async def _remove_dead_commands(deployment: Deployment, fleet: Fleet) -> None:
+    """What killed deploys have left of their release commands; ours is kept until the end.
+
+    Only where our leases keep every other deploy away.
+    """
+    if all(deployment.leases.holds(m.id) for m in fleet.managed) and len(fleet.managed):
+        ours = deployment.memory.release.deploy_id if deployment.release_command else ""
+        await remove_left_behind(deployment.tools, fleet, but=ours)
 
 
 def _is_there_already(deployment: Deployment, fleet: Fleet) -> bool:

@@ -16,6 +16,7 @@ import anyio
 from deploy.api.machine import TERMINAL, Fleet, Machine
 from deploy.errors import AppFailed, CallFailed, Meaning
 from deploy.events import MachineMoved, Phase
+from deploy.orchestrator.logs import keep_log
 from deploy.orchestrator.marks import clean_up
 from deploy.orchestrator.tools import Tools
 from deploy.plan.release import Release
@@ -24,7 +25,6 @@ from deploy.plan.stamps import DEPLOY
 GROUP = "fly_app_release_command"
 _LOOK_S = 0.5
 _SLICE_S = 10.0
-_TAIL_LINES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class ReleaseCommand:
     guest: Mapping[str, Any] | None = None
 
     def name(self, release: Release) -> str:
-        return f"release-command-{release.deploy_id[-6:]}"
+        return _name(release.deploy_id)
 
     def config(self, release: Release) -> dict[str, Any]:
         """No services, checks or volumes; the environment of the first group."""
@@ -65,6 +65,39 @@ def machine_of(fleet: Fleet, deploy_id: str) -> Machine | None:
         if machine.group == GROUP and machine.metadata.get(DEPLOY) == deploy_id:
             return machine
     return None
+
+
+def left_behind(fleet: Fleet, but: str = "") -> list[Machine]:
+    """The machines of release commands that our deploys ran, `but` for one deploy's.
+
+    Other tools' are told apart by their names, which no clone has.
+    """
+    return [
+        machine
+        for machine in fleet
+        if machine.group == GROUP
+        and machine.metadata.get(DEPLOY, "") not in ("", but)
+        and machine.name == _name(machine.metadata[DEPLOY])
+    ]
+
+
+async def remove_left_behind(tools: Tools, fleet: Fleet, but: str = "") -> None:
+    """Under the leases of the app nobody else is deploying: these are dead deploys'."""
+    for machine in left_behind(fleet, but):
+        await _remove(tools, machine.id)
+
+
+async def _remove(tools: Tools, machine_id: str) -> None:
+    await clean_up(
+        tools,
+        tools.client.destroy(machine_id, nonce=""),
+        f"the machine of the release command, {machine_id}, is left",
+        f"remove it with: fly machine destroy --force --app {tools.client.app} {machine_id}",
+    )
+
+
+def _name(deploy_id: str) -> str:
+    return f"release-command-{deploy_id[-6:]}"
 
 
 class ReleaseCommandRun:
@@ -99,12 +132,7 @@ class ReleaseCommandRun:
     async def clean_up(self) -> None:
         """The deploy is over: its machine goes. If it cannot, that is said."""
         if self._machine_id:
-            await clean_up(
-                self._tools,
-                self._tools.client.destroy(self._machine_id, nonce=""),
-                f"the machine of the release command, {self._machine_id}, is left",
-                f"remove it with: fly machine destroy --force {self._machine_id}",
-            )
+            await _remove(self._tools, self._machine_id)
 
     async def _create(self) -> Machine:
         try:
@@ -157,21 +185,13 @@ class ReleaseCommandRun:
         return ended and bool(machine.exits) and not machine.exits[0].is_bad
 
     async def _failed(self, machine_id: str, reason: str) -> AppFailed:
-        tail = await self._log_tail(machine_id)
-        said = f"; its last lines:\n{tail}" if tail else ""
-        return AppFailed(
-            f"the release command `{self._spec.command}` failed: {reason}{said}",
+        failure = AppFailed(
+            f"the release command `{self._spec.command}` failed: {reason}",
             machine_id=machine_id,
             hint="nothing was changed; fix the command, or give --skip-release-command",
         )
-
-    async def _log_tail(self, machine_id: str) -> str:
-        """What the platform offers of its log; a real one offers none over this API."""
-        try:
-            lines = await self._tools.client.local_log(machine_id)
-        except CallFailed:
-            return ""
-        return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+        await keep_log(self._tools, failure)
+        return failure
 
     def _tell(self, phase: Phase) -> None:
         self._tools.emit(

@@ -119,6 +119,8 @@ def clone_config(machine: Machine, deploy_id: str) -> dict[str, Any]:
     """
     config = _present(machine.config)
     config.pop("standbys", None)
+    if config.get("mounts"):  # a volume belongs to one machine
+        config["mounts"] = [{**mount, "volume": ""} for mount in config["mounts"]]
     kept = {k: v for k, v in machine.metadata.items() if k not in (INTENT, FROM, WAS, ROLE)}
     config["metadata"] = {**kept, DEPLOY: deploy_id, "fly_release_id": deploy_id, FROM: "", WAS: ""}
     return config

@@ -11,7 +11,14 @@ from collections.abc import Iterable
 from importlib import resources
 
 from deploy.events import Event, MachineStands, Result
-from deploy.readers.report import Report, in_order, next_step, report_of, state_words
+from deploy.readers.report import (
+    Report,
+    in_order,
+    log_lines,
+    next_step,
+    report_of,
+    state_words,
+)
 from deploy.readers.timeline import SETTLED, SIGN, Kind, Lap, Span, Timeline, Track, hiccup_words
 from deploy.wording import count, printable, seconds, short_image, short_version
 
@@ -50,6 +57,7 @@ def render_html(events: Iterable[tuple[float, Event]]) -> str:
 {_facts(report)}
 {_plot(timeline)}
 {_hiccups(timeline)}
+{_log(report)}
 {_machines(report, timeline)}
 {_notes(report)}
 <footer>tidegate · deploy {_text(report.deploy_id)} · run {_text(report.run_id)}</footer>
@@ -103,10 +111,19 @@ def _facts(report: Report) -> str:
         ("Hiccups", hiccups if report.hiccups_met else "none"),
         ("Started", f"{moment} UTC" if moment else ""),
         ("Took", seconds(report.duration_s)),
-        ("Exit code", "" if report.exit_code is None else str(report.exit_code)),
+        ("Exit code", str(report.exit_code) if report.result else ""),
     )
     cells = "".join(f"<div><dt>{k}</dt><dd>{_text(v)}</dd></div>" for k, v in facts if v)
     return f"<section><dl>{cells}</dl>{_decision(report)}</section>"
+
+
+def _log(report: Report) -> str:
+    """The end of the failed machine's log."""
+    heading, *lines = log_lines(report) or [""]
+    if not lines:
+        return ""
+    text = html.escape("\n".join(lines), quote=True)
+    return f"<section><h2>{_text(heading).capitalize()}</h2><pre>{text}</pre></section>"
 
 
 def _decision(report: Report) -> str:

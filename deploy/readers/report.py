@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from deploy.errors import EXIT_IN_BETWEEN
 from deploy.events import (
     Cause,
     Event,
@@ -44,6 +45,7 @@ REPORT_VERSION = 2
 
 # Results after which an app may be mixed: the text names every machine.
 _MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
+_DEEPEST = 40  # of an indentation that is kept
 _DROPPABLE = ("ID", "VERSION", "GROUP", "STATE", "IMAGE")
 _COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETAIL")
 
@@ -52,9 +54,10 @@ _COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETA
 class Report:
     """A run in one object, `at` the Unix seconds of its last event.
 
-    `result`, `exit_code` and `finished` are None while it has no end. `deploy` is the
-    deploy's id under the name that a flag's bucket_by has for it; `assigned` is what the
-    flag says of the deploy, also where the number of retries was given by hand.
+    `result` and `finished` are None while it has no end; its exit code is then that of an
+    app in between, which it may be. `deploy` is the deploy's id under the name that a
+    flag's bucket_by has for it; `assigned` is what the flag says of the deploy, also where
+    the number of retries was given by hand.
     Times are ISO 8601 in UTC, durations seconds. Hiccups count as mended when the run
     ends done. A machine's duration is from its first phase of work to its last
     phase, filed under its id (its name, where no id was ever known).
@@ -81,11 +84,12 @@ class Report:
     hiccups_mended: int = 0
     result: Result | None = None
     cause: Cause | None = None
-    exit_code: int | None = None
+    exit_code: int = EXIT_IN_BETWEEN
     message: str = ""
     hint: str = ""
     machines: tuple[MachineStands, ...] = ()
     leftovers: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     started: str | None = None
     finished: str | None = None
@@ -140,7 +144,7 @@ def render_text(report: Report, width: int = 0) -> str:
 
     `width` is that of a terminal; 0 for a place where lines may have any length.
     """
-    lines = [headline(report)]
+    lines = [headline(report), *log_lines(report)]
     if report.machines and _is_mixed(report):
         lines += ["", *(f"  {row}" for row in machine_table(report.machines, width - 2)), ""]
     lines += [f"left over: {printable(each)}" for each in report.leftovers]
@@ -156,6 +160,18 @@ def headline(report: Report) -> str:
         return f"unfinished: {name} has no end on record ({_facts(report)})"
     words = printable(report.message) or _standing(report)
     return f"{str(report.result).replace('-', ' ')}: {words} ({_facts(report)})"
+
+
+def log_lines(report: Report) -> list[str]:
+    """The end of a failed machine's log, each line indented; none without one."""
+    lines = [f"  {_indented(line)}" for line in report.log]
+    return ["its last lines:", *lines] if lines else []
+
+
+def _indented(line: str) -> str:
+    """A line of a log as it was set: tracebacks are read by their indentation."""
+    text = line.expandtabs(4)
+    return " " * min(len(text) - len(text.lstrip(" ")), _DEEPEST) + printable(text)
 
 
 def next_step(report: Report) -> str:

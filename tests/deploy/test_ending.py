@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deploy import errors
 from deploy.api.machine import Check, Fleet
 from deploy.api.meaning import call_failed
-from deploy.ending import Evidence, Judgement, Traces, judge
+from deploy.ending import Judgement, judge
 from deploy.errors import (
     AppFailed,
     DeadlinePassed,
@@ -24,6 +24,7 @@ from deploy.errors import (
     UsageProblem,
 )
 from deploy.events import Result
+from deploy.evidence import Evidence, Traces
 from deploy.hints import Invocation
 from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Failure, Outcome
 from deploy.plan.actions import Action, Create, Destroy, Start, Stop, Uncordon, Wait

@@ -136,6 +136,38 @@ def test_resume_does_not_run_it_again() -> None:
     on_stage(play, toml=GOOD)
 
 
+@pytest.mark.parametrize("command", ["deploy", "rollback"])
+def test_one_that_was_killed_with_its_deploy_is_shown_and_then_removed(command: str) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        killed = await stage.deploy(dies=Death("wait", 0), toml=ENDLESS)
+        assert killed.has_died
+        assert len(_helpers(stage)) == 1
+        await anyio.sleep(20)  # until its leases are over
+        shown = await stage.status()
+        assert "ran the release command of deploy" in shown
+        assert "the next deploy removes it" in shown
+        told = await stage.deploy() if command == "deploy" else await stage.rollback()
+        assert told.exit_code == 0, told.end
+        assert _helpers(stage) == []
+        assert "release command" not in await stage.status()
+
+    on_stage(play, toml=GOOD)
+
+
+def test_two_first_deploys_do_not_end_each_others_commands() -> None:
+    async def play(stage: Stage) -> None:
+        killed = await stage.deploy(dies=Death("wait", 0), toml=ENDLESS)
+        assert killed.has_died
+        first = await stage.deploy()
+        assert first.exit_code == 0
+        assert len(_helpers(stage)) == 1  # there were no leases that would have kept it away
+        assert (await stage.deploy("registry.test/hello:3")).exit_code == 0
+        assert _helpers(stage) == []
+
+    on_stage(play, toml=GOOD)
+
+
 def test_rollback_and_scale_do_not_run_it() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(2)

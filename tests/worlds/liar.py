@@ -22,7 +22,7 @@ from deploy import cli
 from deploy.commands import deploy, history, plan, resume, rollback, scale, status
 from deploy.commands.order import Order
 from deploy.commands.target import Target
-from deploy.errors import DeployError
+from deploy.errors import DeployError, each_of
 from deploy.events import Emit, Event, RunFinished, emitter
 from deploy.flytoml.appconfig import parse
 from deploy.plan.configs import created_config
@@ -163,7 +163,7 @@ async def _ends(command: Callable[[Emit], Awaitable[Any]], directory: Path) -> O
             result = await command(emit)
         except Exception as error:
             with redirect_stderr(err):
-                for each in cli._each(error):
+                for each in each_of(error):
                     cli._render(each)
             return Outcome(None, error, out.getvalue() + err.getvalue())
     if isinstance(result, RunFinished):
@@ -186,7 +186,7 @@ async def _plan(target: Target, order: Order, _emit: Emit) -> Any:
 async def _status(target: Target, _order: Order, _emit: Emit) -> Any:
     machines, routes, holders = await status.look_at(target)
     shown = [
-        status.show_status("hello", machines, routes, holders=holders, as_json=as_json)
+        status.show_status(target, machines, routes, holders=holders, as_json=as_json)
         for as_json in (False, True)
     ]
     return "".join(shown)

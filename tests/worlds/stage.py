@@ -27,6 +27,7 @@ from deploy.commands.plan import plan_app
 from deploy.commands.resume import resume_app
 from deploy.commands.rollback import rollback_app
 from deploy.commands.scale import scale_app
+from deploy.commands.status import look_at, show_status
 from deploy.commands.target import Target
 from deploy.errors import DeployError
 from deploy.events import Event, PassStarted, RunFinished
@@ -232,6 +233,17 @@ class Stage:
 
         await self._command(read, {})
         return found
+
+    async def status(self) -> str:
+        """What `deploy status` shows."""
+        found: list[str] = []
+
+        async def read(target: Target, _order: Order, _emit: Any) -> None:
+            fleet, routes, holders = await look_at(target)
+            found.append(show_status(target, fleet, routes, holders=holders, as_json=False))
+
+        await self._command(read, {})
+        return found[0]
 
     async def plan(self, image: str = NEW, **options: Any) -> tuple[Told, Schedule]:
         found: list[Schedule] = []

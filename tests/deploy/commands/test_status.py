@@ -8,15 +8,17 @@ from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
 from deploy.commands.status import show_status
+from deploy.commands.target import Target
 from deploy.plan.intent import Intent
 from deploy.plan.stamps import INTENT
 from tests.worlds.fleets import machine, release, with_metadata
 
+TARGET = Target(app="hello", config=None, address="http://127.0.0.1:1", token="")
 THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
 
 
 def status(*machines: Any) -> str:
-    return show_status("hello", Fleet.of(machines), [], as_json=False)
+    return show_status(TARGET, Fleet.of(machines), [], as_json=False)
 
 
 def test_a_status_shows_each_machine_with_its_version_state_and_checks() -> None:
@@ -47,7 +49,7 @@ def test_a_status_without_machines_says_so() -> None:
 
 
 def test_a_status_as_json_leaves_out_nobody_and_no_check() -> None:
-    told = json.loads(show_status("hello", THREE, [{"port": 80}], as_json=True))
+    told = json.loads(show_status(TARGET, THREE, [{"port": 80}], as_json=True))
     assert [one["id"] for one in told["machines"]] == ["m1", "m2", "m3"]
     assert told["machines"][0]["checks"][0]["status"] == "passing"
     assert told["routes"] == [{"port": 80}]
@@ -67,7 +69,7 @@ def test_a_status_fits_a_terminal_of_80_columns_and_keeps_ids_states_and_images(
         machine(f"148e{number:010}", name=f"web-{number}", version="01JDEPLOY" * 3, config=long)
         for number in range(3)
     ]
-    text = show_status("hello", Fleet.of(rows), [], as_json=False, width=80)
+    text = show_status(TARGET, Fleet.of(rows), [], as_json=False, width=80)
     assert max(map(len, text.splitlines())) <= 80
     for word in ("148e0000000002", "started", "hello:deployment-01JDEPLOY"):
         assert word in text

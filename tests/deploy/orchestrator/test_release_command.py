@@ -176,7 +176,7 @@ def test_a_machine_that_cannot_be_removed_is_said_with_how_to_remove_it() -> Non
         await command.clean_up()
         (notice,) = bench.of(Noticed)
         machine_id = _machines(bench)[0].id
-        assert notice.hint == f"remove it with: fly machine destroy --force {machine_id}"
+        assert notice.hint == f"remove it with: fly machine destroy --force --app sim {machine_id}"
 
     play(story, hits=[Hit("destroy", BY_NAME["503 before"])])
 

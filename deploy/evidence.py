@@ -1,0 +1,130 @@
+"""All that is known when a run is over, and what follows from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from deploy.api.machine import Fleet, Machine
+from deploy.errors import DeployError
+from deploy.hints import Invocation
+from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome
+from deploy.plan.actions import Action, Destroy, Wait
+from deploy.plan.base import Base
+from deploy.plan.intent import FORWARD
+from deploy.plan.places import places_of
+from deploy.plan.release import Release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """What a run remembers of its own writes: ids of machines, and `known` versions by id.
+
+    `own` it has made, under the `names` (id -> name); `healthy` it has seen to be
+    healthy. `may_have_written` is whether anything may have been changed by it or
+    by the run that it took up, `knows_what_landed` whether the latter is told apart
+    from what is yet to come.
+    """
+
+    written: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+    destroyed: frozenset[str] = frozenset()
+    healthy: frozenset[str] = frozenset()
+    known: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    has_written: bool = False
+    has_lost_creates: bool = False
+    knows_what_landed: bool = True
+
+    @property
+    def may_have_written(self) -> bool:
+        return bool(self.written) or self.has_lost_creates or not self.knows_what_landed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is known when a run is over.
+
+    `base` is None if the run did not get as far as one, `fleet` if nothing can
+    be seen any more, `ending` if the run was cut off. `stopped_by` is why
+    nothing new began; `is_interrupted`: a person wanted that. `left` is what is
+    still to be done to reach the aim, `left_back` what is still to be undone.
+    `done` is what the run brings about, where that is not a release of an image.
+    """
+
+    release: Release
+    goal: str
+    called: Invocation
+    done: str = ""
+    traces: Traces
+    base: Base | None = None
+    fleet: Fleet | None = None
+    ending: Ending | None = None
+    stopped_by: DeployError | None = None
+    is_interrupted: bool = False
+    left: tuple[Action, ...] = ()
+    left_back: tuple[Action, ...] = ()
+
+    @property
+    def forward(self) -> Outcome:
+        return self.ending.forward if self.ending else NOT_BEGUN
+
+    @property
+    def went_back(self) -> bool:
+        return self.ending is not None and self.ending.back is not None
+
+    @property
+    def cause(self) -> DeployError | None:
+        """Why the run did not get where it was to go; what a person wants goes first."""
+        if self.is_interrupted:
+            return self.stopped_by
+        return self.forward.cause or self.stopped_by
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether all that is new is in place, by the last look.
+
+        What the run saw fail does not count against that, but for the app's own
+        failures: the reply of the last write may be lost.
+        """
+        if self.goal != FORWARD or self.went_back or self.unreached:
+            return False
+        if self.forward.is_complete or self.forward.is_in_place:
+            return True
+        cause = self.cause
+        is_hiccup = cause is not None and cause.meaning.is_hiccup and not self.is_interrupted
+        return is_hiccup and bool(self.traces.written) and not self.waiting
+
+    @property
+    def waiting(self) -> tuple[Action, ...]:
+        """What was not seen to serve, and does not at the last look."""
+        well = {m.id for m in self.fleet.managed if m.is_well} if self.fleet else set()
+        return tuple(a for a in self.left if isinstance(a, Wait) and a.machine_id not in well)
+
+    @property
+    def sick(self) -> tuple[Machine, ...]:
+        """Machines in places that served at first, and that do not at the last look."""
+        if self.fleet is None or self.base is None:
+            return ()
+        places = places_of(self.fleet.managed, self.release.deploy_id)
+        held = [p.occupant for p in places if {p.id, p.occupant.id} & self.base.serving]
+        return tuple(machine for machine in held if not machine.is_well or machine.cordoned)
+
+    @property
+    def unreached(self) -> tuple[Action, ...]:
+        """What keeps the app from running the release; cleaning up does not."""
+        return tuple(a for a in self.left if not isinstance(a, Destroy | Wait))
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the last look shows the app as it was before."""
+        if self.fleet is None or self.base is None or self.base.lost:
+            return False
+        unseen = self.traces.own - self.fleet.by_id.keys() - self.traces.destroyed
+        serving = {machine.id for machine in self.fleet.managed if machine.is_serving}
+        to_undo = [  # a machine that serves again is not waited for
+            action
+            for action in self.left_back
+            if not (isinstance(action, Wait) and action.machine_id in serving)
+        ]
+        return self.traces.knows_what_landed and not unseen and not to_undo
