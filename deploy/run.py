@@ -218,7 +218,9 @@ async def _last_look(deployment: Deployment) -> Fleet:
     """How the app stands; what was not waited for may have changed since any look before."""
     has_waited = deployment.aim.waits_for_health and strategy_of(deployment.memory.release).waits
     lookout = deployment.lookout
-    return await (lookout.look_unless_just_seen() if has_waited else lookout.look())
+    fleet = await (lookout.look_unless_just_seen() if has_waited else lookout.look())
+    sick = [machine.id for machine in deployment.watch.sick(fleet)]
+    return await lookout.look_again(fleet, sick) if sick else fleet
 
 
 def _evidence(
