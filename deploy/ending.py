@@ -23,7 +23,7 @@ from deploy.errors import (
     Meaning,
     Overtaken,
 )
-from deploy.events import MachineStands, Result, RunFinished
+from deploy.events import Cause, MachineStands, Result, RunFinished
 from deploy.hints import Invocation, Left, ways_out
 from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome
 from deploy.plan.actions import Action, Destroy, Wait
@@ -40,6 +40,19 @@ _RESULTS = {
     EXIT_LEASED: Result.LEASED,
     EXIT_OUTAGE: Result.OUTAGE,
 }
+
+
+_CAUSES = {
+    Meaning.APP: Cause.APP,
+    Meaning.REJECTED: Cause.REJECTED,
+    Meaning.NAME_TAKEN: Cause.REJECTED,
+    Meaning.USAGE: Cause.REJECTED,
+    Meaning.LEASED: Cause.LEASED,
+    Meaning.LEASE_LOST: Cause.LEASED,
+    Meaning.OUTAGE: Cause.OUTAGE,
+    Meaning.INTERRUPTED: Cause.INTERRUPTED,
+}
+"""What kept a run from being done; every other meaning is the platform's doing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,10 +198,15 @@ def judge(evidence: Evidence) -> Judgement:
         exit_code=found.exit_code,
         message=found.message,
         hint=found.hint,
+        cause=_cause(evidence.cause) if found.exit_code != EXIT_DONE else None,
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
     )
     return Judgement(event, found.is_settled)
+
+
+def _cause(error: DeployError | None) -> Cause:
+    return _CAUSES.get(error.meaning, Cause.PLATFORM) if error else Cause.UNKNOWN
 
 
 def _seen(evidence: Evidence) -> _Verdict:
@@ -290,13 +308,14 @@ def _returned(evidence: Evidence) -> _Verdict:
 def _as_before(evidence: Evidence, *, is_settled: bool = True) -> _Verdict:
     cause = evidence.cause
     code = cause.exit_code if cause else EXIT_FAILED
-    is_ours = not isinstance(cause, Overtaken)
-    said = "the app is as it was before" if is_ours else "nothing of this one is left"
+    is_theirs = isinstance(cause, Overtaken)
+    said = "nothing of this one is left" if is_theirs else "the app is as it was before"
+    hint = cause.hint if cause else ""
     return _Verdict(
         Result.ROLLED_BACK if evidence.went_back else _RESULTS.get(code, Result.FAILED),
         code,
         f"{cause}; {said}" if cause else said,
-        hint=cause.hint if cause else "",
+        hint=_next(evidence) if is_theirs else hint,
         is_settled=is_settled,
     )
 

@@ -260,7 +260,7 @@ RUN = Options(
             default="13s",
             show_default=True,
             callback=_lease,
-            help="Time to live of leases; they are refreshed.",
+            help="Time to live of leases, longer for large fleets; they are refreshed.",
         ),
         click.Option(
             ["--wait-for-lease", "wait_for_lease_s"],
@@ -292,6 +292,13 @@ RUN = Options(
             metavar="FILE",
             type=click.Path(dir_okay=False, path_type=Path),
             help="Write the report as JSON.",
+        ),
+        click.Option(
+            ["--reports"],
+            metavar="DIR",
+            envvar="DEPLOY_REPORTS",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Keep a record of every run there, for rollout guard.",
         ),
         click.Option(
             ["--output"],

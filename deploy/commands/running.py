@@ -17,6 +17,7 @@ from deploy.errors import EXIT_INTERRUPTED, UsageProblem
 from deploy.events import Emit, RunFinished, emitter
 from deploy.readers import atomic, journal
 from deploy.readers.progress import open_progress
+from deploy.readers.record import Record
 
 # A run that tells what happens; None where there was nothing to do.
 Start = Callable[[Emit], Awaitable[RunFinished | None]]
@@ -35,7 +36,8 @@ def run_and_leave(options: dict[str, Any], start: Start) -> None:
             open_progress(options["output"], sys.stdout, sys.stderr, os.environ, time.time)
         )
         kept = readers.enter_context(journal.Journal(journal.default_directory(), warn))
-        finished = anyio.run(start, emitter(time.time, progress, kept))
+        records = [Record(directory, warn)] if (directory := options.get("reports")) else []
+        finished = anyio.run(start, emitter(time.time, progress, kept, *records))
         if finished is None:
             click.echo("nothing to do: no deploy is unfinished", err=True)
             return

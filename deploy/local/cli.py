@@ -1,4 +1,4 @@
-"""`deploy local`: the embedded platform from the command line."""
+"""`deploy local`: the bundled platform from the command line."""
 
 from __future__ import annotations
 

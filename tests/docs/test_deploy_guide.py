@@ -89,7 +89,7 @@ def test_the_bump_of_the_readme_goes_as_shown(checkout: Path) -> None:
 def test_every_command_on_the_page_exists_with_its_options(page: Path) -> None:
     for line in typed(page.read_text()):
         words = shlex.split(line, comments=True)
-        stand_ins = {"GROUP=N": "app=1", "COMMAND": "plan"}
+        stand_ins = {"GROUP=N": "app=1", "COMMAND": "plan", "./status": "."}
         words = [stand_ins.get(word, word) for word in words]
         parse(deploy_cli if words[0] == "deploy" else rollout_cli, words)
 

@@ -101,7 +101,7 @@ def test_any_run_has_a_report_that_is_json_and_a_text_that_is_safe_to_print(
 ) -> None:
     report = Report.of(run)
     data = json.loads(to_line(report.to_json()))
-    assert (data["v"], data["event"]) == (1, "report")
+    assert (data["v"], data["event"]) == (2, "report")
     assert {*data} == {"v", "event", *(field.name for field in dataclasses.fields(Report))}
     assert all(line.isprintable() for line in render_text(report).split("\n"))
 
