@@ -22,7 +22,7 @@ from deploy.commands.completion import (
     complete_group,
     complete_machine,
 )
-from deploy.commands.environment import check_local
+from deploy.commands.environment import check_local, check_reachable
 from deploy.commands.target import find_target
 from deploy.errors import UsageProblem
 from deploy.flytoml.durations import parse_duration_s
@@ -369,9 +369,18 @@ def write_options(
 
 
 def app_command(
-    name: str, *groups: Options, needs_config: bool, example: str, hidden: bool = False
+    name: str,
+    *groups: Options,
+    needs_config: bool,
+    example: str,
+    only_looks: bool = False,
+    hidden: bool = False,
 ) -> Callable[[Callable[..., Any]], Command]:
-    """A command that goes to an app: it gets the `target` that TARGET and the environment name."""
+    """A command that goes to an app: it gets the `target` that TARGET and the environment name.
+
+    One that `only_looks` ends at once where the platform cannot be reached; others
+    wait for it as long as a deploy does.
+    """
 
     def decorate(function: Callable[..., Any]) -> Command:
         @functools.wraps(function)
@@ -389,6 +398,8 @@ def app_command(
                 of_file = f"{target.app_from}; fly.toml is that of {target.config.app}"
                 click.echo(printable(f"app {target.app}, from {of_file}"), err=True)
             check_local(target.address)
+            if only_looks:
+                check_reachable(target.address, os.environ)
             for warning in target.config.warnings if target.config else ():
                 click.echo(f"warning: {warning}", err=True)
             function(target, **options)
