@@ -38,9 +38,7 @@ def tell(stage: Stage) -> None:
 
 
 def advance(stage: Stage) -> Path:
-    stage.heading(
-        f"7. {DEPLOYS} simulated deploys under hiccups, and the guard reads their records"
-    )
+    stage.heading(f"7. {DEPLOYS} simulated deploys under hiccups; the guard reads their records")
     fine = stage.directory / "fine"
     write_records(fine, stage.directory / "guarded.yaml", _BEGIN_S, range(DEPLOYS))
     ends = _ends(fine)
