@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from bench import bulk, ours, processes
+from bench import bulk, clients, ours, processes
 from bench.peers import LEFT_OUT, PEERS, Contender
 from bench.timing import ROUNDS, per_unit_ns, race, wall_ns
 
@@ -31,7 +31,10 @@ flag in its own format, runs offline, and goes from the text of a unit to its an
 the quickest way its public interface has; a user or a context that it wants is made on
 the way. The floor is bare `(mmh3.hash(unit, 0, False) * 100_000) >> 32`: a bucket, and
 nothing decided with it. tidegate keeps the hash in the decision, and turns it into the
-bucket when that is read: that has a row of its own. Times are medians over at least 5
+bucket when that is read: that has a row of its own, and the rows above it have not read
+it. decide(unit) is prepared for one flag, which no peer offers; evaluate() looks the flag
+up by its name, as they do. What goes through OpenFeature's client is a
+block of its own, and what goes over HTTP is in RESULTS-serve.md. Times are medians over at least 5
 rounds, each over a fifth of the units, in which all take turns, in processor time.
 Compare the ratios: the nanoseconds are one machine's.
 """
@@ -64,6 +67,8 @@ def table(smaller: int) -> Iterator[str]:
     yield ""
     with tempfile.TemporaryDirectory() as directory:
         yield from _in_bulk(units, Path(directory))
+        yield ""
+        yield from _through_openfeature(units[: len(units) // 10], Path(directory))
         yield ""
         yield from _as_a_process(Path(directory))
     yield ""
@@ -112,6 +117,17 @@ def _in_bulk(units: Sequence[str], directory: Path) -> Iterator[str]:
     took = per_unit_ns(race(runs, _tell), units)
     for name, ns in took.items():
         yield _row(name, f"{ns:,.0f}", f"{ns / took[floor.name]:.2f}")
+
+
+def _through_openfeature(units: Sequence[str], directory: Path) -> Iterator[str]:
+    yield f"Through OpenFeature's client, for each of {len(units):,} units:"
+    yield ""
+    yield "| provider | ns | above OpenFeature's own |"
+    yield "|---|--:|--:|"
+    with clients.contenders(units, directory) as runs:
+        took = per_unit_ns(race(runs, _tell), units)
+    for name, ns in took.items():
+        yield _row(name, f"{ns:,.0f}", f"{ns - took[clients.IN_MEMORY]:+,.0f}")
 
 
 def _as_a_process(directory: Path) -> Iterator[str]:

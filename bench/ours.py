@@ -23,6 +23,9 @@ def flags(percent: int = PERCENT) -> Flags:
     return Flags.parse(FLAGS_TEXT.format(key=KEY, percent=percent))
 
 
+_UNREAD = "value, reason; bucket not read"
+
+
 def floor() -> Contender:
     """Bare `mmh3.hash`, called in its cheapest form, plus multiply and shift."""
     hash_ = mmh3.hash
@@ -65,7 +68,7 @@ def decider() -> Contender:
     def is_inside(unit: str) -> bool:
         return decide(unit).variant == "inside"
 
-    return Contender("tidegate decide(unit)", "tidegate", "value, reason, bucket", run, is_inside)
+    return Contender("tidegate decide(unit)", "tidegate", _UNREAD, run, is_inside)
 
 
 def decider_with_bucket() -> Contender:
@@ -94,7 +97,7 @@ def evaluate() -> Contender:
     def is_inside(unit: str) -> bool:
         return ask(KEY, app=unit).variant == "inside"
 
-    return Contender("tidegate evaluate()", "tidegate", "value, reason, bucket", run, is_inside)
+    return Contender("tidegate evaluate()", "tidegate", _UNREAD, run, is_inside)
 
 
 def check(units: Sequence[str]) -> None:

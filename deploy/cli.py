@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from deploy.commands.guesses import about_option, misread
 from deploy.commands.options import DEPLOY, TARGET, Command, write_options
@@ -106,6 +107,17 @@ class _Group(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_) for name, (_, help_) in _COMMANDS.items()][1:])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and the options of a deploy, without loading any; else its directory."""
+        if incomplete.startswith("-"):
+            return _run().shell_complete(ctx, incomplete)
+        found = [
+            CompletionItem(name, help=help_)
+            for name, (_, help_) in list(_COMMANDS.items())[1:]
+            if name.startswith(incomplete)
+        ]
+        return found or [CompletionItem(incomplete, type="dir")]
+
     def list_commands(self, _: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -153,12 +165,18 @@ def _with_command(args: list[str]) -> list[str]:
     return args if args[0] == word else [word, *args[:last], *args[last + 1 :]]
 
 
+def _run() -> Command:
+    """The options of a deploy, without what a deploy needs."""
+    return Command(name="run", groups=(TARGET, *DEPLOY), example="")
+
+
 def _directory_in(args: list[str]) -> str:
     """What is left of the words once the options of a deploy and their values are taken."""
-    run = Command(name="run", groups=(TARGET, *DEPLOY), example="", add_help_option=False)
-    context = click.Context(run, allow_extra_args=True)
+    run = _run()
     try:
-        options, _, _ = run.make_parser(context).parse_args(list(args))
+        options, _, _ = run.make_parser(click.Context(run, allow_extra_args=True)).parse_args(
+            list(args)
+        )
     except click.UsageError:
         return "."  # the command itself says what is wrong
     directory = options.get("directory")
@@ -188,6 +206,6 @@ def _render_usage(error: click.ClickException) -> int:
 
 
 def _say(message: str, hint: str) -> None:
-    click.echo(f"error: {message}", err=True)
+    click.echo(f"Error: {message}", err=True)
     if hint:
-        click.echo(f"  hint: {hint}", err=True)
+        click.echo(f"Hint: {hint}", err=True)

@@ -25,7 +25,7 @@ from deploy.errors import (
     Meaning,
     Overtaken,
 )
-from deploy.events import MachineStands, Result, RunFinished
+from deploy.events import Cause, MachineStands, Result, RunFinished
 from deploy.evidence import Evidence
 from deploy.hints import Left, ways_out
 from deploy.plan.actions import Action, Destroy, Wait
@@ -41,6 +41,18 @@ _RESULTS = {
     EXIT_LEASED: Result.LEASED,
     EXIT_OUTAGE: Result.OUTAGE,
 }
+
+_CAUSES = {
+    Meaning.APP: Cause.APP,
+    Meaning.REJECTED: Cause.REJECTED,
+    Meaning.NAME_TAKEN: Cause.REJECTED,
+    Meaning.USAGE: Cause.REJECTED,
+    Meaning.LEASED: Cause.LEASED,
+    Meaning.LEASE_LOST: Cause.LEASED,
+    Meaning.OUTAGE: Cause.OUTAGE,
+    Meaning.INTERRUPTED: Cause.INTERRUPTED,
+}
+"""What kept a run from being done; every other meaning is the platform's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,7 @@ def broken_off(error: DeployError) -> RunFinished:
         exit_code=error.exit_code,
         message=str(error),
         hint=error.hint,
+        cause=_cause(error),
     )
 
 
@@ -82,11 +95,16 @@ def judge(evidence: Evidence) -> Judgement:
         exit_code=found.exit_code,
         message=found.message,
         hint="; ".join(filter(None, (found.hint, _where_to_look(evidence)))),
+        cause=_cause(evidence.cause) if found.exit_code != EXIT_DONE else None,
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
         log=_log_of(evidence.cause) if found.exit_code else (),
     )
     return Judgement(event, found.is_settled)
+
+
+def _cause(error: DeployError | None) -> Cause:
+    return _CAUSES.get(error.meaning, Cause.PLATFORM) if error else Cause.UNKNOWN
 
 
 def _seen(evidence: Evidence) -> _Verdict:
@@ -188,13 +206,14 @@ def _returned(evidence: Evidence) -> _Verdict:
 def _as_before(evidence: Evidence, *, is_settled: bool = True) -> _Verdict:
     cause = evidence.cause
     code = cause.exit_code if cause else EXIT_FAILED
-    is_ours = not isinstance(cause, Overtaken)
-    said = "the app is as it was before" if is_ours else "nothing of this one is left"
+    is_theirs = isinstance(cause, Overtaken)
+    said = "nothing of this one is left" if is_theirs else "the app is as it was before"
+    hint = cause.hint if cause else ""
     return _Verdict(
         Result.ROLLED_BACK if evidence.went_back else _RESULTS.get(code, Result.FAILED),
         code,
         f"{cause}; {said}" if cause else said,
-        hint=cause.hint if cause else "",
+        hint=_next(evidence) if is_theirs else hint,
         is_settled=is_settled,
     )
 

@@ -54,9 +54,24 @@ class Result(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Cause(StrEnum):
+    """What kept a run from being done."""
+
+    APP = "app"
+    PLATFORM = "platform"
+    OUTAGE = "outage"
+    REJECTED = "rejected"
+    LEASED = "leased"
+    INTERRUPTED = "interrupted"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The first event. `command` is deploy, scale, resume or rollback."""
+    """The first event. `command` is deploy, scale, resume or rollback.
+
+    `user` and `commit` are who runs it, and from which revision, as far as it is known.
+    """
 
     command: str
     app: str
@@ -64,15 +79,17 @@ class RunStarted:
     run_id: str
     image: str
     strategy: str
+    user: str = ""
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagDecision:
     """Why this path: what the flag answered, or `source` "option" where the number was given.
 
-    `bucket` is 0 to 99,999 and `percent`, how far the rollout is, 0 to 100; both
-    are None where no bucket decided. `value` is the number of retries, None where
-    the flag cannot be used: `error` says why.
+    `variant` is inside or outside, `bucket` 0 to 99,999 and `percent`, how far the
+    rollout is, 0 to 100; the last two are None where no bucket decided. `value` is the
+    number of retries, None where the flag cannot be used: `error` says why.
     """
 
     source: str = ""
@@ -81,6 +98,7 @@ class FlagDecision:
     unit: str = ""
     bucket: int | None = None
     percent: float | None = None
+    variant: str = ""
     reason: str = ""
     value: int | None = None
     error: str = ""
@@ -88,12 +106,16 @@ class FlagDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathChosen:
-    """Which path runs and why, as one sentence; `decision` is the flag's, where one was asked."""
+    """Which path runs and why, as one sentence; `decision` is the flag's, where one was asked.
+
+    `assigned` is what the flag says of this deploy, also where the number was given by hand.
+    """
 
     path: str
     retries: int
     sentence: str
     decision: FlagDecision | None = None
+    assigned: FlagDecision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,13 +219,15 @@ class MachineStands:
 class RunFinished:
     """The last event: the result, every machine, and the machines left over with their remedy.
 
-    `log` is the last lines that the machine wrote whose app failed, where it was that.
+    `cause` is None where the run is done; `log` is the last lines that the machine wrote
+    whose app failed, where it was that.
     """
 
     result: Result
     exit_code: int
     message: str
     hint: str = ""
+    cause: Cause | None = None
     machines: tuple[MachineStands, ...] = ()
     leftovers: tuple[str, ...] = ()
     log: tuple[str, ...] = ()

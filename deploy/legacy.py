@@ -3,6 +3,8 @@
 It is the control of the experiment: what it leaves half done stays so, and the
 report says it plainly. Once every app retries, this file and the marked branch
 in `run` are all there is to delete.
+
+deploy-retries: this file goes with the flag, and so does what `run` marks.
 """
 
 from __future__ import annotations

@@ -22,16 +22,24 @@ _LARGEST = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """The answer: `count` 0 is the legacy path. `warning` tells of a flag that cannot be used."""
+    """The answer: `count` 0 is the legacy path. `warning` tells of a flag that cannot be used.
+
+    `assigned` is what the flag says, also where the number was given by hand: a rollout is
+    judged by it. `is_open`: nobody can know before the deploy begins.
+    """
 
     count: int
     sentence: str
     decision: FlagDecision | None = None
+    assigned: FlagDecision | None = None
     warning: str = ""
     warning_hint: str = ""
+    is_open: bool = False
 
     @property
     def path(self) -> str:
+        if self.is_open:
+            return "unknown"
         return "retrying" if self.count else "legacy"
 
 
@@ -48,7 +56,7 @@ def parse_setting(text: str) -> int | None:
 
 
 def asked_for(count: int) -> Retries:
-    """A number given by the person who deploys never reads a flag."""
+    """A number given by the person who deploys: no flag has a say in it."""
     return _retries(count, f"{FLAG}: {count} (asked for)")
 
 
@@ -58,6 +66,31 @@ def refuse_missing(source: str | None) -> None:
         raise UsageProblem(
             f"--flags: {source} does not exist", hint="name a flags file, or leave --flags out"
         )
+
+
+def as_assigned(retries: Retries, flag: Retries) -> Retries:
+    """The same, knowing what the flag would have said."""
+    return replace(retries, assigned=flag.assigned)
+
+
+def foretold(source: str | None, *, context: Mapping[str, str], now: datetime) -> Retries:
+    """What the flag will say of the next deploy, as far as that can be known.
+
+    Where every deploy is drawn by itself it cannot, while the rollout is on its way.
+    """
+    from rollout import Flags, RolloutError
+
+    unborn = from_flag(source, context={**context, "deploy": "-"}, now=now)
+    try:
+        flag = Flags.load(source)[FLAG]
+    except RolloutError:
+        return unborn
+    is_drawn = unborn.decision is not None and unborn.decision.reason == "SPLIT"
+    if flag.bucket_by != "deploy" or not is_drawn or flag.live_threshold(now) in (0, 100_000):
+        return unborn
+    at = f"the rollout is at {flag.live_threshold(now) / 1000:g} %"
+    sentence = f"{FLAG}: {AUTO} -> known when it begins (every deploy is drawn by itself, {at})"
+    return Retries(count=0, sentence=sentence, is_open=True)
 
 
 def from_flag(source: str | None, *, context: Mapping[str, str], now: datetime) -> Retries:
@@ -81,6 +114,7 @@ def from_flag(source: str | None, *, context: Mapping[str, str], now: datetime) 
         unit=answer.unit or "",
         bucket=answer.bucket,
         percent=float(answer.percent),
+        variant=answer.variant,
         reason=answer.reason,
         value=count,
     )
@@ -102,7 +136,7 @@ def _count(value: object) -> int | None:
 def _retries(count: int, why: str, decision: FlagDecision | None = None) -> Retries:
     sentence = f"{why}: {'retrying' if count else 'legacy'} path"
     decided = replace(decision, sentence=sentence) if decision else None
-    return Retries(count=count, sentence=sentence, decision=decided)
+    return Retries(count=count, sentence=sentence, decision=decided, assigned=decided)
 
 
 def _unusable(decision: FlagDecision, hint: str) -> Retries:

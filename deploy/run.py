@@ -41,6 +41,7 @@ from deploy.orchestrator.watch import Watch
 from deploy.plan.planners import Planner
 from deploy.plan.release import Release
 from deploy.plan.selection import Selection
+from deploy.plan.strategies import strategy_of
 from deploy.retries import Retries
 
 _GRACE_S = 10.0  # after the first signal
@@ -176,12 +177,12 @@ def _deployment(
 async def _take_path(
     deployment: Deployment, retries: Retries, settings: Settings, chance: random.Random
 ) -> Ending:
-    # legacy path: from here, with legacy.py
+    # deploy-retries, legacy path: from here, with legacy.py
     if retries.count == 0:
         from deploy import legacy
 
         return await legacy.run(deployment)
-    # legacy path: to here
+    # deploy-retries, legacy path: to here
     return await retrying.run(
         deployment, retries=retries.count, rolls_back=settings.rolls_back, chance=chance
     )
@@ -202,7 +203,7 @@ async def _conclude(
     fleet = None
     with anyio.move_on_after(_GRACE_S if halt.is_final else _LAST_LOOK_S, shield=True):
         try:
-            fleet = await deployment.lookout.look()
+            fleet = await _last_look(deployment)
         except DeployError as failure:
             deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
     called = app.called or Invocation(app=task.release.app)
@@ -211,6 +212,13 @@ async def _conclude(
         with anyio.move_on_after(_GRACE_S, shield=True):
             await conclude(deployment, fleet or Fleet())
     return finished.event
+
+
+async def _last_look(deployment: Deployment) -> Fleet:
+    """How the app stands; what was not waited for may have changed since any look before."""
+    has_waited = deployment.aim.waits_for_health and strategy_of(deployment.memory.release).waits
+    lookout = deployment.lookout
+    return await (lookout.look_unless_just_seen() if has_waited else lookout.look())
 
 
 def _evidence(

@@ -16,10 +16,12 @@ from typing import Any
 import click
 
 from rollout.errors import BadFlagFile, RolloutError
+from rollout.wording import did_you_mean, show
 
 _COMMANDS = {
     "check": ("check:check", "Say all that is wrong with a flags file."),
     "list": ("look:list_", "Show every flag and how far it is rolled out."),
+    "get": ("look:get", "Print the bare value of FLAG for a unit, for scripts."),
     "explain": ("look:explain", "Say what FLAG is worth for a unit, and why."),
     "set": ("bump:set_", "Bump FLAG to another percentage."),
     "diff": ("diff:diff", "Say what changes from OLD to NEW, and for whom."),
@@ -72,6 +74,14 @@ class _Group(click.Group):
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"rollout.commands.{module}"), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = did_you_mean(args[0], _COMMANDS, "rollout --help lists them.")
+            ctx.fail(f"There is no command {show(args[0])}; {near}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
         with formatter.section("Commands"):

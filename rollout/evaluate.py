@@ -117,15 +117,14 @@ def _split(flag: Flag, threshold: int, cause: str) -> Decide:
     inside = _outcome(flag, threshold, "inside", "SPLIT", cause)
     outside = _outcome(flag, threshold, "outside", "SPLIT", cause)
     value_inside, value_outside = flag.inside, flag.outside
-    draw, limit = flag.draw, bucketing.limit(threshold)
     # None for empty text, which is no unit: the concatenation fails, at no price for others.
-    heads: Any = (None, *bucketing.heads(draw)[1:])
-    encode = str.encode
+    heads: Any = (None, *bucketing.heads(flag.draw)[1:])
+    draw, limit, encode = flag.draw, bucketing.limit(threshold), str.encode
 
     # The hot path, held to bucketing.bucket by property tests; 190 ns where the hash
     # alone takes 40. What each trick saves: heads made beforehand, instead of a call of
     # bucketing.hash32, 470 ns; comparing the hash, so that the bucket is computed only
-    # for who reads it, 60; a Struct instead of a named tuple, 210.
+    # for who reads it, 70; a Struct instead of a named tuple, 210.
     def decide(unit: Any, _: Context = NOTHING_ELSE, /) -> Decision:
         try:
             data = encode(unit)
@@ -200,4 +199,12 @@ def _outcome(
     cause: str,
     error_code: ErrorCode = "",
 ) -> Outcome:
-    return Outcome(flag.key, variant, reason, flag.bucket_by, threshold, cause, error_code)
+    about: dict[str, bool | int | float | str] = {
+        "bucketBy": flag.bucket_by,
+        "percent": threshold / 1000,
+    }
+    if reason == "DISABLED":
+        about["off"] = True
+    said = {"owner": flag.owner, "expires": flag.expires, "description": flag.description}
+    about |= {name: text for name, text in said.items() if text}
+    return Outcome(flag.key, variant, reason, flag.bucket_by, threshold, cause, error_code, about)

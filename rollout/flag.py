@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from rollout.bucketing import BUCKETS, Draw, Generation, bucket_of
+from rollout.bucketing import BUCKETS, Draw, Generation
 from rollout.guard import Guard
 from rollout.wording import show
 
@@ -32,6 +32,7 @@ Variant: TypeAlias = Literal["inside", "outside"]
 EVERYBODY = BUCKETS
 """The threshold of 100 %."""
 
+NOTHING_SAID: Mapping[str, bool | int | float | str] = MappingProxyType({})
 NOBODY: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 
@@ -109,7 +110,8 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True):
     """All of a Decision that does not depend on the unit; built once, shared by many.
 
-    `cause` is the part of the explanation that is known beforehand.
+    `cause` is the part of the explanation that is known beforehand, `about` what
+    OpenFeature's metadata say of it.
     """
 
     flag: str
@@ -119,6 +121,7 @@ class Outcome(msgspec.Struct, frozen=True):
     threshold: int
     cause: str
     error_code: ErrorCode = ""
+    about: Mapping[str, bool | int | float | str] = NOTHING_SAID
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -138,7 +141,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     @property
     def bucket(self) -> int | None:
         """Where the unit stands, 0..99999; None unless the reason is SPLIT."""
-        return None if self.hash32 is None else bucket_of(self.hash32)
+        hash32 = self.hash32  # bucketing.bucket_of, without the price of the call
+        return None if hash32 is None else (hash32 * BUCKETS) >> 32
 
     @property
     def flag(self) -> str:

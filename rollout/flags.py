@@ -45,10 +45,13 @@ class Flags(Mapping[str, Flag]):
 
     source: str
     _flags: Mapping[str, Flag]
-    _deciders: Mapping[str, tuple[str, Decide]]
+    _deciders: Mapping[str, tuple[str, bool, Decide]]
 
     def __init__(self, file: flagfile.FlagFile) -> None:
-        deciders = {key: (flag.bucket_by, _decider(flag)) for key, flag in file.flags.items()}
+        deciders = {
+            key: (flag.bucket_by, bool(flag.always_inside or flag.always_outside), _decider(flag))
+            for key, flag in file.flags.items()
+        }
         for name, value in (
             ("source", file.source),
             ("_flags", file.flags),
@@ -99,7 +102,7 @@ class Flags(Mapping[str, Flag]):
         (0, 'ERROR', 'TARGETING_KEY_MISSING')
         """
         try:
-            bucket_by, decide = self._deciders[key]
+            bucket_by, _, decide = self._deciders[key]
             unit = attributes[bucket_by]
         except KeyError:
             return self.decider(key)(None, attributes)
@@ -119,8 +122,15 @@ class Flags(Mapping[str, Flag]):
         >>> sum(decide(f"app-{number}").value for number in range(1000))
         93
         """
+        return self.deciding(key)[2]
+
+    def deciding(self, key: str) -> tuple[str, bool, Decide]:
+        """The flag's `bucket_by`, whether it looks at other attributes, and its decider.
+
+        For those who find the unit in another way. Raises UnknownFlag.
+        """
         try:
-            return self._deciders[key][1]
+            return self._deciders[key]
         except KeyError:
             raise self._unknown(key) from None
 

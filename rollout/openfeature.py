@@ -45,6 +45,7 @@ Structure = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 
 _NOT_INITIALIZED = (ProviderNotReadyError, "the provider is not initialized")
 _TYPES: dict[type, str] = {bool: "a boolean", int: "an integer", str: "text"}
+_REASONS = {ours: Reason(word) for ours, word in targeting.REASONS.items()}
 _SHUTDOWN_S = 2.0
 """More than a look at an address can take."""
 
@@ -141,11 +142,9 @@ class RolloutProvider(AbstractProvider):
         self, kind: type[T], key: str, context: EvaluationContext | None
     ) -> FlagResolutionDetails[T]:
         state = self._state()
-        context = context or EvaluationContext()
+        unit, attributes = (context.targeting_key, context.attributes) if context else (None, {})
         try:
-            decision = targeting.evaluate(
-                state.flags, key, context.targeting_key, context.attributes
-            )
+            decision = targeting.evaluate(state.flags, key, unit, attributes)
         except UnknownFlag as unknown:
             raise FlagNotFoundError(_sentence(unknown)) from None
         value = decision.value
@@ -153,11 +152,13 @@ class RolloutProvider(AbstractProvider):
             raise _mismatch(key, value, _TYPES[kind])
         if decision.error_code:
             raise _context_error(decision)
+        metadata = targeting.metadata(decision)
+        metadata["source"] = state.source
         return FlagResolutionDetails(
             value=value,
             variant=decision.variant,
-            reason=Reason(targeting.reason(decision)),
-            flag_metadata=targeting.metadata(state.flags, decision) | {"source": state.source},
+            reason=_REASONS[decision.reason],
+            flag_metadata=metadata,
         )
 
     def _refuse(self, wanted: str, key: str) -> NoReturn:

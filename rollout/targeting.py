@@ -11,42 +11,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rollout.flag import Decision
+from rollout.evaluate import NOTHING_ELSE
+from rollout.flag import Decision, Reason
 from rollout.flags import Flags
 
 TARGETING_KEY = "targetingKey"
 
+REASONS: Mapping[Reason, str] = {
+    "SPLIT": "SPLIT",
+    "TARGETING_MATCH": "TARGETING_MATCH",
+    "STATIC": "STATIC",
+    "DISABLED": "STATIC",
+    "ERROR": "ERROR",
+}
+"""Our reasons in the words of the wire, with which the value in the file wins in every client.
+
+Nothing is DISABLED there, for which clients of OFREP take their program's default: a flag
+that is off is STATIC, and its metadata say `off`.
+"""
+
 
 def evaluate(flags: Flags, key: str, targeting_key: Any, attributes: Mapping[str, Any]) -> Decision:
     """What the flag `key` is worth now; raises UnknownFlag and nothing else."""
-    bucket_by = flags[key].bucket_by
-    context = {**attributes, TARGETING_KEY: targeting_key}
-    if context.get(bucket_by) in (None, ""):
-        context[bucket_by] = targeting_key
-    return flags.evaluate(key, **context)
+    bucket_by, lists, decide = flags.deciding(key)
+    unit = targeting_key if bucket_by == TARGETING_KEY else attributes.get(bucket_by)
+    if unit is None or unit == "":
+        unit = targeting_key
+    return decide(unit, {**attributes, TARGETING_KEY: targeting_key} if lists else NOTHING_ELSE)
 
 
-def reason(decision: Decision) -> str:
-    """The word for the wire, with which the value in the file wins in every client.
-
-    Not DISABLED, for which clients of OFREP take their program's default: a flag that is
-    off is STATIC, and its metadata say `off`.
-    """
-    return "STATIC" if decision.reason == "DISABLED" else decision.reason
-
-
-def metadata(flags: Flags, decision: Decision) -> dict[str, bool | int | float | str]:
+def metadata(decision: Decision) -> dict[str, bool | int | float | str]:
     """What else there is to know about a decision, as OpenFeature's flag metadata."""
-    flag = flags[decision.flag]
-    found: dict[str, bool | int | float | str] = {
-        "bucketBy": flag.bucket_by,
-        "percent": decision.outcome.threshold / 1000,
-    }
-    if decision.bucket is not None:
-        found["bucket"] = decision.bucket
-    if decision.reason == "DISABLED":
-        found["off"] = True
-    for name in ("owner", "expires", "description"):
-        if text := getattr(flag, name):
-            found[name] = text
+    found = dict(decision.outcome.about)
+    if (bucket := decision.bucket) is not None:
+        found["bucket"] = bucket
     return found

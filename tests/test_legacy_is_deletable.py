@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 MARKED = ("deploy/run.py", "pyproject.toml")
 _BRANCH = re.compile(
-    r"^ *# legacy path: from here.*?^ *# legacy path: to here\n", re.MULTILINE | re.DOTALL
+    r"^ *#[^\n]*\blegacy path: from here.*?^ *#[^\n]*\blegacy path: to here\n",
+    re.MULTILINE | re.DOTALL,
 )
 _LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", ".hypothesis", "__pycache__", "*_cache", "dist", "node_modules")

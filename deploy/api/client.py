@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from deploy.api import wire
-from deploy.api.connection import READ_TIMEOUT_S, Connection, open_connection, read
+from deploy.api.connection import READ_TIMEOUT_S, Answer, Connection, open_connection, read
 from deploy.api.machine import TERMINAL, Lease, Machine
 from deploy.api.meaning import call_failed
 from deploy.api.pace import Pace
@@ -24,7 +25,8 @@ NONCE_HEADER = "fly-machine-lease-nonce"
 WAIT_LIMIT_S = 60  # the API refuses to wait longer
 
 _WAIT_MARGIN_S = 10.0  # how much later than asked the platform may answer a wait
-_LIST_PAGE = 500  # pages of large machines stay below the limit of an answer
+_LIST_PAGE = 1000  # of machines; of 8 KiB each it is as large as an answer may be
+_LIST_VALUES = 3 * wire.VALUES_LIMIT  # in all pages: 5,000 machines have half of that
 _PAGES = 100
 
 
@@ -102,9 +104,9 @@ class MachinesClient:
             values += wire.values(response.content)
             if not cursor:
                 return found
-            if values > wire.VALUES_LIMIT:
+            if values > _LIST_VALUES:
                 break
-        said = f"the list of machines does not end, or is over {wire.VALUES_LIMIT:,} values"
+        said = f"the list of machines does not end, or is over {_LIST_VALUES:,} values"
         raise call_failed(said, operation="list", status=200)
 
     async def machine(self, machine_id: str) -> Machine:
@@ -259,9 +261,7 @@ class MachinesClient:
         """The lease on a machine with its nonce, or None where nobody holds one."""
         path = f"{self._path(machine_id)}/lease"
         try:
-            response = await self._connection.send(
-                "read lease", machine_id, "GET", path, pool="leases"
-            )
+            response = await self._connection.send("read lease", machine_id, "GET", path)
         except CallFailed as failure:
             if failure.status == 404:
                 return None
@@ -273,12 +273,7 @@ class MachinesClient:
         path = f"{self._path(machine_id)}/lease"
         try:
             await self._connection.send(
-                "release lease",
-                machine_id,
-                "DELETE",
-                path,
-                pool="leases",
-                headers=_nonce(nonce),
+                "release lease", machine_id, "DELETE", path, headers=_nonce(nonce)
             )
         except CallFailed as failure:
             if failure.status != 404:
@@ -288,19 +283,21 @@ class MachinesClient:
         self, operation: str, machine_id: str, ttl_s: int, description: str, *, nonce: str
     ) -> Lease:
         await self._pace.turn(operation, machine_id)
-        response = await self._connection.send(
+        # A refresh that is not answered must leave time for another.
+        refresh_timeout_s = min(READ_TIMEOUT_S, max(1.0, ttl_s / 4))
+        answer = await self._connection.send(
             operation,
             machine_id,
             "POST",
             f"{self._path(machine_id)}/lease",
             {"ttl": str(ttl_s)},
-            pool="leases",
+            pool="refreshes" if nonce else "calls",
             headers=_nonce(nonce),
             json={"ttl": ttl_s, "description": description},
-            # A refresh that is not answered must leave time for another.
-            read_timeout_s=max(1.0, ttl_s / 4) if nonce else READ_TIMEOUT_S,
+            read_timeout_s=refresh_timeout_s if nonce else READ_TIMEOUT_S,
         )
-        return read(operation, machine_id, response.content, wire.lease)
+        lease = read(operation, machine_id, answer.content, wire.lease)
+        return replace(lease, granted_s=_granted_s(lease, answer))
 
     # -- one request -----------------------------------------------------------
 
@@ -320,6 +317,14 @@ class MachinesClient:
         self, operation: str, method: str, path: str, machine_id: str = "", **options: Any
     ) -> bytes:
         return (await self._connection.send(operation, machine_id, method, path, **options)).content
+
+
+def _granted_s(lease: Lease, answer: Answer) -> float | None:
+    """How long a lease lives from its answer on, by the server's own clock alone."""
+    answered_at = answer.date
+    if answered_at is None or lease.expires_at <= answered_at:
+        return None
+    return lease.expires_at - answered_at
 
 
 def _nonce(nonce: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """One request to the platform and its answer: where httpx's errors become `CallFailed`.
 
-Nothing is asked twice here. Three connection pools: long waits and lease
-refreshes must not queue behind each other or behind ordinary calls.
+Nothing is asked twice here. Long waits and lease refreshes have connections of
+their own, so that they queue neither behind each other nor behind ordinary calls.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, TypeVar, cast
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -22,14 +23,14 @@ from deploy.api.meaning import call_failed
 from deploy.errors import CallFailed, Outage
 
 T = TypeVar("T")
-Pool = Literal["calls", "waits", "leases"]
+Purpose = Literal["calls", "waits", "refreshes"]
 
 ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 OUTAGE_S = 60.0  # no call answered for so long is an outage
 
 READ_TIMEOUT_S = 30.0
 _REST_S = 60.0  # to be connected, to send, and for the rest of an answer that has begun
-_POOL_SIZES: dict[Pool, int] = {"calls": 32, "waits": 256, "leases": 64}
+_CONNECTIONS: dict[Purpose, int] = {"calls": 64, "waits": 256, "refreshes": 32}
 
 _SECRET_FROM = 8  # a shorter token is one of a platform for trying, and may be a common word
 _HIDDEN = "[token]"
@@ -54,21 +55,47 @@ async def open_connection(
     }
     if token:
         headers["authorization"] = token if token.startswith("FlyV1 ") else f"Bearer {token}"
-    # One context for all pools: reading the certificates is most of what connecting costs.
+    # One context for all: reading the certificates is most of what connecting costs.
     verify = httpx.create_ssl_context() if address.startswith("https://") else False
     async with AsyncExitStack() as stack:
-        pools: dict[Pool, httpx.AsyncClient] = {}
-        for name, size in _POOL_SIZES.items():
+
+        def open_client() -> httpx.AsyncClient:
             client = httpx.AsyncClient(
-                base_url=f"{address.rstrip('/')}/v1",
                 headers=headers,
                 verify=verify,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none
-                limits=httpx.Limits(max_connections=size, max_keepalive_connections=size),
+                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 transport=transport,
             )
-            pools[name] = await stack.enter_async_context(client)
+            stack.push_async_callback(client.aclose)
+            return client
+
+        pools = {name: _Connections(size, open_client) for name, size in _CONNECTIONS.items()}
         yield Connection(pools, address.rstrip("/"), token)
+
+
+class _Connections:
+    """At most `size` connections, each the only one of a client, opened when they are needed.
+
+    httpcore walks all connections of a pool, and all that wait for one, at each
+    request: with 64 of them that costs four times what the request does. Here
+    nobody ever waits inside of it, and who came first goes first.
+    """
+
+    def __init__(self, size: int, open_client: Callable[[], httpx.AsyncClient]) -> None:
+        self._turns = anyio.Semaphore(size, fast_acquire=True)
+        self._open_client = open_client
+        self._idle: list[httpx.AsyncClient] = []
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client with a connection that is free, the one used last if there is any."""
+        async with self._turns:
+            client = self._idle.pop() if self._idle else self._open_client()
+            try:
+                yield client
+            finally:
+                self._idle.append(client)
 
 
 class Connection:
@@ -77,8 +104,10 @@ class Connection:
     `address` is the root of the platform, without `/v1`.
     """
 
-    def __init__(self, pools: Mapping[Pool, httpx.AsyncClient], address: str, token: str) -> None:
+    def __init__(self, pools: Mapping[Purpose, _Connections], address: str, token: str) -> None:
         self.address = address
+        self._root = f"{address}/v1"
+        self._host = httpx.URL(address)
         self._pools = pools
         self._secret = token.removeprefix("FlyV1 ") if len(token) >= _SECRET_FROM else ""
         self._silent_since: float | None = None
@@ -91,7 +120,7 @@ class Connection:
         path: str,
         query: Mapping[str, str] | None = None,
         *,
-        pool: Pool = "calls",
+        pool: Purpose = "calls",
         headers: Mapping[str, str] | None = None,
         json: Any = None,
         read_timeout_s: float = READ_TIMEOUT_S,
@@ -101,19 +130,22 @@ class Connection:
         Raises CallFailed for anything else, and Outage once nothing has been
         answered for 60 s.
         """
-        client = self._pools[pool]
-        request = client.build_request(
-            method, path, params=query, headers=headers, json=json, timeout=_timeout(read_timeout_s)
-        )
+        url = path if path.startswith("http") else f"{self._root}{path}"
+        url = f"{url}?{urlencode(query)}" if query else url
+        timeout = _timeout(read_timeout_s)
         try:
-            with anyio.fail_after(read_timeout_s + _REST_S):  # httpx's bounds are for each piece
-                response = await client.send(request, stream=True)
-                try:
-                    content = await _body(response)
-                finally:
-                    await response.aclose()
+            async with self._pools[pool].one() as client:
+                request = client.build_request(
+                    method, url, headers=headers, json=json, timeout=timeout
+                )
+                with anyio.fail_after(read_timeout_s + _REST_S):  # httpx's bound each piece only
+                    response = await client.send(request, stream=True)
+                    try:
+                        content = await _body(response)
+                    finally:
+                        await response.aclose()
         except (httpx.HTTPError, TimeoutError, _Unread) as error:
-            failure = _unanswered(operation, machine_id, error, client.base_url)
+            failure = _unanswered(operation, machine_id, error, self._host)
             self._note_silence(failure)
             raise failure from None
         answer = self._without_secret(Answer(response.status_code, response.headers, content))
@@ -169,6 +201,14 @@ class Answer:
     status: int
     headers: httpx.Headers
     content: bytes
+
+    @property
+    def date(self) -> float | None:
+        """When it was answered, in Unix seconds by the server's clock; None if it does not say."""
+        try:
+            return parsedate_to_datetime(self.headers["date"]).timestamp()
+        except (ValueError, TypeError, KeyError, OverflowError):
+            return None
 
 
 class _Unread(Exception):

@@ -196,12 +196,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease on one machine as the platform describes it; `expires_at` is in Unix seconds."""
+    """A lease on one machine as the platform describes it; `expires_at` is in Unix seconds.
+
+    `granted_s` is how long it had to live when it was answered, by the server's
+    own clock; None where the answer has no date.
+    """
 
     nonce: str
     expires_at: int
     owner: str = ""
     description: str = ""
+    granted_s: float | None = None
 
 
 @dataclass(frozen=True)

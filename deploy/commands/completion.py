@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from deploy.commands.target import read_config
 from deploy.errors import DeployError
@@ -22,6 +23,11 @@ def complete_app(ctx: click.Context, _: click.Parameter, begun: str) -> list[str
     """The app of fly.toml, and those that were deployed from here."""
     config = _config(ctx)
     return _begin(begun, [config.app if config else None, *(each.started.app for each in _runs())])
+
+
+def complete_directory(_ctx: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Left to the shell, which knows directories."""
+    return [CompletionItem(begun, type="dir")]
 
 
 def complete_group(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:

@@ -16,7 +16,12 @@ from typing import Any
 
 import click
 
-from deploy.commands.completion import complete_app, complete_group, complete_machine
+from deploy.commands.completion import (
+    complete_app,
+    complete_directory,
+    complete_group,
+    complete_machine,
+)
 from deploy.commands.environment import check_local
 from deploy.commands.target import find_target
 from deploy.errors import UsageProblem
@@ -119,7 +124,11 @@ TARGET = Options(
     "App",
     (
         click.Argument(
-            ["directory"], metavar="[DIR]", default=".", type=click.Path(path_type=Path)
+            ["directory"],
+            metavar="[DIR]",
+            default=".",
+            type=click.Path(path_type=Path),
+            shell_complete=complete_directory,
         ),
         click.Option(
             ["--app", "-a"],
@@ -284,6 +293,13 @@ RUN = Options(
             metavar="FILE",
             type=click.Path(dir_okay=False, path_type=Path),
             help="Write the report as JSON.",
+        ),
+        click.Option(
+            ["--reports"],
+            metavar="DIR",
+            envvar="DEPLOY_REPORTS",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Keep a record of every run there, for rollout guard.",
         ),
         click.Option(
             ["--output"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ from deploy.api.machine import Fleet
 from deploy.commands.options import FLAG, HEALTH, OUTPUT, RELEASE, SELECTION, app_command
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import greet, owner_of, read_fleet
-from deploy.commands.starting import new_id, retries_of
+from deploy.commands.starting import context_of, new_id
 from deploy.commands.target import Target
 from deploy.plan.actions import Action, Create, Destroy, Update
 from deploy.plan.base import Base
@@ -24,7 +25,7 @@ from deploy.plan.planners import towards_release
 from deploy.plan.release import Release, next_number
 from deploy.plan.schedule import refuse_unsuited, schedule
 from deploy.plan.steps import Schedule
-from deploy.retries import Retries
+from deploy.retries import Retries, asked_for, foretold
 from deploy.wording import count, printable
 
 
@@ -55,7 +56,13 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
     plan = towards_release(order.settings.selection)
     actions = plan(Situation(release=release, fleet=fleet, base=base))
     ordered = schedule(release, fleet, base, actions)
-    return release, fleet, ordered, retries_of(order, target.app, organization, now)
+    return release, fleet, ordered, _retries(order, context_of(target.app, organization), now)
+
+
+def _retries(order: Order, context: Mapping[str, str], now: datetime) -> Retries:
+    if order.retries is not None:
+        return asked_for(order.retries)
+    return foretold(order.flags, context=context, now=now)
 
 
 def show_plan(
@@ -112,7 +119,7 @@ def _plan_json(release: Release, fleet: Fleet, order: Schedule, retries: Retries
         "strategy": release.strategy,
         "digest": release.digest,
         "path": retries.path,
-        "retries": retries.count,
+        "retries": None if retries.is_open else retries.count,
         "sentence": retries.sentence,
         "machines": len(fleet.managed),
         "stages": [

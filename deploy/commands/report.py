@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from deploy.commands.completion import complete_app, complete_run
 from deploy.errors import UsageProblem
 from deploy.events import Event
 from deploy.readers import atomic, journal
@@ -20,8 +21,8 @@ from deploy.wording import printable
 
 
 @click.command("report")
-@click.argument("identity", metavar="[ID]", required=False)
-@click.option("--app", metavar="NAME", help="Only runs of this app.")
+@click.argument("identity", metavar="[ID]", required=False, shell_complete=complete_run)
+@click.option("--app", metavar="NAME", shell_complete=complete_app, help="Only runs of this app.")
 @click.option(
     "--html",
     "page",

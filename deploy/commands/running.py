@@ -18,6 +18,7 @@ from deploy.errors import EXIT_INTERRUPTED, OwnFault, UsageProblem, as_ours, eac
 from deploy.events import Emit, RunFinished, emitter
 from deploy.readers import atomic, journal
 from deploy.readers.progress import Progress, open_progress
+from deploy.readers.record import Record
 
 # A run that tells what happens; None where there was nothing to do.
 Start = Callable[[Emit], Awaitable[RunFinished | None]]
@@ -37,7 +38,8 @@ def run_and_leave(options: dict[str, Any], start: Start) -> None:
             open_progress(options["output"], sys.stdout, sys.stderr, os.environ, now)
         )
         kept = readers.enter_context(journal.Journal(journal.default_directory(), warn))
-        finished = _finish(start, emitter(now, progress, kept), progress)
+        records = [Record(directory, warn)] if (directory := options.get("reports")) else []
+        finished = _finish(start, emitter(now, progress, kept, *records), progress)
         if finished is None:
             click.echo("nothing to do: no deploy is unfinished", err=True)
             return

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from deploy.api.client import connect
 from deploy.commands.order import Order
+from deploy.commands.origin import origin
 from deploy.commands.reading import owner_of
 from deploy.commands.target import Target
 from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
 from deploy.hints import Invocation
 from deploy.orchestrator.release_command import ReleaseCommand
-from deploy.retries import Retries, asked_for, from_flag, refuse_missing
+from deploy.retries import Retries, as_assigned, asked_for, from_flag, refuse_missing
 from deploy.run import App, Task, run
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no look-alikes
@@ -48,6 +51,7 @@ async def start_run(
         wait_timeout_s=wait_s,
         release_command=_release_command(target, order, command),
     )
+    of = origin(os.environ)
     emit(
         RunStarted(
             command=command,
@@ -56,17 +60,21 @@ async def start_run(
             run_id=run_id,
             image=release.image,
             strategy=release.strategy,
+            user=of.user,
+            commit=of.commit,
         )
     )
     async with connect(target.address, target.token, target.app) as client:
         exists, organization = await owner_of(client)
-        retries = retries_of(order, target.app, organization, now)
+        context = context_of(target.app, organization) | {"deploy": release.deploy_id}
+        retries = _retries_of(order, context, now)
         emit(
             PathChosen(
                 path=retries.path,
                 retries=retries.count,
                 sentence=retries.sentence,
                 decision=retries.decision,
+                assigned=retries.assigned,
             )
         )
         if retries.warning:
@@ -87,11 +95,14 @@ async def start_run(
         )
 
 
-def retries_of(order: Order, app: str, organization: str, now: datetime) -> Retries:
-    if order.retries is not None:
-        return asked_for(order.retries)
-    context = {"app": app} | ({"org": organization} if organization else {})
-    return from_flag(order.flags, context=context, now=now)
+def context_of(app: str, organization: str) -> dict[str, str]:
+    """What a flag can be bucketed by, before there is a deploy."""
+    return {"app": app} | ({"org": organization} if organization else {})
+
+
+def _retries_of(order: Order, context: Mapping[str, str], now: datetime) -> Retries:
+    flag = from_flag(order.flags, context=context, now=now)
+    return flag if order.retries is None else as_assigned(asked_for(order.retries), flag)
 
 
 def _release_command(target: Target, order: Order, command: str) -> ReleaseCommand | None:

@@ -12,7 +12,8 @@ from deploy.orchestrator.memory import TakenUp
 from deploy.orchestrator.tools import Tools
 from deploy.plan.base import Base, Versions
 from deploy.plan.intent import BACK, Intent, carriers, read_intent
-from deploy.plan.stamps import is_made_by, is_stamped, replaced_by
+from deploy.plan.places import places_of
+from deploy.plan.stamps import is_made_by, is_stamped
 
 
 async def find_unfinished(
@@ -44,7 +45,7 @@ def taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -
     """What the deploy has done to these machines, and the app as it was before."""
     base = Base.before(deploy_id, fleet, versions)
     managed = fleet.managed
-    replaced = {replaced_by(machine, deploy_id) for machine in managed}
+    replaced = places_of(managed, deploy_id).stood_in_for
     stamped = {machine.id for machine in managed if is_stamped(machine, deploy_id)}
     made = frozenset(machine.id for machine in managed if is_made_by(machine, deploy_id))
     own = made - base.machines.by_id.keys()
@@ -52,7 +53,7 @@ def taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -
     return TakenUp(
         base=base,
         goal=direction,
-        written=frozenset(stamped | own | (replaced & managed.by_id.keys())),
+        written=frozenset(stamped | own | replaced),
         own=own,
         made=made,
         marked=frozenset(marked or carriers(managed)),

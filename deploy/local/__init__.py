@@ -1,1 +1,1 @@
-"""The embedded platform: the Machines API over real operating-system processes."""
+"""The bundled platform: the Machines API over real operating-system processes."""

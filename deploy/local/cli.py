@@ -1,4 +1,4 @@
-"""`deploy local`: the embedded platform from the command line."""
+"""`deploy local`: the bundled platform from the command line."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _rendered_errors() -> Iterator[None]:
     try:
         yield
     except DeployError as error:
-        click.echo(f"error: {error.message}\n  hint: {error.hint}", err=True)
+        click.echo(f"Error: {error.message}\nHint: {error.hint}", err=True)
         raise SystemExit(error.exit_code) from None
 
 

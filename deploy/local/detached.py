@@ -90,28 +90,32 @@ def leave(claimed: Claim, log: Path) -> bool:
 
 def end(port: int | None) -> int:
     """End the platform of a port, or the only one; its port. Raises UsageProblem."""
-    alive = {int(path.stem): path for path in _files() if _is_alive(path)}
-    if port is None and len(alive) > 1:
-        ports = ", ".join(str(port) for port in sorted(alive))
-        raise UsageProblem(f"several platforms run detached: {ports}", hint="name one with --port")
-    found = next(iter(alive), None) if port is None else port
-    if found is None or found not in alive:
-        which = "" if port is None else f" on port {port}"
-        raise UsageProblem(
-            f"no platform runs detached{which}", hint="begin one with `deploy local up --detach`"
-        )
-    path = alive[found]
+    path = _choose(port)
     with suppress(OSError, ValueError):
         os.kill(int(path.read_text()), signal.SIGTERM)
     deadline = time.monotonic() + ENDS_WITHIN_S
     while _is_alive(path):
         if time.monotonic() > deadline:
             raise UsageProblem(
-                f"the platform on port {found} has not ended in {ENDS_WITHIN_S:g} s",
+                f"the platform on port {path.stem} has not ended in {ENDS_WITHIN_S:g} s",
                 hint=f"`deploy local down` again, or kill the process whose id is in {path}",
             )
         time.sleep(_LOOK_EVERY_S)
     path.unlink(missing_ok=True)
+    return int(path.stem)
+
+
+def _choose(port: int | None) -> Path:
+    alive = {int(path.stem): path for path in _files() if _is_alive(path)}
+    if port is None and len(alive) > 1:
+        ports = ", ".join(str(port) for port in sorted(alive))
+        raise UsageProblem(f"several platforms run detached: {ports}", hint="name one with --port")
+    found = alive.get(port) if port is not None else next(iter(alive.values()), None)
+    if found is None:
+        which = "" if port is None else f" on port {port}"
+        raise UsageProblem(
+            f"no platform runs detached{which}", hint="begin one with `deploy local up --detach`"
+        )
     return found
 
 

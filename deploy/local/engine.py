@@ -25,7 +25,7 @@ from deploy.local.logs import Logs
 from deploy.local.requests import CreateMachine, CreateVolume, UpdateMachine
 from deploy.local.runtime import Clock, Runtime
 from deploy.local.state import App, Machine, Version, Volume, rfc3339
-from deploy.local.store import Forgetful, Store
+from deploy.local.store import InMemory, Store
 from deploy.local.traffic import NoTraffic, ServiceAddress, Traffic
 
 DESTROYED_KEPT = 1000
@@ -58,7 +58,7 @@ class Platform(HasTasks):
         self.hiccups = hiccups
         self.identity = Identity(seed, clock)
         self.leases = Leases(self.identity, self._keep)
-        self.store = store or Forgetful()
+        self.store = store or InMemory()
         self.logs = Logs(clock, say)
         self._runtime = runtime
         self._traffic = traffic or NoTraffic()

@@ -24,6 +24,13 @@ CheckStatus = Literal["passing", "warning", "critical"]
 Address = tuple[str, int]
 """Host and port."""
 
+
+def written(address: Address) -> str:
+    """HOST:PORT as it stands in a URL."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 Report = Callable[[CheckStatus, str], None]
 """Takes the newest result of one check: its status and what the app answered."""
 
@@ -85,8 +92,8 @@ class Process(Protocol):
     async def observe(self, check: Check, report: Report) -> None:
         """Report each new result of a health check, until cancelled."""
 
-    def port(self, internal_port: int) -> int | None:
-        """The loopback port that the machine listens on for an internal port, if any."""
+    def address(self, internal_port: int) -> Address | None:
+        """Where this computer reaches what the machine serves on an internal port, if anywhere."""
 
     def listening(self) -> Sequence[Address]:
         """Where it takes TCP connections, as the machine itself sees it; () if unknown."""

@@ -17,6 +17,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from deploy.local.runtime import written
+
 _KEEP_ALIVE_S = 600  # a client that pools connections must not find them closed
 _BACKLOG = 1024
 
@@ -98,5 +100,4 @@ def listen(host: str, port: int) -> socket.socket:
 
 def address(listener: socket.socket) -> str:
     """HOST:PORT as it stands in a URL."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return written(listener.getsockname()[:2])

@@ -62,7 +62,7 @@ class Store(Protocol):
         """The app and all its machines."""
 
 
-class Forgetful:
+class InMemory:
     """Keeps nothing: the state is in memory only."""
 
     failure = ""

@@ -182,7 +182,7 @@ class Actions:
         if not action.machine_id:
             return  # it was never made
         self._show(action, Phase.DESTROYING)
-        nonce = self._nonce(action.machine_id)
+        nonce = "" if action.is_unleased else self._nonce(action.machine_id)
         self._memory.destroying(action.machine_id)
         self._watch.forget(action.machine_id)
         try:
@@ -215,6 +215,7 @@ class Actions:
                 version=version,
                 gate=see.gate,
                 watched=see.watched,
+                group=action.group,
                 exits_after_ms=self._memory.exits_after_ms(action.machine_id),
             )
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from deploy.api.machine import Machine
+from deploy.api.machine import Fleet, Machine
 from deploy.errors import CallFailed, LeaseHeld, Meaning, NotInTime
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.lease import Leases
@@ -64,6 +64,8 @@ class Creator:
                 case Meaning.NAME_TAKEN:
                     return await self._adopt(action, failure)
             raise
+        if not machine.nonce:
+            return await self._take(machine)  # the platform does not know `lease_ttl`
         self._leases.adopt(machine.id, machine.nonce, since=sent)
         return machine
 
@@ -124,7 +126,7 @@ class Creator:
 
     async def _take(self, machine: Machine) -> Machine:
         self._memory.created(machine)  # first, so that the lease it came with is known as ours
-        await self._leases.acquire([machine.id])
+        await self._leases.acquire([machine], app=Fleet((machine,)))
         return machine
 
     def _is_ours(self, machine: Machine) -> bool:

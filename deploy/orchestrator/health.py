@@ -1,13 +1,14 @@
 """Waiting for a machine: its state, its checks, and that it does not exit.
 
 Waits are pinned to the version that was written: a machine that the platform
-put back on an older one is not a success. Checks and exits are read off one
-list of the app's machines, shared by everybody who waits at that moment. A
-failed read never fails a machine: the platform's hiccup is not the app's.
+put back on an older one is not a success. When and how a machine is looked at
+is decided in `look`. A failed read never fails a machine: the platform's
+hiccup is not the app's.
 """
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
@@ -15,7 +16,7 @@ import anyio
 from deploy.api.machine import Machine
 from deploy.api.meaning import names_missing_image
 from deploy.errors import AppFailed, CallFailed, DeployError, Meaning, NotInTime, TakenBack
-from deploy.orchestrator.look import SharedList
+from deploy.orchestrator.look import Awaited, SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
 from deploy.plan.steps import Gate
@@ -50,6 +51,7 @@ class Expectation:
     machine_id: str
     version: str
     gate: Gate
+    group: str = ""
     exits_after_ms: int = 0
     watched: bool = False
 
@@ -75,10 +77,16 @@ class Health:
         if expected.gate is Gate.NONE:
             return
         deadline = anyio.current_time() + self._terms.wait_timeout_s
-        with self._tools.halt.cuts():
-            await self._started(expected, deadline)
-            if expected.gate is Gate.HEALTHY:
-                self._watch.add(await self._healthy(expected, deadline))
+        machine_id, group = expected.machine_id, expected.group
+        with self._tools.halt.cuts(), self._machines.awaiting(machine_id, group) as awaited:
+            if expected.gate is Gate.STARTED:
+                await self._started(expected, deadline)
+                return
+            machine = await self._well_when_due(expected, awaited)
+            if machine is None:
+                await self._started(expected, deadline)
+                machine = await self._healthy(expected, deadline, awaited)
+            self._watch.add(machine)
 
     async def stopped(self, machine_id: str, *, timeout_s: float) -> None:
         """Return when the machine has stopped, or raise CallFailed when it has not in time."""
@@ -92,7 +100,7 @@ class Health:
         length_s = _FIRST_WAIT_S
         others_seen = 0
         while (failure := await self._poll(expected, length_s, deadline)) is not None:
-            machine = await self._read(expected)
+            machine = await self._machines.machine(expected.machine_id)
             if machine is not None and machine.version != expected.version:
                 others_seen += 1  # once may be a stale answer, since ours was not seen yet
                 if others_seen > 1:
@@ -127,7 +135,22 @@ class Health:
             return failure
         return None
 
-    async def _healthy(self, expected: Expectation, deadline: float) -> Machine:
+    async def _well_when_due(self, expected: Expectation, awaited: Awaited) -> Machine | None:
+        """The machine, if it does well as soon as others of its group did: the usual case.
+
+        Then nothing else needs to be asked. An older version may be a stale answer.
+        """
+        async with aclosing(awaited.looks_when_due()) as looks:
+            async for machine in looks:
+                if machine is None or machine.version != expected.version:
+                    continue
+                _raise_on_end(machine, expected)
+                if machine.is_well and self._lasts_s(machine, expected) == 0:
+                    awaited.was_ready()
+                    return machine
+        return None
+
+    async def _healthy(self, expected: Expectation, deadline: float, awaited: Awaited) -> Machine:
         """The machine, once it has been well for as long as it has to be.
 
         Time begins anew whenever it falters. The watch fits into the wait: one that
@@ -136,12 +159,14 @@ class Health:
         well_since: float | None = None
         has_faltered = False
         while True:
-            machine = await self._observed(expected)
+            machine = await self._observed(expected, awaited)
             now = anyio.current_time()
             if machine is not None:
                 _raise_on_end(machine, expected)
             if machine is not None and machine.is_well:
-                well_since = now if well_since is None else well_since
+                if well_since is None:
+                    awaited.was_ready()
+                    well_since = now
                 is_over = now >= deadline and not has_faltered
                 if is_over or now - well_since >= self._lasts_s(machine, expected):
                     return machine
@@ -158,27 +183,17 @@ class Health:
             return self._terms.smoke_s
         return self._terms.min_healthy_s if expected.watched else 0.0
 
-    async def _observed(self, expected: Expectation) -> Machine | None:
-        """The machine off the shared list; by its id where the list has none, or another version.
+    async def _observed(self, expected: Expectation, awaited: Awaited) -> Machine | None:
+        """The machine; by its id where a list has another version of it.
 
         Raises TakenBack where both show another.
         """
-        machine = (await self._machines.latest()).by_id.get(expected.machine_id)
-        if machine is None or machine.version != expected.version:
-            machine = await self._read(expected)
+        machine = await awaited.look()
+        if machine is not None and machine.version != expected.version:
+            machine = await self._machines.machine(expected.machine_id)
             if machine is not None and machine.version != expected.version:
                 raise _taken_back(machine, expected)
         return machine
-
-    async def _read(self, expected: Expectation) -> Machine | None:
-        """The machine by its id, or None while it is not to be seen yet."""
-        client = self._tools.client
-        try:
-            return await self._tools.patience.ask(lambda: client.machine(expected.machine_id))
-        except CallFailed as failure:
-            if failure.meaning is Meaning.MISSING:
-                return None
-            raise
 
 
 def _is_up(machine: Machine, expected: Expectation) -> bool:

@@ -1,38 +1,39 @@
-"""Leases over the fleet: taken in id order, refreshed while held, given back on every way out.
+"""Leases over the fleet: an arbiter first, then all others at once.
 
-A lease keeps its own nonce, and the nonce is kept before anything else can
-fail. Expiry is judged by our own monotonic clock, counted from the moment the
-request was sent: clocks of two computers are never compared.
+Every run of an app takes the same arbiter first, whatever its selection: of two
+rivals exactly one gets past it, and finds the rest free. A nonce is kept before
+anything else can fail.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 import anyio
-from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from deploy.api.machine import Lease
+from deploy.api.machine import Fleet, Lease, Machine
 from deploy.errors import CallFailed, DeployError, LeaseHeld, LeaseLost, Meaning
-from deploy.events import Noticed
-from deploy.orchestrator.halt import Cut
+from deploy.orchestrator.bounded import for_each
+from deploy.orchestrator.halt import Cut, Halt
+from deploy.orchestrator.held import HeldLeases, holder_of
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
 
-SAFETY_S = 3.0  # no leased write leaves this close to the lease's end
-_RELEASE_S = 10.0
 _LOOK_AGAIN_S = 2.0
-_RELEASES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTerms:
-    """How leases are asked for, and for how long another's is waited for. Times in seconds."""
+    """How leases are asked for, and for how long another's is waited for. Times in seconds.
+
+    `ttl_s` is the time to live of a small fleet's leases; that of a large one's
+    is longer, see `held.ttl_for`.
+    """
 
     run_id: str
     ttl_s: int = 13
@@ -45,19 +46,15 @@ class LeaseTerms:
 
 
 @dataclass(slots=True)
-class _Held:
-    nonce: str
-    expires: float  # by anyio's clock
-    scope: anyio.CancelScope
-    is_lost: bool = False
+class _Round:
+    """Leases being taken side by side; `is_over` once one cannot be had.
 
-
-@dataclass(frozen=True, slots=True)
-class _Bounds:
-    """Until when another's lease is waited for, and until when a doubt is; by anyio's clock."""
+    Another's lease is waited for until `give_up`, by anyio's clock.
+    """
 
     give_up: float
-    doubts: float
+    is_over: Halt = field(default_factory=Halt)
+    hiccup: DeployError | None = None
 
 
 @asynccontextmanager
@@ -68,7 +65,8 @@ async def holding(tools: Tools, memory: Memory, terms: LeaseTerms) -> AsyncItera
     of this deploy made, came with its creation.
     """
     async with anyio.create_task_group() as tasks:
-        leases = Leases(tools, memory, terms, tasks)
+        leases = Leases(tools, memory, terms)
+        tasks.start_soon(leases.refresh)
         try:
             yield leases
         finally:
@@ -81,103 +79,138 @@ async def holding(tools: Tools, memory: Memory, terms: LeaseTerms) -> AsyncItera
 class Leases:
     """The leases of one run. Made by `holding`."""
 
-    def __init__(self, tools: Tools, memory: Memory, terms: LeaseTerms, tasks: TaskGroup) -> None:
+    def __init__(self, tools: Tools, memory: Memory, terms: LeaseTerms) -> None:
         self._tools = tools
         self._memory = memory
         self._terms = terms
-        self._tasks = tasks
         self._deploy_id = memory.release.deploy_id
         self._description = f"{self._deploy_id}/{terms.run_id}"
-        self._held: dict[str, _Held] = {}
+        self._held = HeldLeases(tools, self._description, least_ttl_s=terms.ttl_s)
+        self._arbiter = ""
+        self._reasons: dict[str, str] = {}  # machine id -> why it is not leased
 
     @property
     def ttl_s(self) -> int:
         """The time to live that is asked for, in seconds."""
-        return self._terms.ttl_s
+        return self._held.ttl_s
 
-    async def acquire(self, machine_ids: Iterable[str]) -> bool:
+    async def acquire(self, machines: Iterable[Machine], *, app: Fleet) -> bool:
         """Hold every one of these machines; True if any was not held already.
 
-        In id order, so that of two rivals exactly one gets them all. Raises
-        LeaseHeld at the first that somebody else holds, and Cut between two of
-        them when the run is halted; a hiccup on one does not
-        keep the others from being taken, and is raised at the end.
+        The arbiter is the first machine of the `app` by id that can be leased: a
+        host that does not answer grants nothing. Raises LeaseHeld if somebody
+        else holds one, and Cut when the run is halted meanwhile: in both cases
+        no further one is asked for. A hiccup on one does not keep the others from
+        being taken, and is raised at the end.
         """
-        hiccup: CallFailed | None = None
-        missing = [each for each in sorted(machine_ids) if not self._is_usable(each)]
-        for machine_id in missing:
-            if self._tools.halt.is_set:
-                raise Cut
-            try:
-                await self._take(machine_id)
-            except CallFailed as failure:
-                if not failure.meaning.is_hiccup:
-                    raise
-                hiccup = hiccup or failure
-        if hiccup is not None:
-            raise hiccup
+        missing = []
+        for machine in sorted(machines, key=lambda each: each.id):
+            if machine.host_status == "unreachable":
+                self._reasons[machine.id] = "its host is unreachable"
+            elif not self._held.is_usable(machine.id):
+                missing.append(machine.id)
+        if missing:
+            this = _Round(give_up=anyio.current_time() + self._terms.wait_for_others_s)
+            self._held.expect(len(missing))
+            await self._take_arbiter(app, this)
+            if self._arbiter:  # else the whole app is gone
+                await self._take_all(missing, this)
         return bool(missing)
 
     def nonce(self, machine_id: str) -> str:
         """The nonce to send with a write; LeaseLost if the lease may end before the answer."""
-        if not self._is_usable(machine_id):
-            raise LeaseLost(
-                f"the lease on machine {machine_id} ran out or was taken",
-                machine_id=machine_id,
-                hint="somebody else may be deploying this app",
-            )
-        return self._held[machine_id].nonce
+        if not self._held.holds(machine_id):
+            reason = self._reasons.get(machine_id, "nobody asked for its lease")
+            raise LeaseLost(f"machine {machine_id} is not leased: {reason}", machine_id=machine_id)
+        return self._held.nonce(machine_id)
 
     def adopt(self, machine_id: str, nonce: str, *, since: float) -> None:
         """Keep a lease that came with a created machine; `since` is when the request was sent."""
         if nonce:
-            self._keep(machine_id, nonce, since + self.ttl_s)
+            self._held.keep(machine_id, Lease(nonce, 0), sent=since, ttl_s=self.ttl_s)
 
     def forget(self, machine_id: str) -> None:
         """The machine is gone, and its lease with it."""
-        held = self._held.pop(machine_id, None)
-        if held is not None:
-            held.scope.cancel()
+        self._held.forget(machine_id)
 
     def holds(self, machine_id: str) -> bool:
-        return machine_id in self._held
+        return self._held.holds(machine_id)
+
+    async def refresh(self) -> None:
+        """Keep what is held from running out; never returns."""
+        await self._held.refresh()
 
     async def release_all(self) -> None:
-        """Give everything back within 10 s, even while being cancelled."""
-        limiter = anyio.Semaphore(_RELEASES_AT_ONCE)
-        with anyio.move_on_after(_RELEASE_S, shield=True):
-            async with anyio.create_task_group() as tasks:
-                for machine_id in list(self._held):
-                    tasks.start_soon(self._release, machine_id, limiter)
-        for machine_id in self._held:
-            self._tell_unreleased(machine_id, "no answer in time")
-        self._held.clear()
+        """Give everything back, the arbiter last: who has waited for it finds the rest free."""
+        await self._held.release_all(last=self._arbiter)
 
     # -- taking ------------------------------------------------------------------
 
-    async def _take(self, machine_id: str) -> None:
-        now = anyio.current_time()
-        bounds = _Bounds(now + self._terms.wait_for_others_s, now + self._terms.doubt_s)
+    async def _take_arbiter(self, app: Fleet, this: _Round) -> None:
+        if self._held.is_usable(self._arbiter):
+            return
+        self._arbiter = ""
+        for machine in app:
+            if machine.host_status == "unreachable":
+                continue
+            await self._take(machine.id, this)
+            if self._held.is_usable(machine.id):
+                self._arbiter = machine.id
+                return
+
+    async def _take_all(self, machine_ids: list[str], this: _Round) -> None:
+        halt = self._tools.halt
+
+        async def take(machine_id: str) -> None:
+            if halt.is_set or this.is_over.is_set or self._held.is_usable(machine_id):
+                return
+            try:
+                await self._take(machine_id, this)
+            except Cut:
+                return
+            except DeployError as failure:
+                self._reasons[machine_id] = str(failure)
+                if failure.meaning.is_hiccup:
+                    this.hiccup = this.hiccup or failure
+                else:
+                    this.is_over.set(failure)
+
+        await for_each(machine_ids, take)
+        if this.is_over.reason is not None:
+            raise this.is_over.reason
+        if halt.is_set:
+            raise Cut
+        if this.hiccup is not None:
+            raise this.hiccup
+
+    async def _take(self, machine_id: str, this: _Round) -> None:
+        """Hold it, unless there is no such machine any more."""
+        doubts = anyio.current_time() + self._terms.doubt_s
+        sent = doubts
+
+        async def ask() -> Lease:
+            nonlocal sent
+            if self._held.holds(self._arbiter):
+                self._held.nonce(self._arbiter)  # whose arbiter is lost asks for nothing more
+            sent = anyio.current_time()
+            return await self._tools.client.acquire_lease(
+                machine_id, ttl_s=ttl_s, description=self._description
+            )
+
         while True:
-            sent = now
-
-            async def ask() -> Lease:
-                nonlocal sent
-                sent = anyio.current_time()
-                return await self._tools.client.acquire_lease(
-                    machine_id, ttl_s=self.ttl_s, description=self._description
-                )
-
+            ttl_s = self.ttl_s
             try:
                 lease = await self._tools.patience.ask(ask, within_s=self._terms.doubt_s)
             except CallFailed as failure:
-                if await self._settle(machine_id, failure, bounds):
+                if await self._settle(machine_id, failure, doubts, this):
                     return
             else:
-                self._keep(machine_id, lease.nonce, sent + self.ttl_s)
+                self._held.keep(machine_id, lease, sent=sent, ttl_s=ttl_s)
                 return
 
-    async def _settle(self, machine_id: str, failure: CallFailed, bounds: _Bounds) -> bool:
+    async def _settle(
+        self, machine_id: str, failure: CallFailed, doubts: float, this: _Round
+    ) -> bool:
         """After a failed request: True if the lease is ours after all, False to ask for it again.
 
         Raises LeaseHeld if somebody else holds it, and the failure itself if
@@ -189,56 +222,56 @@ class Leases:
             return True
         if meaning is not Meaning.LEASED and not meaning.is_hiccup:
             raise failure
-        if meaning in (Meaning.LEASED, Meaning.UNSETTLED):
+        if meaning in (Meaning.LEASED, Meaning.UNSETTLED, Meaning.BUSY):
             held = await self._tools.patience.ask(lambda: self._tools.client.read_lease(machine_id))
             if held is not None:
-                return await self._meet(machine_id, held, meaning, bounds)
+                return await self._meet(machine_id, held, failure, doubts, this)
             if meaning is Meaning.LEASED and await self._has_vanished(machine_id):
                 return True
-        return await self._ask_again(failure, bounds)
+        return await self._ask_again(failure, doubts, this)
 
-    async def _meet(self, machine_id: str, held: Lease, meaning: Meaning, bounds: _Bounds) -> bool:
+    async def _meet(
+        self, machine_id: str, held: Lease, failure: CallFailed, doubts: float, this: _Round
+    ) -> bool:
         """Somebody holds it: True if that is this run, False once it has ended by itself."""
         came_with_machine = not held.description and self._memory.is_own(machine_id)
-        if held.description == self._description or came_with_machine:
-            return await self._adopt_own(machine_id, held, bounds)
-        await self._outwait(machine_id, held, meaning, bounds)
+        if self._held.is_ours(held) or came_with_machine:
+            return await self._adopt_own(machine_id, held, doubts, this)
+        await self._outwait(machine_id, held, failure.meaning, this)
         return False
 
     async def _has_vanished(self, machine_id: str) -> bool:
         client = self._tools.client
-        return await self._tools.patience.ask(lambda: client.find_machine(machine_id)) is None
+        if await self._tools.patience.ask(lambda: client.find_machine(machine_id)) is not None:
+            return False
+        self._reasons[machine_id] = "it is gone"
+        return True
 
-    async def _adopt_own(self, machine_id: str, held: Lease, bounds: _Bounds) -> bool:
+    async def _adopt_own(self, machine_id: str, held: Lease, doubts: float, this: _Round) -> bool:
         """Ours: the answer to an earlier request was lost, and reading it told the nonce.
 
         False to ask for it again, if it is now said to be somebody else's.
         """
-        sent = anyio.current_time()
+        sent, ttl_s = anyio.current_time(), self.ttl_s
         try:
             lease = await self._tools.client.refresh_lease(
-                machine_id, ttl_s=self.ttl_s, description=self._description, nonce=held.nonce
+                machine_id, ttl_s=ttl_s, description=self._description, nonce=held.nonce
             )
         except CallFailed as failure:
-            if _is_gone(failure):
-                self.forget(machine_id)  # a refresh under way may have made it look held again
             if failure.meaning is not Meaning.LEASED and not failure.meaning.is_hiccup:
                 raise
-            return await self._ask_again(failure, bounds)
-        self._keep(machine_id, lease.nonce, sent + self.ttl_s)
+            return await self._ask_again(failure, doubts, this)
+        self._held.keep(machine_id, lease, sent=sent, ttl_s=ttl_s)
         return True
 
-    async def _ask_again(self, failure: CallFailed, bounds: _Bounds) -> Literal[False]:
+    async def _ask_again(self, failure: CallFailed, doubts: float, this: _Round) -> Literal[False]:
         """After a hiccup, or answers that contradict each other; raises it when it is too late."""
-        if anyio.current_time() >= bounds.doubts:
+        if anyio.current_time() >= doubts:
             raise failure
-        with self._tools.halt.cuts():
-            await anyio.sleep(_LOOK_AGAIN_S)
+        await self._pause(this)
         return False
 
-    async def _outwait(
-        self, machine_id: str, held: Lease, meaning: Meaning, bounds: _Bounds
-    ) -> None:
+    async def _outwait(self, machine_id: str, held: Lease, meaning: Meaning, this: _Round) -> None:
         """Return when the lease has ended by itself; raise LeaseHeld if its holder is alive.
 
         A killed run of this deploy refreshes nothing: its `expires_at` stands
@@ -246,13 +279,13 @@ class Leases:
         may have left.
         """
         may_be_ours = self._may_be_ours(machine_id, held, meaning)
-        stands_still_until = anyio.current_time() + self._terms.doubt_s + _LOOK_AGAIN_S
+        longest_s = max(self._terms.doubt_s, float(self.ttl_s)) + _LOOK_AGAIN_S
+        stands_still_until = anyio.current_time() + longest_s
         while True:
             is_alive = not may_be_ours or anyio.current_time() >= stands_still_until
-            if is_alive and anyio.current_time() >= bounds.give_up:
+            if is_alive and anyio.current_time() >= this.give_up:
                 raise _held_by_another(machine_id, held)
-            with self._tools.halt.cuts():
-                await anyio.sleep(_LOOK_AGAIN_S)
+            await self._pause(this)
             now_held = await self._tools.patience.ask(
                 lambda: self._tools.client.read_lease(machine_id)
             )
@@ -261,100 +294,26 @@ class Leases:
             may_be_ours = may_be_ours and now_held.expires_at == held.expires_at
             held = now_held
 
+    async def _pause(self, this: _Round) -> None:
+        """Raises Cut if the run is halted, or another lease cannot be had."""
+        with self._tools.halt.cuts(), this.is_over.cuts():
+            await anyio.sleep(_LOOK_AGAIN_S)
+
     def _may_be_ours(self, machine_id: str, held: Lease, meaning: Meaning) -> bool:
         """Whether it may be left over from a run of this deploy that has died."""
         if held.description:
             return held.description.startswith(f"{self._deploy_id}/")
         return meaning is Meaning.UNSETTLED or machine_id in self._memory.inherited
 
-    # -- keeping -----------------------------------------------------------------
-
-    def _is_usable(self, machine_id: str) -> bool:
-        held = self._held.get(machine_id)
-        return (
-            held is not None and not held.is_lost and held.expires - anyio.current_time() > SAFETY_S
-        )
-
-    def _keep(self, machine_id: str, nonce: str, expires: float) -> None:
-        self.forget(machine_id)
-        held = _Held(nonce, expires, anyio.CancelScope())
-        self._held[machine_id] = held
-        self._tasks.start_soon(self._refresh, machine_id, held)
-
-    async def _refresh(self, machine_id: str, held: _Held) -> None:
-        """Refresh every third of the time to live; after a hiccup sooner, until it has run out.
-
-        The third counts from when the last request was sent, as the lease itself does:
-        else a slow network would eat up the time that there is for an answer.
-        """
-        with held.scope:
-            due = held.expires - self.ttl_s * 2 / 3
-            while not held.is_lost:
-                await anyio.sleep_until(due)
-                sent = anyio.current_time()
-                try:
-                    lease = await self._tools.client.refresh_lease(
-                        machine_id,
-                        ttl_s=self.ttl_s,
-                        description=self._description,
-                        nonce=held.nonce,
-                    )
-                except DeployError as failure:
-                    due = anyio.current_time() + min(1.0, self.ttl_s / 10)
-                    held.is_lost = _is_gone(failure) or anyio.current_time() >= held.expires
-                    if held.is_lost:
-                        self._tools.emit(
-                            Noticed(message=f"the lease on {machine_id} is lost: {failure}")
-                        )
-                else:
-                    due = sent + self.ttl_s / 3
-                    held.nonce = lease.nonce
-                    held.expires = sent + self.ttl_s
-
-    # -- giving back -------------------------------------------------------------
-
-    async def _release(self, machine_id: str, limiter: anyio.Semaphore) -> None:
-        async with limiter:
-            held = self._held[machine_id]
-            held.scope.cancel()
-            try:
-                if not held.is_lost:
-                    await self._tools.patience.ask(
-                        lambda: self._tools.client.release_lease(machine_id, nonce=held.nonce),
-                        within_s=_RELEASE_S / 2,
-                    )
-            except DeployError as failure:
-                self._tell_unreleased(machine_id, str(failure))
-            del self._held[machine_id]
-
-    def _tell_unreleased(self, machine_id: str, why: str) -> None:
-        self._tools.emit(
-            Noticed(
-                message=f"the lease on {machine_id} could not be released: {why}",
-                hint=f"it ends by itself within {self.ttl_s} s",
-            )
-        )
-
-
-def _is_gone(failure: DeployError) -> bool:
-    """The platform says that this nonce holds nothing any more.
-
-    A conflict whose words cannot be read is taken for that, too: not to write is safe.
-    """
-    lost = (Meaning.LEASED, Meaning.BUSY, Meaning.MISSING, Meaning.REJECTED)
-    return failure.meaning in lost
-
 
 def _held_by_another(machine_id: str, held: Lease) -> LeaseHeld:
-    owner = held.owner or "somebody else"
-    by = f"{owner} (deploy {held.description})" if held.description else owner
     until = (
         f" until {datetime.fromtimestamp(held.expires_at, UTC):%H:%M:%S} UTC"
         if 0 < held.expires_at < 1 << 40
         else ""
     )
     return LeaseHeld(
-        f"machine {machine_id} is leased by {by}{until}",
+        f"machine {machine_id} is leased by {holder_of(held)}{until}",
         machine_id=machine_id,
         hint="another deploy is under way: wait for it to end, or give --wait-for-lease 5m",
     )

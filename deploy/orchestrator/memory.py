@@ -63,7 +63,7 @@ class Memory:
     refused: set[str] = field(default_factory=set)  # whose host will not take an update
     lost_creates: dict[str, float] = field(default_factory=dict)  # name -> when the answer was lost
     unanswered_at: float = -math.inf  # when an update was last left without an answer
-    has_written: bool = False  # whether this very run has sent a machine anything
+    writes: int = 0  # how many times this very run has sent a machine anything
     has_looked: bool = False
     app_exists: bool = True
     knows_what_landed: bool = True  # no write of a run before this one can be under way any more
@@ -162,12 +162,12 @@ class Memory:
 
     def touching(self, machine_id: str) -> None:
         """A write that makes no version is about to leave."""
-        self.has_written = True
+        self.writes += 1
         self.written.add(machine_id)
 
     def creating(self) -> None:
         """A create is about to leave."""
-        self.has_written = True
+        self.writes += 1
 
     def created(self, machine: Machine) -> None:
         """A machine of our making exists."""
@@ -230,6 +230,11 @@ class Memory:
         self.own &= self.known.keys()
 
     # -- what follows from it --------------------------------------------------------
+
+    @property
+    def has_written(self) -> bool:
+        """Whether this very run has sent a machine anything."""
+        return self.writes > 0
 
     def is_own(self, machine_id: str) -> bool:
         """Whether this very run created the machine."""

@@ -163,18 +163,12 @@ async def _create_app(deployment: Deployment) -> None:
 
 
 async def _hold(deployment: Deployment, fleet: Fleet, *, but: Set[str] = frozenset()) -> bool:
-    """Lease what stood there at first and what we made; nobody else's. True if any is new.
-
-    A machine whose host does not answer cannot be leased, nor written to.
-    """
+    """Lease what stood there at first and what we made; nobody else's. True if any is new."""
     memory = deployment.memory
     before = memory.base.machines if memory.base else fleet.managed
     mine = (memory.own | before.by_id.keys()) - but
-    return await deployment.leases.acquire(
-        machine.id
-        for machine in deployment.aim.selection.of(fleet)
-        if machine.id in mine and machine.host_status != "unreachable"
-    )
+    wanted = (each for each in deployment.aim.selection.of(fleet) if each.id in mine)
+    return await deployment.leases.acquire(wanted, app=fleet.managed)
 
 
 async def _see_what_landed(deployment: Deployment) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from deploy.api.machine import Fleet, Machine
 from deploy.orchestrator.memory import Memory
+from deploy.plan.places import places_of
 from deploy.plan.release import unavailable_limit
 from deploy.plan.stamps import is_stamped
 
@@ -42,12 +43,17 @@ class Window:
 
 
 def windows(memory: Memory, fleet: Fleet) -> dict[str, Window]:
-    """One window per group; machines that we left out of service hold their places in it."""
+    """One window per group; machines that we left out of service hold their places in it.
+
+    The place of one whose stand-in serves is free.
+    """
     base, now = memory.known_base, fleet.by_id
+    places = places_of(fleet.managed, memory.release.deploy_id)
+    taken = {place.id for place in places if place.stand_ins and place.occupant.is_serving}
     result = {}
     for group in {machine.group for machine in base.machines}:
         counted = frozenset(m.id for m in base.machines.group(group) if m.id in base.serving)
-        out = {each for each in counted if _is_out(memory, each, now.get(each))}
+        out = {m_id for m_id in counted - taken if _is_out(memory, m_id, now.get(m_id))}
         limit = unavailable_limit(memory.release.max_unavailable, len(counted))
         result[group] = Window(limit, counted, out)
     return result

@@ -99,7 +99,14 @@ class Uncordon(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destroy(Action):
-    pass
+    """Remove a machine; one whose host does not answer cannot be leased: `is_unleased`."""
+
+    is_unleased: bool = False
+
+
+def destroy(machine: Machine) -> Destroy:
+    """The end of a machine that is there."""
+    return Destroy(**where(machine), is_unleased=machine.host_status == "unreachable")
 
 
 class Where(TypedDict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.api.machine import Fleet, Machine
-from deploy.plan.actions import Action, Destroy, Start, Stop, Uncordon, Update, Wait, where
+from deploy.plan.actions import Action, Start, Stop, Uncordon, Update, Wait, destroy, where
 from deploy.plan.base import Base
 from deploy.plan.configs import restored_config
 from deploy.plan.forward import should_launch
@@ -39,10 +39,12 @@ def _plan_back(
     for machine in fleet.managed:
         if machine.state == "destroying" or machine.id not in written or machine.id in base.lost:
             continue
+        if machine.host_status == "unreachable" and not is_stamped(machine, deploy_id):
+            continue  # nobody could have changed it; its stand-in stays in its place
         old = before.get(machine.id)
         if old is None:
             if is_made_by(machine, deploy_id):
-                yield Destroy(**where(machine))
+                yield destroy(machine)
         elif is_stamped(machine, deploy_id):
             intent = read_intent(machine)
             mark = intent.dump(fly_release(old)[0]) if intent else None

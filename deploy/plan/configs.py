@@ -33,7 +33,8 @@ def updated_config(
     """For an update of `machine` to the release.
 
     A machine keeps the volumes it has. One that this deploy made to take
-    another's place counts as having been what it is to be.
+    another's place counts as having been what it is to be; the role stays, since
+    the machine before it may still be there.
     """
     merged = {**_present(machine.config), **group.config}
     merged["image"] = release.image
@@ -44,10 +45,10 @@ def updated_config(
     if not is_stamped(machine, release.deploy_id):  # else it says so already
         metadata |= {FROM: machine.version or "unknown", WAS: was(machine)}
     role = role_of(machine)
-    if role is not None and role.maker == release.deploy_id:
+    if role is None:
+        metadata.pop(ROLE, None)  # a copy of another's
+    elif role.maker == release.deploy_id:
         metadata[WAS] = "started" if launch else "stopped"
-    else:
-        metadata.pop(ROLE, None)
     merged["metadata"] = metadata
     return merged
 
@@ -101,13 +102,12 @@ def reissued_config(
     kept = _present(config)
     if machine.config.get("mounts"):
         kept["mounts"] = machine.config["mounts"]
-    intent = machine.metadata.get(INTENT)
     metadata = {k: v for k, v in (kept.get("metadata") or {}).items() if k not in (INTENT, ROLE)}
     kept["metadata"] = (
         metadata
         | _release_stamps(release)
         | {FROM: machine.version or "unknown", WAS: was_before}
-        | ({INTENT: intent} if intent else {})
+        | {key: machine.metadata[key] for key in (INTENT, ROLE) if machine.metadata.get(key)}
     )
     return kept
 

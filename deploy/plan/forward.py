@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy.api.machine import RESTING, Fleet, Machine
-from deploy.plan.actions import Action, Create, Destroy, Start, Uncordon, Update, Wait, where
+from deploy.plan.actions import (
+    Action,
+    Create,
+    Start,
+    Uncordon,
+    Update,
+    Wait,
+    destroy,
+    where,
+)
 from deploy.plan.base import Base
 from deploy.plan.configs import (
     created_config,
@@ -21,7 +30,7 @@ from deploy.plan.configs import (
 )
 from deploy.plan.group import Group
 from deploy.plan.intent import Intent, read_intent
-from deploy.plan.places import places_of
+from deploy.plan.places import Place, places_of
 from deploy.plan.release import Release, is_current
 from deploy.plan.stamps import (
     DEPLOY,
@@ -65,7 +74,7 @@ def plan(situation: Situation) -> tuple[Action, ...]:
             actions += _missing(release, group, {machine.name for machine in machines})
     if not release.update_only:
         unknown = [m for m in situation.fleet.managed if release.group(m.group) is None]
-        actions += [Destroy(**where(machine)) for machine in _living(unknown)]
+        actions += [destroy(machine) for machine in _living(unknown)]
     return tuple(actions)
 
 
@@ -98,22 +107,23 @@ def _bring_all(situation: Situation, group: Group, machines: list[Machine]) -> I
     """
     deploy_id = situation.release.deploy_id
     at_first = situation.base.machines.group(group.name)
-    surplus = places_of(machines, deploy_id).surplus | places_of(at_first, deploy_id).surplus
+    places = places_of(machines, deploy_id)
+    surplus = places.surplus | places_of(at_first, deploy_id).surplus
     for machine in machines:
         if machine.id in surplus:
-            yield Destroy(**where(machine))
+            yield destroy(machine)
         else:
-            yield from _bring(situation, group, machine)
+            yield from _bring(situation, group, machine, places.by_machine[machine.id])
 
 
-def _bring(situation: Situation, group: Group, machine: Machine) -> Iterator[Action]:
+def _bring(situation: Situation, group: Group, machine: Machine, place: Place) -> Iterator[Action]:
     """What the machine that counts in a place needs."""
     before = situation.base.machines.by_id.get(machine.id)
     launch = _launches(situation, group, machine)
     if not _is_there(situation, machine, before):
         if _must_move(situation, group, machine, launch=launch):
-            yield _replacement(situation.release, group, machine, launch=launch)
-            yield Destroy(**where(machine))
+            yield _replacement(situation.release, group, machine, place, launch=launch)
+            yield destroy(machine)
             return
         yield Update(
             **where(machine),
@@ -163,21 +173,24 @@ def _seen_to_serve(machine: Machine, is_doubtful: bool) -> Iterator[Action]:
         yield Wait(**where(machine), version=machine.version)
 
 
-def _replacement(release: Release, group: Group, machine: Machine, *, launch: bool) -> Create:
+def _replacement(
+    release: Release, group: Group, machine: Machine, place: Place, *, launch: bool
+) -> Create:
     """A machine elsewhere that takes the place of one which an update cannot serve.
 
     It is not started at first, then updated. Where the strategy swaps, it comes
     up cordoned, since all greens are switched together. A second replacement
-    inherits the original machine's place.
+    inherits the original machine's place, for as long as that one is there.
     """
-    place = replaced_by(machine, release.deploy_id) or machine.id
+    is_there = place.id in {member.id for member in place.members}
+    inherited = replaced_by(machine, release.deploy_id) or (place.id if is_there else "")
     name = replacement_name(machine, release.deploy_id)
     first, then = replacement_configs(
         release,
         group,
         machine,
         name=name,
-        role=Role(release.deploy_id, place),
+        role=Role(release.deploy_id, inherited or machine.id),
         launch=launch,
     )
     return Create(

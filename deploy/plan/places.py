@@ -52,8 +52,9 @@ class Place:
 
     @property
     def heir(self) -> Machine | None:
-        """The stand-in that has taken the place, since everybody before it is gone."""
-        return self.stand_ins[-1] if self.stand_ins and self.before is None else None
+        """The stand-in that has taken the place: everybody before it is gone, or out of reach."""
+        is_free = self.before is None or self.before.host_status == "unreachable"
+        return self.stand_ins[-1] if self.stand_ins and is_free else None
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Places:
     @property
     def stood_in_for(self) -> frozenset[str]:
         """The ids of machines that this deploy has made a stand-in for."""
-        return frozenset(p.before.id for p in self.places if p.before and p.stand_ins)
+        places = (p for p in self.places if p.before and p.stand_ins and not p.heir)
+        return frozenset(place.before.id for place in places if place.before)
 
     @property
     def surplus(self) -> frozenset[str]:
@@ -137,8 +139,12 @@ def _replaced(machine: Machine, maker: str, by_tail: Mapping[str, Machine]) -> M
 
 
 def _last_switched_on(members: Sequence[Machine], deploy_id: str) -> Machine:
-    """The last that is not a green which another deploy made and never switched on."""
-    return next((m for m in reversed(members) if not _is_abandoned(m, deploy_id)), members[-1])
+    """The last that is not a green which another deploy made and never switched on.
+
+    A machine whose host does not answer counts only where there is no other.
+    """
+    there = [m for m in members if m.host_status != "unreachable"] or members
+    return next((m for m in reversed(there) if not _is_abandoned(m, deploy_id)), there[-1])
 
 
 def _is_abandoned(machine: Machine, deploy_id: str) -> bool:

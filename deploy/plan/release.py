@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from functools import cached_property
 from typing import Any
 
 from deploy.api.machine import Fleet, Machine
@@ -19,7 +21,7 @@ from deploy.plan.stamps import DEPLOY, DIGEST, fly_release
 DEFAULT_MAX_UNAVAILABLE = Decimal("0.33")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Release:
     """`number` is Fly's release version: one more than that of the release before."""
 
@@ -38,7 +40,12 @@ class Release:
     @property
     def digest(self) -> str:
         """One digest over all groups: what a resume must find unchanged."""
-        return _hash([group_digest(self.image, group) for group in self.groups])
+        return _hash(list(self.digests.values()))
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """The digest of each process group, by its name: worked out once, not for each machine."""
+        return {group.name: group_digest(self.image, group) for group in self.groups}
 
     def group(self, name: str) -> Group | None:
         """What fly.toml says of a process group, None where it has no such group."""
@@ -73,7 +80,7 @@ def is_current(release: Release, machine: Machine) -> bool:
     group = release.group(machine.group)
     return (
         group is not None
-        and machine.metadata.get(DIGEST) == group_digest(release.image, group)
+        and machine.metadata.get(DIGEST) == release.digests[group.name]
         and machine.metadata.get("fly_release_id") == machine.metadata.get(DEPLOY)
         and machine.image == release.image
         and (machine.config.get("env") or {}) == (group.config.get("env") or {})

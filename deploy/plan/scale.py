@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from deploy.api.machine import Fleet
-from deploy.plan.actions import Action, Create, Destroy, where
+from deploy.plan.actions import Action, Create, destroy
 from deploy.plan.stamps import slot_name
 
 
 def plan_scale(fleet: Fleet, group: str, count: int, pattern: Create) -> tuple[Action, ...]:
-    """Bring a group to `count` machines: new ones after `pattern`, else the last ones go."""
+    """Bring a group to `count` machines: new ones after `pattern`, else the last ones go.
+
+    Those whose hosts do not answer go before any other.
+    """
     machines = sorted(
         (m for m in fleet.managed.group(group) if m.state != "destroying"),
-        key=lambda machine: (len(machine.name), machine.name),
+        key=lambda machine: (machine.is_out_of_reach, len(machine.name), machine.name),
     )
     if count <= len(machines):
-        return tuple(Destroy(**where(machine)) for machine in machines[count:])
+        return tuple(destroy(machine) for machine in machines[count:])
     taken = {machine.name for machine in machines}
     free = (slot_name(group, slot) for slot in range(1, count + len(machines) + 1))
     names = [name for name in free if name not in taken][: count - len(machines)]

@@ -101,7 +101,8 @@ def fly_release(machine: Machine) -> tuple[str, int]:
 def was(machine: Machine) -> str:
     """State, cordon and whether it was down, in one word, to be read back by `read_was`."""
     words = [machine.state, *(["cordoned"] if machine.cordoned else [])]
-    return ",".join([*words, *(["down"] if machine.is_down else [])])
+    was_down = machine.is_down and machine.state == "stopped"  # `failed` says so itself
+    return ",".join([*words, *(["down"] if was_down else [])])
 
 
 def read_was(text: str) -> tuple[str, bool, bool]:

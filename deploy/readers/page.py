@@ -32,6 +32,7 @@ _TONE = {
 }
 _RUNS_TONE = {"new": "good", "old": "warn", "gone": "dull"}
 _TICKS = 7
+_LONG = 20  # rows: from here on both axes are at the top and at the bottom
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600)
 
 
@@ -56,6 +57,7 @@ def render_html(events: Iterable[tuple[float, Event]]) -> str:
 {_facts(report)}
 {_plot(timeline)}
 {_log(report)}
+{_hiccups(timeline)}
 {_machines(report, timeline)}
 {_notes(report)}
 <footer>tidegate · deploy {_text(report.deploy_id)} · run {_text(report.run_id)}</footer>
@@ -99,6 +101,8 @@ def _facts(report: Report) -> str:
         passes += f" forward, {report.passes_back} back"
     facts = (
         ("Command", report.command),
+        ("By", report.user),
+        ("Commit", report.commit[:12]),
         ("Image", short_image(report.image)),
         ("Strategy", report.strategy),
         ("Path", report.path),
@@ -107,7 +111,7 @@ def _facts(report: Report) -> str:
         ("Hiccups", hiccups if report.hiccups_met else "none"),
         ("Started", f"{moment} UTC" if moment else ""),
         ("Took", seconds(report.duration_s)),
-        ("Exit code", str(report.exit_code) if report.result else ""),
+        ("Exit code", "" if report.exit_code is None else str(report.exit_code)),
     )
     cells = "".join(f"<div><dt>{k}</dt><dd>{_text(v)}</dd></div>" for k, v in facts if v)
     return f"<section><dl>{cells}</dl>{_decision(report)}</section>"
@@ -157,7 +161,7 @@ def _plot(timeline: Timeline) -> str:
             rows.append(f'<div class="group">{_text(group or "no group")}</div>')
         rows += [_row(track, timeline) for track in tracks if track.group == group]
     return (
-        '<section><h2>Timeline</h2><div class="plot">'
+        f'<section><h2>Timeline</h2><div class="plot{" long" if len(rows) > _LONG else ""}">'
         f'<div class="back-drop">{_bands(timeline)}{_axis(timeline)}</div>'
         f"{''.join(rows)}</div>{_legend(tracks, timeline)}</section>"
     )
@@ -190,7 +194,8 @@ def _band(lap: Lap, next_s: float, timeline: Timeline) -> str:
     label = word if room > 6 else str(lap.started.number)
     return (
         f'<div class="band{" back" if is_back else ""}" '
-        f'style="{_place(timeline, lap.begin_s, end_s)}"><span>{label}</span></div>'
+        f'style="{_place(timeline, lap.begin_s, end_s)}"><span>{label}</span>'
+        f'<span class="below">{label}</span></div>'
     )
 
 
@@ -201,7 +206,8 @@ def _axis(timeline: Timeline) -> str:
     step_s = next((step for step in _STEPS_S if span_s / step <= _TICKS), span_s / _TICKS)
     moments = [n * step_s for n in range(_TICKS + 1) if n * step_s <= span_s * 0.97]
     return "".join(
-        f'<div class="tick" style="left:{100 * at / span_s:.3f}%"><span>{_tick(at)}</span></div>'
+        f'<div class="tick" style="left:{100 * at / span_s:.3f}%"><span>{_tick(at)}</span>'
+        f'<span class="above">{_tick(at)}</span></div>'
         for at in moments
     )
 
@@ -261,6 +267,21 @@ def _legend(tracks: list[Track], timeline: Timeline) -> str:
     return f'<div class="legend">{"".join(entries)}</div>'
 
 
+def _hiccups(timeline: Timeline) -> str:
+    """Every hiccup in words: for print, and for those who cannot hover over a mark."""
+    labels = {id(hiccup): track.label for track in timeline.tracks for _, hiccup in track.hiccups}
+    rows = [
+        {
+            "At": seconds(at - timeline.begin_s),
+            "Machine": _text(labels.get(id(hiccup), hiccup.name or hiccup.machine_id)),
+            "Hiccup": _text(hiccup_words(hiccup)),
+            "Outcome": "settled" if hiccup.outcome_known else "unknown at first",
+        }
+        for at, hiccup in timeline.hiccups
+    ]
+    return _table(count(len(rows), "hiccup"), rows)
+
+
 def _machines(report: Report, timeline: Timeline) -> str:
     """Every machine at the end; of a run without an end, how far each one got."""
     if report.machines:
@@ -270,6 +291,11 @@ def _machines(report: Report, timeline: Timeline) -> str:
     else:
         rows = [_last_seen(track) for track in timeline.tracks]
         title = f"{count(len(rows), 'machine')}, as last heard of"
+    return _table(title, rows)
+
+
+def _table(title: str, rows: list[dict[str, str]]) -> str:
+    """A section with a table; columns that say nothing are left out, as is a table without rows."""
     if not rows:
         return ""
     used = [name for name in rows[0] if any(row[name] for row in rows)]
@@ -282,8 +308,8 @@ def _machines(report: Report, timeline: Timeline) -> str:
 
 
 def _cell(name: str, row: dict[str, str]) -> str:
-    kind = ' class="prose"' if name == "Detail" else ""
-    return f"<td{kind}>{row[name]}</td>"
+    kind = ' class="prose"' if name in ("Detail", "Hiccup") else ""
+    return f'<td{kind} data-name="{name}">{row[name]}</td>'
 
 
 def _stands(machine: MachineStands) -> dict[str, str]:

@@ -17,9 +17,8 @@ from typing import Any
 
 import msgspec
 
-from deploy.errors import EXIT_IN_BETWEEN
 from deploy.events import (
-    SCHEMA_VERSION,
+    Cause,
     Event,
     FlagDecision,
     MachineStands,
@@ -41,6 +40,8 @@ from deploy.wording import (
     table,
 )
 
+REPORT_VERSION = 2
+
 # Results after which an app may be mixed: the text names every machine.
 _MIXED = frozenset({Result.IN_BETWEEN, Result.INTERRUPTED})
 _DEEPEST = 40  # of an indentation that is kept
@@ -52,8 +53,9 @@ _COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETA
 class Report:
     """A run in one object, `at` the Unix seconds of its last event.
 
-    `result` and `finished` are None while it has no end; its exit code is then that
-    of an app in between, which it may be.
+    `result`, `exit_code` and `finished` are None while it has no end. `deploy` is the
+    deploy's id under the name that a flag's bucket_by has for it; `assigned` is what the
+    flag says of the deploy, also where the number of retries was given by hand.
     Times are ISO 8601 in UTC, durations seconds. Hiccups count as mended when the run
     ends done. A machine's duration is from its first phase of work to its last
     phase, filed under its id (its name, where no id was ever known).
@@ -61,12 +63,16 @@ class Report:
 
     at: float = 0.0
     app: str = ""
+    deploy: str = ""
     deploy_id: str = ""
     run_id: str = ""
     command: str = ""
     image: str = ""
     strategy: str = ""
+    user: str = ""
+    commit: str = ""
     decision: FlagDecision | None = None
+    assigned: FlagDecision | None = None
     path: str = ""
     retries_allowed: int = 0
     passes_used: int = 0
@@ -75,7 +81,8 @@ class Report:
     hiccups_met: int = 0
     hiccups_mended: int = 0
     result: Result | None = None
-    exit_code: int = EXIT_IN_BETWEEN
+    cause: Cause | None = None
+    exit_code: int | None = None
     message: str = ""
     hint: str = ""
     machines: tuple[MachineStands, ...] = ()
@@ -94,7 +101,7 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The last line of `--output json` and the object in the file of `--report`."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        return {"v": SCHEMA_VERSION, "at": fields.pop("at"), "event": "report", **fields}
+        return {"v": REPORT_VERSION, "at": fields.pop("at"), "event": "report", **fields}
 
     def to_line(self) -> str:
         """The same as one line of ASCII, without its end."""
@@ -111,6 +118,7 @@ def report_of(timeline: Timeline) -> Report:
         **_fields(timeline.started),
         **_fields(finished),
         **_decided(chosen),
+        deploy=timeline.started.deploy_id if timeline.started else "",
         at=round(timeline.end_s, 3),
         passes_used=forward,
         retries_used=max(0, forward - 1),
@@ -228,6 +236,7 @@ def _decided(chosen: PathChosen | None) -> dict[str, Any]:
         "path": chosen.path,
         "retries_allowed": chosen.retries,
         "decision": dataclasses.replace(decision, sentence=chosen.sentence),
+        "assigned": chosen.assigned,
     }
 
 

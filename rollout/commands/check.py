@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,6 +13,7 @@ import msgspec
 
 from rollout.commands import options
 from rollout.commands.base import base_flags
+from rollout.commands.printing import print_json
 from rollout.errors import BadFlagFile
 from rollout.file.flagfile import FlagFile
 from rollout.flag import Flag
@@ -176,4 +176,4 @@ def _print_json(checked: Sequence[Checked]) -> None:
         }
         for each in checked
     ]
-    click.echo(json.dumps({"version": 1, "files": files}, indent=2, ensure_ascii=True))
+    print_json({"version": 1, "files": files})

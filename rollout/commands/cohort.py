@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from datetime import datetime
 
 import click
 
 from rollout.commands import options
+from rollout.commands.printing import print_json
 from rollout.commands.reading import left_out, opened, write_lines
 from rollout.file.edit import flag_in
 from rollout.review.cohort import members
@@ -17,9 +20,10 @@ from rollout.wording import count
 @click.command()
 @options.flag_argument
 @options.units_option(required=True)
+@options.output_option
 @options.at_option
 @options.file_option
-def cohort(flag: str, units: str, now: datetime, file: str) -> None:
+def cohort(flag: str, units: str, output: str, now: datetime, file: str) -> None:
     """List the units that FLAG has inside, in their order.
 
     What always_inside and always_outside say of other attributes than the unit is not
@@ -27,10 +31,26 @@ def cohort(flag: str, units: str, now: datetime, file: str) -> None:
     """
     asked = flag_in(options.load(file), flag)
     inside = 0
-    with opened(units, bar=not sys.stdout.isatty()) as batches:
+    kept: list[str] = []
+    with opened(units, bar=_goes_to_a_file()) as batches:
         for batch in batches:
             chosen = members(asked, batch, now)
             inside += len(chosen)
-            write_lines(chosen)
+            if output == "json":
+                kept += [unit.decode() for unit in chosen]
+            else:
+                write_lines(chosen)
+    if output == "json":
+        read = {"units_read": batches.found, "empty_lines": batches.empty}
+        print_json({"version": 1, "flag": flag, **read, "inside": kept})
+        return
     of = count(batches.found, "unit")
     click.echo(f"{flag}: {inside:,} of {of} are inside{left_out(batches, ';')}", err=True)
+
+
+def _goes_to_a_file() -> bool:
+    """Whether nobody sees standard output on the terminal that the bar is drawn on."""
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,9 @@ import click
 
 from rollout.commands import options
 from rollout.commands.base import base_flags
+from rollout.commands.markdown import add_to_step_summary
+from rollout.commands.markdown import markdown as as_markdown
+from rollout.commands.printing import print_json
 from rollout.commands.reading import left_out, opened, write_lines
 from rollout.errors import Eviction, InvalidValue
 from rollout.review.cohort import Tally
@@ -32,6 +34,7 @@ Moved = dict[str, dict[str, list[str]]]
 )
 @click.option("--names", is_flag=True, help="Name the units that move, each on a line.")
 @options.eviction_option
+@click.option("--markdown", is_flag=True, help="For a comment on a pull request.")
 @options.output_option
 @options.at_option
 def diff(
@@ -41,6 +44,7 @@ def diff(
     by: str | None,
     names: bool,
     allow_eviction: bool,
+    markdown: bool,
     output: str,
     now: datetime,
 ) -> None:
@@ -54,6 +58,9 @@ def diff(
 
     Exit code 1 when somebody who is inside would be thrown out: of the units given, or
     without --units of any there may be.
+
+    With --markdown it is a comment for a pull request. In GitHub Actions
+    (GITHUB_STEP_SUMMARY) that is added to the step's summary, too.
     """
     path = _path(old, new)
     new = beside(new, path)
@@ -72,7 +79,11 @@ def diff(
                 counts = count(counted, found, now)
             else:
                 counts = _name(counted, found, now, moved if output == "json" else None)
-    if output == "json":
+    report = as_markdown(diffs, counts)
+    add_to_step_summary(report)
+    if markdown:
+        click.echo(report, nl=False)
+    elif output == "json":
         _print_json(old, new, now, diffs, counts, moved, found)
     else:
         for line in summary(diffs, counts):
@@ -189,7 +200,7 @@ def _print_json(
         "evicts": any(each.thrown_out(counts.get(each.key)) for each in diffs),
         "flags": [flag(each) for each in diffs],
     }
-    click.echo(json.dumps(record, indent=2, ensure_ascii=True))
+    print_json(record)
 
 
 def refuse(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from rollout.commands import options
 from rollout.commands.applying import apply, say_if_off, trust_clock
+from rollout.commands.printing import bold, distance, on_terminal, print_json
 from rollout.errors import EditRefused, InvalidValue
 from rollout.file import edit
 from rollout.file.edit import Edit, flag_in
 from rollout.file.flagfile import FlagFile
-from rollout.flag import EVERYBODY, percent_text, share_text
+from rollout.flag import EVERYBODY, Flag, Ramp, percent_text, share_text, time_text
 from rollout.ramps.hours import Hours, parse_duration, parse_zone
 from rollout.ramps.ramp import one_way, plan, usual_steps
-from rollout.ramps.schedule import lines
+from rollout.ramps.schedule import lines, shown_steps
 
 
 @click.command()
@@ -87,17 +89,41 @@ def ramp(
 @click.command()
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=options.complete_flag)
 @click.option("--tz", metavar="ZONE", help="Show times of this zone, such as Europe/Berlin.")
+@options.output_option
 @options.at_option
 @options.file_option
-def schedule(flags: tuple[str, ...], tz: str | None, now: datetime, file: str) -> None:
+def schedule(flags: tuple[str, ...], tz: str | None, output: str, now: datetime, file: str) -> None:
     """Show what each flag will be when, with a small chart."""
     zone = parse_zone(tz, "--tz") if tz else None
     found = options.load(file)
-    if not (flags or found.flags):
+    chosen = [flag_in(found, key) for key in flags or found.flags]
+    if output == "json":
+        print_json({"version": 1, "flags": [_record(flag, now) for flag in chosen]})
+        return
+    if not chosen:
         click.echo("no flags")
-    for key in flags or found.flags:
-        for line in lines(flag_in(found, key), now, zone, ascii_only=not options.has_blocks()):
-            click.echo(line)
+    for flag in chosen:
+        head, *steps = lines(flag, now, zone, ascii_only=not options.has_blocks())
+        click.echo(bold(head))
+        shown = shown_steps(flag.rollout) if isinstance(flag.rollout, Ramp) else []
+        for line, step in zip(steps, shown, strict=True):
+            far = f"  ({distance(step.at, now)})" if on_terminal() else ""
+            click.echo(line + far)
+
+
+def _record(flag: Flag, now: datetime) -> dict[str, Any]:
+    """A flag's steps as JSON has them; those waiting take no effect until it is resumed."""
+    ramp = flag.rollout if isinstance(flag.rollout, Ramp) else Ramp(())
+    steps = [
+        {"at": time_text(step.at), "percent": step.threshold / 1000, "waits": step in ramp.waiting}
+        for step in (shown_steps(ramp) if ramp.steps else ())
+    ]
+    paused = time_text(ramp.paused) if ramp.paused else None
+    percent = flag.threshold_at(now) / 1000
+    return {
+        "flag": flag.key, "enabled": flag.enabled, "percent": percent, "paused": paused,
+        "steps": steps,
+    }  # fmt: skip
 
 
 def _thresholds(current: int, first: int | None, last: int | None, steps: str | None) -> list[int]:

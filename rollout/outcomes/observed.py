@@ -22,7 +22,8 @@ from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assign
 
 Reason: TypeAlias = Literal[
     "version", "flag", "unassigned", "by-hand", "not-drawn", "percent", "contradiction",
-    "other-draw", "other-unit", "later", "running", "continued", "leased", "repeated", "counted",
+    "other-draw", "other-unit", "static", "later", "running", "continued", "leased", "repeated",
+    "counted",
 ]  # fmt: skip
 
 WORDS: Final[dict[Reason, str]] = {
@@ -31,6 +32,7 @@ WORDS: Final[dict[Reason, str]] = {
     "unassigned": "without an assignment: the run ended before the flag was asked",
     "by-hand": "of version 1 with the number given by hand: the assignment is not known",
     "not-drawn": "not drawn by lot: listed, switched off, or without a unit",
+    "static": "from while everybody was on one side: there was no lot to draw",
     "percent": "without a percentage from 0 to 100",
     "contradiction": "whose bucket contradicts the percentage",
     "other-draw": "drawn with another salt or bucketing: the bucket is not this unit's",
@@ -43,10 +45,13 @@ WORDS: Final[dict[Reason, str]] = {
     "counted": "that the state has counted already",
 }
 
-HARMLESS: Final[frozenset[Reason]] = frozenset({"flag", "later", "running", "continued", "counted"})
+HARMLESS: Final[frozenset[Reason]] = frozenset(
+    {"flag", "later", "running", "continued", "static", "counted"}
+)
 """What nobody needs to look into."""
 
 _SHARDS: Final = 16
+_MASK: Final = _SHARDS - 1
 
 
 class Failure(NamedTuple):
@@ -76,9 +81,11 @@ class Cell(msgspec.Struct, gc=False):
     def count(self, record: Record, event: bool, at: float) -> None:
         """One more deploy, which was known at `at`."""
         self.deploys += 1
-        self.millis += round(record.duration_s * 1000)
-        self.retries += record.retries_used
-        self.mended += record.hiccups_mended
+        self.millis += int(record.duration_s * 1000 + 0.5)
+        if record.retries_used:
+            self.retries += record.retries_used
+        if record.hiccups_mended:
+            self.mended += record.hiccups_mended
         if at < self.first:
             self.first = at
         if at > self.last:
@@ -157,8 +164,7 @@ def observe(records: Iterable[Record], question: Question) -> Observed:
         for record in records:
             observer.take(record)
         observer.settle()
-    observer.found.failures.sort()
-    return observer.found
+    return observer.finish()
 
 
 def threshold_of(percent: float | None) -> int | None:
@@ -182,23 +188,25 @@ class _Observer:
         self._contested = contested
         self._held: dict[str, dict[str, Record]] = {}
         self._seen = [array("q") for _ in range(_SHARDS)]
+        self._any_failure = question.event.name == "not-done"
         self._by_app = question.bucket_by == "app"
         self._by_deploy = question.bucket_by == "deploy"
-        self._stages: dict[float | None, _Stage | None] = {}
+        self._stages: dict[int, _Stage] = {}
+        self._by_percent: dict[float | None, _Stage] = {}
 
     def take(self, record: Record) -> None:
-        assigned = record.assignment
-        reason = self._left_out(record, assigned)
-        if reason is not None:
-            self.found.left[reason] += 1
+        assigned = record.assigned if record.v == 2 else record.assignment
+        reason = self._left_out(record, assigned) if assigned else _unassigned(record)
+        if reason is not None or assigned is None:
+            self.found.left[reason or "unassigned"] += 1
             return
-        key = record.key
+        key = record.deploy or record.key
+        place = hash(key)
+        if place in self._contested:
+            self._hold(key, record)
+            return
         if key:
-            place = hash(key)
-            if place in self._contested:
-                self._hold(key, record)
-                return
-            self._seen[place % _SHARDS].append(place)
+            self._seen[place & _MASK].append(place)
         self._count(record, assigned, key)
 
     def contested(self) -> frozenset[int]:
@@ -208,11 +216,21 @@ class _Observer:
             twice.update(one for one, other in pairwise(sorted(shard)) if one == other)
         return frozenset(twice)
 
+    def finish(self) -> Observed:
+        """What was found, in an order that is that of the records no longer."""
+        for threshold, stage in self._stages.items():
+            for inside, cell in ((True, stage.inside), (False, stage.outside)):
+                if cell.deploys:
+                    self.found.cells[threshold, inside] = cell
+        self.found.failures.sort()
+        return self.found
+
     def settle(self) -> None:
         """Count what was held: of each deploy its first run, of each run its end."""
         for key, runs in self._held.items():
             first = min(runs.values(), key=lambda run: (_start(run), run.run_id))
-            self._count(first, first.assignment, key)
+            if assigned := first.assignment:
+                self._count(first, assigned, key)
 
     def _hold(self, key: str, record: Record) -> None:
         runs = self._held.setdefault(key, {})
@@ -222,88 +240,75 @@ class _Observer:
         if other is None or _finality(record) > _finality(other):
             runs[record.run_id] = record
 
-    def _left_out(self, record: Record, assigned: Assigned | None) -> Reason | None:
-        if assigned is None:
-            return _unassigned(record)
+    def _left_out(self, record: Record, assigned: Assigned) -> Reason | None:
         if record.v not in VERSIONS:
             return "version"
         question = self._question
         if assigned.flag != question.flag:
             return "flag"
-        at = record.at
-        if record.result is None:
+        at, result = record.at, record.result
+        if result is None:
             at += RUNNING_S
         if at > question.now:
             return "later" if record.at > question.now else "running"
         if record.command in CONTINUES:
             return "continued"
-        if record.result == "leased":
+        if result == "leased" or record.cause == "leased":
             return "leased"
         if at <= question.since and not self._is_late_failure(record):
             return "counted"
         return self._not_a_draw(record, assigned)
+
+    def _not_a_draw(self, record: Record, assigned: Assigned) -> Reason | None:
+        unit = assigned.unit
+        if assigned.reason != "SPLIT" or not unit:
+            return "static" if assigned.reason == "STATIC" else "not-drawn"
+        stage = self._by_percent.get(assigned.percent) or self._stage(assigned.percent)
+        if stage is None:
+            return "percent"
+        if (self._by_app and unit != record.app) or (self._by_deploy and unit != record.key):
+            return "other-unit"
+        known = self.found.units.get(unit)
+        place = bucket(self._question.draw, unit) if known is None else known.bucket
+        if assigned.bucket != place:
+            if assigned.bucket is not None:
+                return "other-draw"
+            assigned.bucket = place
+        side = "inside" if place < stage.threshold else "outside"
+        return "contradiction" if assigned.variant != side and assigned.variant else None
+
+    def _stage(self, percent: float | None) -> _Stage | None:
+        threshold = threshold_of(percent)
+        if threshold is None:
+            return None
+        stage = self._stages.setdefault(threshold, _Stage(threshold, Cell(), Cell()))
+        self._by_percent[percent] = stage
+        return stage
 
     def _is_late_failure(self, record: Record) -> bool:
         """A failure that the state does not have counts however late it comes."""
         fails = happened(self._question.event, record) or record.why == "app"
         return fails and record.key not in self._question.known
 
-    def _not_a_draw(self, record: Record, assigned: Assigned) -> Reason | None:
-        unit = assigned.unit
-        if assigned.reason != "SPLIT" or not unit:
-            return "not-drawn"
-        stage = self._stage(assigned.percent)
-        if stage is None:
-            return "percent"
-        if (self._by_app and unit != record.app) or (self._by_deploy and unit != record.key):
-            return "other-unit"
-        place = self._bucket(unit)
-        if assigned.bucket is None:
-            assigned.bucket = place
-        elif place != assigned.bucket:
-            return "other-draw"
-        variant = "inside" if place < stage.threshold else "outside"
-        return "contradiction" if assigned.variant not in (variant, "") else None
-
-    def _stage(self, percent: float | None) -> _Stage | None:
-        try:
-            return self._stages[percent]
-        except KeyError:
-            threshold = threshold_of(percent)
-            same = [one for one in self._stages.values() if one and one.threshold == threshold]
-            fresh = None if threshold is None else _Stage(threshold, Cell(), Cell())
-            return self._stages.setdefault(percent, same[0] if same else fresh)
-
-    def _bucket(self, unit: str) -> int:
-        known = self.found.units.get(unit)
-        return bucket(self._question.draw, unit) if known is None else known.bucket
-
-    def _count(self, record: Record, assigned: Assigned | None, key: str) -> None:
-        assert assigned is not None  # noqa: S101 -- what is left out does not come here
-        unit, place, stage = (
-            assigned.unit or "",
-            assigned.bucket or 0,
-            self._stage(assigned.percent),
-        )
-        assert stage is not None  # noqa: S101 -- likewise
-        inside = place < stage.threshold
-        event, at = happened(self._question.event, record), record.known_at
-        cell = stage.inside if inside else stage.outside
-        if not cell.deploys:
-            self.found.cells[stage.threshold, inside] = cell
-        cell.count(record, event, at)
+    def _count(self, record: Record, assigned: Assigned, key: str) -> None:
+        threshold, inner, outer = self._by_percent[assigned.percent]
+        inside = (assigned.bucket or 0) < threshold
+        failed = record.result not in DONE
+        event = failed if self._any_failure else happened(self._question.event, record)
+        at = record.at if record.result is not None else record.known_at
+        (inner if inside else outer).count(record, event, at)
+        unit = assigned.unit or ""
         if not self._by_deploy:
             found = self.found.units.get(unit)
             if found is None:
-                found = self.found.units[unit] = Unit(place)
-            found.count(inside, event, at, key, stage.threshold)
+                found = self.found.units[unit] = Unit(assigned.bucket or 0)
+            found.count(inside, event, at, key, threshold)
         if record.v == 1:
             self.found.first_version += 1
-        control = record.cause == "app" and record.result not in DONE
+        control = failed and record.cause == "app"
         if event or control:
-            self.found.failures.append(
-                Failure(at, key, unit, stage.threshold, inside, event, control)
-            )
+            failure = Failure(at, key, unit, threshold, inside, event, control)
+            self.found.failures.append(failure)
 
 
 class _Stage(NamedTuple):
@@ -317,7 +322,7 @@ class _Stage(NamedTuple):
 def _unassigned(record: Record) -> Reason:
     if record.v not in VERSIONS:
         return "version"
-    return "by-hand" if record.v == 1 and record.decision is not None else "unassigned"
+    return "by-hand" if record.v == 1 and bytes(record.decision) != b"null" else "unassigned"
 
 
 def _start(record: Record) -> float:

@@ -100,10 +100,13 @@ class _Reader:
     def _of_a_unit(self, row: _Row, threshold: int) -> None:
         unit, inside = row.unit or "", row.inside == 1
         place = self._bucket(unit)
+        # A failure of a unit that has a row of its own is left out there already.
+        told_here = row.kind == "unit" or self._question.bucket_by == "deploy"
+        number = (row.deploys or 0) if told_here else 0
         if not unit or (row.bucket is not None and row.bucket != place):
-            self.found.left["other-draw"] += row.deploys or 0
+            self.found.left["other-draw"] += number
         elif (place < threshold) != inside:
-            self.found.left["contradiction"] += row.deploys or 0
+            self.found.left["contradiction"] += number
         elif row.kind == "failure":
             counted, control = row.events == 1, row.cause == "app"
             self.found.failures.append(

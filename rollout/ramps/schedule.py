@@ -25,22 +25,27 @@ def lines(flag: Flag, now: datetime, zone: tzinfo | None, *, ascii_only: bool) -
         yield f"{stands}, no ramp"
         return
     yield stands + _course(ramp, now, zone)
-    rows = _rows(ramp, now)
-    width = max(len(_at(step.at, zone)) for step, _ in rows)
-    for step, mark in rows:
+    steps = shown_steps(ramp)
+    width = max(len(_at(step.at, zone)) for step in steps)
+    for step in steps:
         day = (step.at.astimezone(zone) if zone else step.at).strftime("%a")
         drawn = bar(step.threshold, ascii_only=ascii_only).ljust(WIDTH)
         share = f"{percent_text(step.threshold):>7} %"
+        mark = _mark(ramp, step, now)
         yield f"  {day} {_at(step.at, zone):<{width}} {share}  {drawn}  {mark}".rstrip()
 
 
-def _rows(ramp: Ramp, now: datetime) -> list[tuple[Step, str]]:
-    """The steps that the file has, each with its mark."""
-    current = ramp.current(now)
+def shown_steps(ramp: Ramp) -> list[Step]:
+    """The steps that the file has, those waiting last."""
     # A pause before the beginning is a step to 0 that the file does not have.
-    steps = [step for step in ramp.steps if not (ramp.paused == step.at and not step.threshold)]
-    rows = [(step, "<- now" if step is current else "") for step in steps]
-    return rows + [(step, "waiting") for step in ramp.waiting]
+    begun = [step for step in ramp.steps if not (ramp.paused == step.at and not step.threshold)]
+    return [*begun, *ramp.waiting]
+
+
+def _mark(ramp: Ramp, step: Step, now: datetime) -> str:
+    if step in ramp.waiting:
+        return "waiting"
+    return "<- now" if step is ramp.current(now) else ""
 
 
 def _course(ramp: Ramp, now: datetime, zone: tzinfo | None) -> str:

@@ -193,9 +193,9 @@ def _evaluation(flags: Flags, key: str, context: Mapping[str, Any]) -> dict[str,
     return {
         "key": key,
         "value": decision.value,
-        "reason": targeting.reason(decision),
+        "reason": targeting.REASONS[decision.reason],
         "variant": decision.variant,
-        "metadata": targeting.metadata(flags, decision),
+        "metadata": targeting.metadata(decision),
     }
 
 

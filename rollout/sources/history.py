@@ -26,6 +26,7 @@ MOST_VERSIONS = 100
 MOST_SHOWN = 300
 MOST_PLACES = 10
 MOST_FLAGS = 20
+_MARKS = ("-e", "from here", "--or", "-e", "to here", "--or", "-e", "this file")
 
 Version: TypeAlias = tuple[datetime, Mapping[str, Flag]]
 """When it was committed, and its flags."""
@@ -81,8 +82,9 @@ def _all_along(
 def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each flag the lines that name it, as `path:line`, in the files that git knows.
 
-    The flags file itself is left out. At most ten for each of at most twenty flags; none
-    where git cannot tell.
+    Marks come first: lines that name it with "from here", "to here" or "this file", which say
+    what goes with the flag. The flags file itself is left out. At most ten for each of at
+    most twenty flags; none where git cannot tell.
     """
     directory, name = git.whereabouts(path)
     found: dict[str, tuple[str, ...]] = {}
@@ -90,17 +92,23 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
         try:
             top = git.toplevel(directory)
             ours = (directory / name).resolve().relative_to(top.resolve()).as_posix()
-            reply = git.ask(
-                top, "grep", "-n", "-I", "-w", "--fixed-strings", "--full-name",
-                "-e", key, "--", ".", f":(exclude,top,literal){ours}", limit_bytes=1 << 16,
-            )  # fmt: skip
+            marks = _named(top, ours, "-e", key, "--and", "(", *_MARKS, ")")
+            every = _named(top, ours, "-e", key)
         except (SourceProblem, ValueError):
             return found
-        lines = reply.out.decode(errors="replace").split("\n")[:-1]
-        named = [":".join(line.split(":", 2)[:2]) for line in lines[: MOST_PLACES + 1]]
-        more = ("...",) if len(named) > MOST_PLACES else ()
-        found[key] = (*named[:MOST_PLACES], *more)
+        lines = list(dict.fromkeys([*marks, *every]))
+        more = ("...",) if len(lines) > MOST_PLACES else ()
+        found[key] = (*lines[:MOST_PLACES], *more)
     return found
+
+
+def _named(top: Path, ours: str, *what: str) -> list[str]:
+    reply = git.ask(
+        top, "grep", "-n", "-I", "-w", "--fixed-strings", "--full-name", *what,
+        "--", ".", f":(exclude,top,literal){ours}", limit_bytes=1 << 16,
+    )  # fmt: skip
+    lines = reply.out.decode(errors="replace").split("\n")[:-1]
+    return [":".join(line.split(":", 2)[:2]) for line in lines[: MOST_PLACES + 1]]
 
 
 def versions(path: str) -> list[PastVersion]:

@@ -75,10 +75,10 @@ def _bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(LARGEST_BYTES + 1)
     except FileNotFoundError:
-        raise NoSuchSource(
-            f"{show(str(path))} does not exist",
-            hint="name the flags file, or go to the directory that has it",
-        ) from None
+        hint = "name the flags file, or go to the directory that has it"
+        if _is_revision(str(path)):
+            hint = f"did you mean {GIT}{path}?"
+        raise NoSuchSource(f"{show(str(path))} does not exist", hint=hint) from None
     except IsADirectoryError:
         raise SourceProblem(
             f"{show(str(path))} is a directory", hint="name the flags file in it"
@@ -88,3 +88,14 @@ def _bytes(path: Path) -> bytes:
         raise SourceProblem(
             f"{show(str(path))} cannot be read: {reason}", hint="check the path and its permissions"
         ) from None
+
+
+def _is_revision(text: str) -> bool:
+    """Whether git knows the text, or what stands before its first colon, as a revision."""
+    from rollout.sources import git
+
+    try:
+        git.commit(Path.cwd(), text.partition(":")[0])
+    except (SourceProblem, OSError):
+        return False
+    return True

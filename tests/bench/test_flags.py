@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import bulk, flags, ours, peers, processes
+from bench import bulk, clients, flags, ours, peers, processes
 from bench.definitions import KEY
 from bench.timing import ROUNDS, race
 from rollout.bucketing import Draw, bucket
@@ -117,3 +117,10 @@ def test_a_benchmark_that_is_not_there_is_an_error_in_one_line() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "there is no bench/nothing.py: see scripts/bench --help\n"
+
+
+def test_the_clients_of_openfeature_are_asked_for_the_same(tmp_path: Path) -> None:
+    with clients.contenders(UNITS[:20], tmp_path) as runs:
+        assert list(runs) == [clients.IN_MEMORY, "tidegate", "flagd"]
+        for run in runs.values():
+            run()

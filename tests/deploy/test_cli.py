@@ -150,7 +150,7 @@ def test_an_error_is_one_line_a_hint_and_its_code(
 
     monkeypatch.setattr(cli, "cli", fail)
     assert run(monkeypatch) == code
-    assert capsys.readouterr().err == f"error: {error}\n  hint: {error.hint}\n"
+    assert capsys.readouterr().err == f"Error: {error}\nHint: {error.hint}\n"
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -196,7 +196,7 @@ ROWS = [
     ),
     Row(
         "another deploy went over this one",
-        evidence(BEFORE, failed(Overtaken("another deploy", hint=TOLD))),
+        evidence(BEFORE, failed(Overtaken("another deploy"))),
         *(Result.LEASED, 5, "nothing of this one is left"),
         has_hint=True,
     ),
@@ -467,6 +467,7 @@ def test_a_hint_is_the_causes_or_says_the_ways_out() -> None:
     assert by_name["somebody else deploys"] == TOLD
     assert "deploy rollback --app hello" in by_name["it stopped half way"]
     assert "--app hello m9" in by_name["a canary is left over"]
+    assert "deploy status --app hello" in by_name["another deploy went over this one"]
 
 
 # -- the machines ------------------------------------------------------------------------

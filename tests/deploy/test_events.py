@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.events import (
+    Cause,
     Event,
     FlagDecision,
     MachineStands,
@@ -37,6 +38,7 @@ WORDS = {
     "None": "null",
     "Phase": "phase",
     "Result": "result",
+    "Cause": "cause",
     "FlagDecision": "decision",
     "Mapping[str, float]": "object",
     "tuple[str, ...]": "list of texts",
@@ -128,9 +130,11 @@ def test_no_event_is_documented_that_there_is_not() -> None:
     assert set(_tables()) - others == {_event_name(kind) for kind in get_args(Event)}
 
 
-@pytest.mark.parametrize(("word", "members"), [("Phases", Phase), ("Results", Result)])
+@pytest.mark.parametrize(
+    ("word", "members"), [("Phases", Phase), ("Results", Result), ("Causes", Cause)]
+)
 def test_phases_and_results_are_documented_in_full(
-    word: str, members: type[Phase] | type[Result]
+    word: str, members: type[Phase] | type[Result] | type[Cause]
 ) -> None:
     sentence = re.search(rf"^{word}: ([^.]*)\.", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sentence is not None

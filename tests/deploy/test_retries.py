@@ -130,7 +130,7 @@ def test_what_is_there_what_is_an_address_and_nothing_at_all_are_not_missing(
 
 def test_an_app_without_a_name_in_the_context_is_outside(tmp_path: Path) -> None:
     path = tmp_path / "flags.yaml"
-    path.write_text(FLAGS.format(percent=100, inside=5, outside=0))
+    path.write_text(FLAGS.format(percent=50, inside=5, outside=0))
     assert from_flag(str(path), context={}, now=NOW).count == 0
 
 

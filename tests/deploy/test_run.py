@@ -146,6 +146,18 @@ def test_a_deadline_turns_the_run_round_and_does_not_cut_the_way_back() -> None:
     played(check, release=release_for(image=SLOW), deadline_s=8.0, wait_timeout_s=300.0)
 
 
+def test_a_deadline_that_passes_on_the_way_back_changes_nothing() -> None:
+    def check(told: Played) -> None:
+        assert (told.end.result, told.end.exit_code) == (Result.ROLLED_BACK, 1)
+        assert told.images == [OLD, OLD]
+        ((back_s, _),) = [(c.sent_s, c) for c in told.world.story.calls if c.fault]
+        assert back_s < 60.0 + 45.0 < back_s + 30.0  # the world's first minute is its own
+
+    # The first update is forward; nobody answers the second, which is on the way back.
+    hits = [Hit("update", BY_NAME["timed out before"], nth=1)]
+    played(check, release=release_for(image=BROKEN), hits=hits, deadline_s=45.0)
+
+
 def test_without_waiting_for_health_a_slow_app_is_done_at_once() -> None:
     def check(told: Played) -> None:
         assert (told.end.result, told.end.exit_code) == (Result.DONE, 0)

@@ -100,8 +100,8 @@ def test_it_is_refused_in_one_line_with_a_hint_and_changes_nothing(
 
     assert done.code == bad.code, done
     error, hint = done.err.splitlines()
-    assert error.startswith("error: ")
-    assert hint.startswith("  hint: ")
+    assert error.startswith("Error: ")
+    assert hint.startswith("Hint: ")
     assert bad.names.lower() in (error + hint).lower()
     assert done.out == ""
     assert steady.versions() == before

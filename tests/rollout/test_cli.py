@@ -146,3 +146,10 @@ def test_the_quick_commands_import_little(
     loaded = set(done.stderr.split())
     assert "rollout.cli" in loaded
     assert not loaded & ({"httpx", "starlette", "rich", "anyio", "uvicorn", "deploy"} | also)
+
+
+def test_a_command_that_is_misspelt_is_guessed() -> None:
+    result = run("chek")
+    assert result.exit_code == 2
+    assert "There is no command chek; did you mean check?" in result.stderr
+    assert "rollout --help lists them" in run("quite-other").stderr

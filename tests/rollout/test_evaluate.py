@@ -33,9 +33,9 @@ def test_a_unit_is_inside_when_its_bucket_is_below_the_threshold(
     decision = evaluate(flag(threshold, draw=draw), {"app": unit}, NOW)
     assert decision.bucket == bucket(draw, unit)
     assert decision.unit == unit
+    assert decision.hash32 == hash32(draw, unit)
     assert decision.reason == "SPLIT"
     assert (decision.variant == "inside") is (decision.bucket < threshold)
-    assert decision.hash32 == hash32(draw, unit)
     assert decision.value == (5 if decision.variant == "inside" else 0)
 
 

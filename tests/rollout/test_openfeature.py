@@ -251,10 +251,12 @@ def test_metadata_say_how_old_the_copy_of_an_address_is(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with serving(saying(response(TEXT.encode()))) as server:
         provider = RolloutProvider(server.url)
-        provider.initialize(EvaluationContext())
-        found = provider.resolve_boolean_details("boolean-flag", False, HELLO)
+        try:
+            provider.initialize(EvaluationContext())
+            found = provider.resolve_boolean_details("boolean-flag", False, HELLO)
+        finally:
+            provider.shutdown()
         assert found.flag_metadata["source"] == f"{server.url} as of now"
-        provider.shutdown()
 
 
 def test_before_it_is_initialized_and_after_it_is_shut_down(file: Path) -> None:

@@ -7,6 +7,7 @@ the orchestrator is made; `laws_of_calls` holds those that look at the wire.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -25,7 +26,9 @@ Law = Callable[[Story], Iterable[str]]
 _OFF = ("created", "stopped", "suspended")
 _AT_REST = (*_OFF, "started")
 _DEPLOYED = ("web", "worker")
-_BROKEN_WORDS = frozenset({"bad", "exit1", "oom"})
+_UNSTEADY_WORDS = frozenset({"late", "flap", "crash"})  # healthy once, and not for long
+_BROKEN_WORDS = frozenset({"bad", "exit1", "oom", "exitzero", "nopull", "noimage"})
+_DRAIN_S = 2.0  # between the last look and the call that stops
 
 
 def broken_laws(story: Story) -> list[str]:
@@ -85,6 +88,8 @@ def not_new(story: Story) -> Iterator[str]:
         served = sum(any(m.serves for m in place) for place in before)
         ran = sum(any(m.serves or m.state not in _OFF for m in place) for place in before)
         serves = sum(machine.serves for machine in mine)
+        if _words(story.run.release.image) & _UNSTEADY_WORDS:
+            continue  # what becomes of such an app later is its own affair: see the law of done
         is_so = served <= serves <= ran  # what was sick may be well now
         if before and not is_so and story.scenario.strategy != "immediate":
             states = Counter(machine.state for machine in mine)
@@ -245,13 +250,81 @@ def n_means_n(story: Story) -> Iterator[str]:
 
 def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
     """On a quiet platform a broken app is tried once."""
-    words = set(story.run.release.image.replace("-", ":").split(":"))
+    words = _words(story.run.release.image)
     unheard = ("ConnectError", "ReadTimeout")  # out, or too slow
     is_quiet = not story.lost and not any(c.fault or c.heard in unheard for c in story.calls)
-    if not is_quiet or not words & _BROKEN_WORDS & BEHAVIOURS.keys():
+    broken = (_BROKEN_WORDS | _UNSTEADY_WORDS) & BEHAVIOURS.keys()
+    if not is_quiet or not words & broken:
         return
     if len(_passes(story.run, "forward")) > 1:
         yield f"{len(_passes(story.run, 'forward'))} passes for an app that is broken"
+
+
+def done_means_serving(story: Story) -> Iterator[str]:
+    """At the end of a run that says done every place that served serves, or is named.
+
+    `immediate` waits for nothing, and what two runs do to each other is judged elsewhere.
+    """
+    run = story.run
+    finished = run.finished
+    is_alone = len(story.runs) == 1 and not story.lost
+    if not is_alone or finished is None or finished.exit_code != 0 or run.goes_back:
+        return
+    if story.scenario.strategy == "immediate" or "not serve" in finished.message:
+        return
+    for group in {machine.group for machine in managed(story.before).values()}:
+        before = _places(story.before, group)
+        served = sum(any(m.serves for m in place) for place in before)
+        serves = sum(m.serves for m in managed(run.after).values() if m.group == group)
+        if serves < served:
+            yield f"{group}: {serves} serve at the end, not {served}, and nobody is told"
+
+
+def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
+    """When a blue is stopped or destroyed, the last look before has shown every green serving.
+
+    A green whose host is lost, or that is gone, says nothing about the app.
+    """
+    turned_s = min(
+        (at for run in story.runs for at, p in _starts(run) if p.direction == "back"),
+        default=math.inf,
+    )
+    blues = {id_: m.group for id_, m in managed(story.before).items() if m.serves}
+    for call in story.calls:
+        is_end = call.operation in ("stop", "destroy") and call.was_carried_out
+        if not is_end or call.machine not in blues or call.sent_s >= turned_s:
+            continue
+        seen = _served_between(story, _last_look_s(story, call), call.sent_s)
+        greens = {
+            id_
+            for id_ in story.after
+            if _stands_in(story, id_, blues[call.machine]) and id_ not in story.lost
+        }
+        for green in sorted(greens - seen):
+            yield f"{green} does not serve, and yet: {call.line()}"
+        if greens - seen:
+            return
+
+
+def _last_look_s(story: Story, call: Call) -> float:
+    """When the list was asked for that a run knew of when it decided to make this call."""
+    by_s = call.sent_s - (_DRAIN_S if call.operation == "stop" else 0.0)
+    looks = (c for c in story.calls if c.run == call.run and c.operation == "list" and c.is_good)
+    known = [c.sent_s for c in looks if c.heard_s is not None and c.heard_s <= by_s]
+    return max(known, default=call.sent_s)
+
+
+def _served_between(story: Story, begin_s: float, end_s: float) -> set[str]:
+    """Who took traffic at any time in between."""
+    found: set[str] = set()
+    last: frozenset[str] = frozenset()
+    for at, serving in story.serving:
+        if at > end_s:
+            break
+        if at >= begin_s:
+            found |= last | serving
+        last = serving
+    return found | last
 
 
 def the_plan_is_told_before_it_is_carried_out(story: Story) -> Iterator[str]:
@@ -312,6 +385,8 @@ LAWS: Mapping[str, Law] = {
         unmanaged_things_are_untouched,
         n_means_n,
         an_app_failure_is_not_retried,
+        done_means_serving,
+        nothing_old_goes_while_the_new_is_sick,
         the_plan_is_told_before_it_is_carried_out,
         the_report_tells_the_truth,
         wire.leases_are_held,
@@ -324,6 +399,11 @@ LAWS: Mapping[str, Law] = {
 
 
 # -- helpers ---------------------------------------------------------------------------
+
+
+def _words(image: str) -> set[str]:
+    """The words of an image's name, which say how it behaves."""
+    return set(re.split(r"[/:@.-]", image))
 
 
 def managed(machines: Mapping[str, Snapshot]) -> dict[str, Snapshot]:

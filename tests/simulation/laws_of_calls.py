@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from tests.worlds.simulated.transport import Call
 from tests.worlds.simulated.world import Run, Story
 
 _SAFETY_S = 3.0
+_AT_ONCE = 64
+_GROUPS = ("web", "worker")
 
 
 def of_run(story: Story, run: Run) -> list[Call]:
@@ -36,14 +39,14 @@ def no_write_twice_in_a_pass(story: Story, run: Run, starts: list[float]) -> Ite
 
 
 def leases_are_held(story: Story) -> Iterator[str]:
-    """On every machine that was there, before the first write; asked for once, and after each
-    look at the app in id order."""
+    """On every machine that was there, before the first write; asked for once. An arbiter comes
+    first, the same one for every run of the app, then all others at once, within a bound."""
     for run in story.runs:
         calls = of_run(story, run)
         first = next((call for call in calls if call.operation in CHANGES | {"mark"}), None)
         if first is not None:
             yield from _not_held(story, calls, first)
-        yield from _out_of_order(story, calls)
+        yield from _without_arbiter(calls)
         yield from _taken_twice(run, calls)
 
 
@@ -60,19 +63,53 @@ def _not_held(story: Story, calls: list[Call], first: Call) -> Iterator[str]:
         and call.heard_s <= first.sent_s
     }
     for id_, machine in story.before.items():
-        if machine.group in ("web", "worker") and id_ not in held | story.lost.keys():
+        if machine.group in _GROUPS and id_ not in held | story.lost.keys():
             yield f"{machine.name} ({id_}) is not leased at the first write: {first.line()}"
 
 
-def _out_of_order(story: Story, calls: list[Call]) -> Iterator[str]:
-    last = ""
-    for call in calls:
-        if call.operation == "list":
-            last = ""
-        elif call.operation == "acquire" and call.machine in story.before:
-            if call.machine < last:
-                yield f"out of the order of ids: {call.line()}"
-            last = call.machine
+def _without_arbiter(calls: list[Call]) -> Iterator[str]:
+    """Who holds nothing asks for one lease alone: the lowest in a list of the app that it saw.
+
+    One that it has asked for already may be gone: then the next is it.
+    """
+    held: dict[str, float] = {}
+    asked: list[Call] = []
+    lists: list[set[str]] = []
+    for _, is_answer, call in sorted(_moments(calls), key=lambda moment: moment[0]):
+        if is_answer:
+            if call.operation == "list" and call.is_good and call.listed:
+                lists.append(_leasable(call))
+            if call.operation in ("acquire", "refresh") and call.is_good:
+                held[call.machine] = call.sent_s + _ttl_s(call)
+        elif call.operation in ("release", "destroy"):
+            held.pop(call.machine, None)
+        elif call.operation == "acquire":
+            at_once = sum(1 for each in asked if each.heard_s is None or each.heard_s > call.sent_s)
+            if not any(until > call.sent_s for until in held.values()):
+                yield from _not_the_arbiter(call, at_once, {each.machine for each in asked}, lists)
+            if at_once >= _AT_ONCE:
+                yield f"more than {_AT_ONCE} leases asked for at once: {call.line()}"
+            asked.append(call)
+
+
+def _not_the_arbiter(
+    call: Call, at_once: int, asked: set[str], lists: list[set[str]]
+) -> Iterator[str]:
+    arbiters = {min(ids - asked | {call.machine}) for ids in lists if call.machine in ids}
+    if at_once:
+        yield f"asked for beside another before an arbiter is held: {call.line()}"
+    elif lists and call.machine not in arbiters | asked:
+        yield f"not the arbiter: {call.line()}"
+
+
+def _leasable(call: Call) -> set[str]:
+    """The machines of the app in a list, as far as their hosts answer."""
+    return {
+        machine["id"]
+        for machine in json.loads(call.listed)
+        if machine.get("host_status") != "unreachable"
+        and (machine["config"] or {}).get("metadata", {}).get("fly_process_group") in _GROUPS
+    }
 
 
 def _taken_twice(run: Run, calls: list[Call]) -> Iterator[str]:
@@ -142,10 +179,10 @@ def _moments(calls: list[Call]) -> Iterator[tuple[tuple[float, int], bool, Call]
 
 
 def _learn(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> None:
+    is_gone = call.operation in ("refresh", "read lease") and call.heard == "404"
+    if is_gone or _shows_another(call, nonces):
+        until[call.machine] = 0.0  # told plainly that it is lost; a refusal alone may be anything
     if not call.is_good:
-        passing = call.heard in ("ConnectError", "ConnectTimeout", "429")
-        if call.operation == "refresh" and call.surely_not and not passing:
-            until[call.machine] = 0.0  # told plainly that it is lost
         return
     if call.operation in ("acquire", "refresh"):
         answer = call.answer
@@ -156,6 +193,11 @@ def _learn(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> 
         id_ = _made(call)
         nonces.setdefault(id_, set()).add(str(call.answer.get("nonce", "")))
         until[id_] = call.sent_s + float(call.json.get("lease_ttl", 0))
+
+
+def _shows_another(call: Call, nonces: dict[str, set[str]]) -> bool:
+    is_read = call.operation == "read lease" and call.is_good
+    return is_read and call.answer["data"]["nonce"] not in nonces.get(call.machine, set())
 
 
 def _not_owned(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> Iterator[str]:

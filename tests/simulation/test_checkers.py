@@ -18,10 +18,12 @@ from deploy.orchestrator import (
     actions,
     deployment,
     health,
+    held,
     lease,
     look,
     outcome,
     passes,
+    watch,
     window,
 )
 from deploy.plan import configs
@@ -30,7 +32,7 @@ from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
 from tests.simulation.weather import draw, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
-from tests.worlds.simulated.world import BROKEN, Scenario, simulate
+from tests.worlds.simulated.world import BROKEN, NEW, Scenario, simulate
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -85,7 +87,7 @@ def ignores_max_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def keeps_its_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(self: lease.Leases) -> None:
-        self._held.clear()
+        self._held._is_over = True
 
     monkeypatch.setattr(lease.Leases, "release_all", nothing)
 
@@ -142,26 +144,38 @@ def writes_without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease.Leases, "nonce", lambda *_: "")
 
 
-def leases_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "sorted", lambda ids: sorted(ids, reverse=True), raising=False)
+def leases_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(lease.Leases, "_take_arbiter", nothing)
+
+
+def has_an_arbiter_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = lease.Leases._take_arbiter
+
+    async def another(self: lease.Leases, app: Fleet, this: Any) -> None:
+        await take(self, Fleet(app.machines[::-1]), this)
+
+    monkeypatch.setattr(lease.Leases, "_take_arbiter", another)
 
 
 def leases_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    usable = lease.Leases._is_usable
+    usable = held.HeldLeases.is_usable
     acquire = lease.Leases.acquire
 
-    async def anew(self: lease.Leases, machine_ids: Any) -> None:
-        monkeypatch.setattr(lease.Leases, "_is_usable", lambda *_: False)
+    async def anew(self: lease.Leases, machines: Any, *, app: Fleet) -> bool:
+        monkeypatch.setattr(held.HeldLeases, "is_usable", lambda *_: False)
         try:
-            await acquire(self, machine_ids)
+            return await acquire(self, machines, app=app)
         finally:
-            monkeypatch.setattr(lease.Leases, "_is_usable", usable)
+            monkeypatch.setattr(held.HeldLeases, "is_usable", usable)
 
     monkeypatch.setattr(lease.Leases, "acquire", anew)
 
 
 def writes_on_a_lost_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease.Leases, "_is_usable", lambda self, id_: id_ in self._held)
+    monkeypatch.setattr(held.HeldLeases, "nonce", lambda self, id_: self._held[id_].nonce)
 
 
 def overwrites_whatever_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +278,39 @@ def fails_where_a_machine_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease.Leases, "_has_vanished", no)
 
 
+def takes_health_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health.Health, "_lasts_s", lambda *_: 0.0)
+    monkeypatch.setattr(watch.Watch, "sick", lambda *_: [])
+
+
+def believes_its_own_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes_health_for_a_moment(monkeypatch)
+    monkeypatch.setattr(ending.Evidence, "sick", property(lambda _: ()))
+
+
+def takes_a_clean_exit_for_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_raise_on_end", lambda *_: None)
+
+
 MUTANTS = (
+    Mutant(
+        name="health is a moment that passed",
+        breaks=takes_health_for_a_moment,
+        law="nothing old goes while the new is sick",
+        scenario=Scenario(strategy="bluegreen", new=f"{NEW}-late"),
+    ),
+    Mutant(
+        name="done is said of what turned sick",
+        breaks=believes_its_own_done,
+        law="done means serving",
+        scenario=Scenario(machines=1, new=f"{NEW}-late"),
+    ),
+    Mutant(
+        name="an app that ends with 0 is waited for",
+        breaks=takes_a_clean_exit_for_well,
+        law="an app failure is not retried",
+        scenario=Scenario(new=f"{NEW}-exitzero"),
+    ),
     Mutant(
         name="a create is repeated blindly",
         breaks=creates_blindly,
@@ -340,8 +386,14 @@ MUTANTS = (
         scenario=Scenario(),
     ),
     Mutant(
-        name="leases are taken in any order",
-        breaks=leases_in_any_order,
+        name="leases are taken without an arbiter",
+        breaks=leases_all_at_once,
+        law="leases are held",
+        scenario=Scenario(),
+    ),
+    Mutant(
+        name="the arbiter is another one",
+        breaks=has_an_arbiter_of_its_own,
         law="leases are held",
         scenario=Scenario(),
     ),

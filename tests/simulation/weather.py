@@ -1,6 +1,6 @@
 """A whole world out of one seed: the fleet, the release, and everything that befalls them.
 
-A seed draws the strategy, the path and the fleet; how often calls fail, in
+A seed draws the strategy, the path and the fleet; how the new app behaves; how often calls fail, in
 bursts or evenly; how slow the network is; an outage; a rival; a death with a
 resume or a rollback after it; a host that is lost for a while. The laws have to
 hold in all of it.
@@ -26,6 +26,7 @@ from tests.worlds.simulated.world import BROKEN, OLD, Scenario, Story, World, te
 
 HICCUPS = tuple(kind for kind in KINDS if kind.nature is Nature.HICCUP)
 _LATENCIES = (USUAL_LATENCY_S, USUAL_LATENCY_S, (0.01, 0.3), (0.05, 1.0), (0.3, 2.0))
+_MISBEHAVING = ("late", "flap", "crash", "exitzero", "nopull", "noimage")
 PLAYS = ("deploy", "outage", "rivals", "death", "host loss")
 
 
@@ -81,6 +82,9 @@ def draw(seed: int) -> Weather:
         latency_s=latency_s,
         wait_for_lease_s=waits_s,
     )
+    app = random.Random(f"app/{seed}")
+    if app.random() < 0.2:
+        scenario = replace(scenario, new=f"{OLD[:-1]}2-{app.choice(_MISBEHAVING)}")
     return Weather(
         scenario=scenario,
         play=play,

@@ -18,6 +18,7 @@ from deploy.local.http.calls import Call, Reply
 from deploy.local.lifecycle import Stop
 from deploy.local.logs import LINES_KEPT, LogLine
 from deploy.local.refusals import Refusal, invalid
+from deploy.local.runtime import written
 from deploy.local.state import Event, Machine, Volume
 from deploy.local.traffic import ServiceAddress
 
@@ -115,8 +116,7 @@ def list_processes(call: Call) -> list[views.ProcessView]:
     if machine.process is None:
         return []
     sockets = [
-        views.ListenSocket("tcp", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        for host, port in machine.process.listening()
+        views.ListenSocket("tcp", written(address)) for address in machine.process.listening()
     ]
     command = " ".join(machine.config.argv)
     return [views.ProcessView(machine.process.pid, command, listen_sockets=sockets)]

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 import anyio
 
 from deploy.local.config import Port, Service
+from deploy.local.runtime import Address
 from deploy.local.state import App, Machine
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A machine that was chosen, and where it listens on the loopback."""
+    """A machine that was chosen, and where it is reached."""
 
     machine_id: str
-    port: int
+    address: Address
 
 
 class Balancer:
@@ -86,6 +87,6 @@ def _target(machine: Machine, port: int) -> Target | None:
         return None
     for service, offered in service_ports(machine):
         if offered.port == port and service.internal_port is not None:
-            real = machine.process.port(service.internal_port)
-            return None if real is None else Target(machine.id, real)
+            address = machine.process.address(service.internal_port)
+            return None if address is None else Target(machine.id, address)
     return None

@@ -123,9 +123,10 @@ def _request(scope: Scope, target: Target, body: Body) -> httpx.Request:
     if client:
         headers.append((b"x-forwarded-for", client[0].encode()))
     headers.append((b"x-forwarded-proto", b"http"))
+    host, port = target.address
     return httpx.Request(
         scope["method"],
-        httpx.URL(scheme="http", host="127.0.0.1", port=target.port, raw_path=path),
+        httpx.URL(scheme="http", host=host, port=port, raw_path=path),
         headers=headers,
         stream=body,
         extensions={"timeout": {"connect": _CONNECT_S}},

@@ -26,7 +26,6 @@ from deploy.local.state import App
 from deploy.local.traffic import ServiceAddress
 
 FIRST_FREE_PORT = 1024  # below it only the superuser may listen
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(slots=True)
@@ -130,7 +129,7 @@ class Router(HasTasks):
         while (target := choose(listener.app, listener.port, tried=tried)) is not None:
             tried.add(target.machine_id)
             try:
-                machine = await anyio.connect_tcp(LOOPBACK, target.port)
+                machine = await anyio.connect_tcp(*target.address)
             except OSError:
                 continue
             async with machine:

@@ -14,13 +14,12 @@ import anyio
 import httpx
 
 from deploy.local.config import Check
-from deploy.local.runtime import CheckStatus, Report
+from deploy.local.runtime import Address, CheckStatus, Report, written
 
 DEFAULT_INTERVAL_S = 10.0
 DEFAULT_TIMEOUT_S = 2.0
 LEAST_INTERVAL_S = 0.05
 OUTPUT_LIMIT = 512  # characters
-HOST = "127.0.0.1"
 CONNECT_FAILED = "connect: "
 
 Result = tuple[CheckStatus, str]
@@ -46,16 +45,16 @@ async def watch(check: Check, ask: Ask, report: Report) -> None:
         delay_s *= 2
 
 
-async def probe(check: Check, port: int, *, timeout_s: float) -> Result:
-    """One question to `port` on the loopback; a timeout or a refused connection is critical.
+async def probe(check: Check, address: Address, *, timeout_s: float) -> Result:
+    """One question to the app; a timeout or a refused connection is critical.
 
     The output begins with CONNECT_FAILED where no connection came about.
     """
     try:
         with anyio.fail_after(timeout_s):
             if check.type == "http":
-                return await _ask_http(check, port, timeout_s)
-            async with await anyio.connect_tcp(HOST, port):
+                return await _ask_http(check, address, timeout_s)
+            async with await anyio.connect_tcp(*address):
                 return "passing", "Success"
     except (TimeoutError, httpx.TimeoutException):
         return "critical", f"no answer within {timeout_s:g} s"
@@ -65,10 +64,10 @@ async def probe(check: Check, port: int, *, timeout_s: float) -> Result:
         return "critical", f"the check itself is wrong: {error}"[:OUTPUT_LIMIT]
 
 
-async def _ask_http(check: Check, port: int, timeout_s: float) -> Result:
+async def _ask_http(check: Check, address: Address, timeout_s: float) -> Result:
     scheme = "https" if check.protocol == "https" else "http"
     path = check.path or "/"
-    url = f"{scheme}://{HOST}:{port}{path if path.startswith('/') else '/' + path}"
+    url = f"{scheme}://{written(address)}{path if path.startswith('/') else '/' + path}"
     headers = [(h.name, value) for h in check.headers or () for value in h.values or ()]
     client = httpx.AsyncClient(trust_env=False, timeout=timeout_s, verify=_trust(check, scheme))
     method = (check.method or "GET").upper()

@@ -24,10 +24,11 @@ from anyio.abc import Process
 
 from deploy.local.config import Check, Config
 from deploy.local.ports import Ports
-from deploy.local.runtime import Address, CannotStart, Ended, HostStatus, Report, Spec
+from deploy.local.runtime import Address, CannotStart, Ended, HostStatus, Report, Spec, written
 from deploy.local.runtimes import checks, reaper
 from deploy.local.runtimes.listening import listening, listening_is_known
 
+LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - shown, not listened on
 _LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
 _LOOK_FIRST_S, _LOOK_AGAIN_S = 0.05, 1.0  # for where an app listens
@@ -149,8 +150,9 @@ class LocalProcess:
     def host_status(self) -> HostStatus:
         return "ok"
 
-    def port(self, internal_port: int) -> int | None:
-        return self._real.get(internal_port)
+    def address(self, internal_port: int) -> Address | None:
+        port = self._real.get(internal_port)
+        return None if port is None else (LOOPBACK, port)
 
     def listening(self) -> list[Address]:
         """A port that stands for an internal one is shown as that one, on every address."""
@@ -199,7 +201,8 @@ class LocalProcess:
             return
 
         async def ask(timeout_s: float) -> checks.Result:
-            status, output = await checks.probe(check, self._real[internal], timeout_s=timeout_s)
+            at = (LOOPBACK, self._real[internal])
+            status, output = await checks.probe(check, at, timeout_s=timeout_s)
             if output.startswith(checks.CONNECT_FAILED):
                 output = await self._where_instead(internal, output)
             return status, output
@@ -212,7 +215,7 @@ class LocalProcess:
         if not listening_is_known():
             return f"{reason}; {asked}"
         found = await to_thread.run_sync(self.listening)
-        where = ", ".join(f"{host}:{port}" for host, port in found) or "nothing yet"
+        where = ", ".join(written(address) for address in found) or "nothing yet"
         return f"connection refused: the app listens on {where}, {asked}"
 
     async def _find_ports(self) -> None:

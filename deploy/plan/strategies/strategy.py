@@ -45,6 +45,7 @@ class Strategy:
     that makes any cannot be used with volumes and is made of waiting for health.
     A strategy that `swaps` makes a machine beside each that runs, where others
     update it; without a health check, one that `needs_checks` proves nothing.
+    One that `waits` sees every machine do well before it is done with it.
     """
 
     name: str
@@ -53,3 +54,4 @@ class Strategy:
     extras: Callable[[Fleet], int] | None = None
     swaps: bool = False
     needs_checks: bool = False
+    waits: bool = True

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import httpx
 import pytest
 
 from deploy.api import connection
-from deploy.api.client import MachinesClient
+from deploy.api.client import MachinesClient, connect
 from deploy.errors import CallFailed, DeployError, Meaning, Outage
-from tests.contract.clocks import BACKENDS
+from tests.contract.clocks import BACKENDS, run_on
 from tests.deploy.api.server import MACHINE, TOKEN, Server, failing, ok, refused, talk, update
 
 # -- answers -----------------------------------------------------------------------------
@@ -224,3 +225,93 @@ def test_any_answer_in_between_is_a_sign_of_life(life: httpx.Response) -> None:
     answers = [*silence, life, *silence, life]
     failures = talk(Server(*answers), lambda c: _ask_for(c, 85))
     assert not [failure for failure in failures if isinstance(failure, Outage)]
+
+
+# -- connections -------------------------------------------------------------------------
+
+
+class _Busy:
+    """A server that takes a second for each answer, and notes how many it has in hand."""
+
+    def __init__(self) -> None:
+        self.at_once = 0
+        self.most = 0
+        self.answered: list[str] = []
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await anyio.sleep(1)
+        self.at_once -= 1
+        self.answered.append(request.url.path.rpartition("/")[2])
+        lease = {"data": {"nonce": "n", "expires_at": 1}}
+        return httpx.Response(200, json=lease if "lease" in self.answered[-1] else MACHINE)
+
+
+def test_what_finds_no_connection_free_waits_its_turn_here_and_not_in_httpcore() -> None:
+    server = _Busy()
+
+    async def main() -> None:
+        transport = httpx.MockTransport(server)
+        async with (
+            connect("http://127.0.0.1:1", TOKEN, "app", transport=transport) as client,
+            anyio.create_task_group() as tasks,
+        ):
+
+            async def read(number: int) -> None:
+                await anyio.sleep(number / 10_000)
+                await client.machine(str(number))
+
+            for number in range(200):
+                tasks.start_soon(read, number)
+            await anyio.sleep(0.1)
+            began_s = anyio.current_time()
+            await client.refresh_lease("m1", ttl_s=13, description="d", nonce="n")
+            assert anyio.current_time() - began_s == pytest.approx(1.0)  # beside all of those
+
+    run_on("trio", main)
+    assert server.most == 64 + 1
+    assert [int(each) for each in server.answered if each != "lease"] == list(range(200))
+
+
+def test_every_connection_is_the_only_one_of_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpcore walks all connections of a pool, and all who wait for one, at each request."""
+    limits: list[httpx.Limits] = []
+    made = httpx.AsyncClient.__init__
+
+    def note(self: httpx.AsyncClient, **options: Any) -> None:
+        limits.append(options["limits"])
+        made(self, **options)
+
+    monkeypatch.setattr(httpx.AsyncClient, "__init__", note)
+
+    async def both(client: MachinesClient) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.machine, "m1")
+            tasks.start_soon(client.machine, "m2")
+        await client.machine("m3")
+
+    talk(Server(ok()), both)
+    assert {each.max_connections for each in limits} == {1}
+    assert len(limits) <= 2
+
+
+# -- times -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "headers", "granted_s"),
+    [
+        (1778155204, {"date": "Thu, 07 May 2026 12:00:00 GMT"}, 4.0),
+        (1778155200, {"date": "Thu, 07 May 2026 12:00:00 GMT"}, None),
+        (0, {"date": "Thu, 07 May 2026 12:00:00 GMT"}, None),
+        (1778155204, {"date": "noon"}, None),
+        (1778155204, {}, None),
+    ],
+)
+def test_how_long_a_lease_was_granted_for_is_told_by_the_servers_own_clock(
+    expires_at: int, headers: dict[str, str], granted_s: float | None
+) -> None:
+    answer = ok({"data": {"nonce": "n", "expires_at": expires_at}}, **headers)
+    lease = talk(Server(answer), lambda c: c.acquire_lease("m1", ttl_s=13, description="d"))
+    assert lease.granted_s == granted_s

@@ -98,7 +98,7 @@ def test_a_port_in_use_is_one_line_and_a_hint(tmp_path: Path) -> None:
         refused = _up(tmp_path, "--port", port)
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[0] == (
-        f"error: cannot listen on 127.0.0.1, port {port}: Address already in use"
+        f"Error: cannot listen on 127.0.0.1, port {port}: Address already in use"
     )
 
 

@@ -25,7 +25,7 @@ def test_every_kind_of_action_is_carried_out() -> None:
     async def story(bench: Bench) -> None:
         leases = bench.deployment.leases
         fleet = await bench.deployment.lookout.look()
-        await leases.acquire(machine.id for machine in fleet.managed)
+        await leases.acquire(fleet.managed, app=fleet)
         one = await bench.machine("web-1")
         perform = bench.deployment.actions.perform
         await perform(Cordon(**where(one)), Gate.NONE)
@@ -54,6 +54,26 @@ def test_what_was_never_made_needs_no_destroying() -> None:
         assert bench.memory.destroyed == set()
 
     on_bench(story)
+
+
+@pytest.mark.parametrize(("fault", "is_gone"), [(GONE, True), (BY_NAME["503 before"], False)])
+def test_one_that_is_not_found_is_destroyed_and_one_that_is_not_answered_for_is_not(
+    fault: Kind, is_gone: bool
+) -> None:
+    async def story(bench: Bench) -> None:
+        one = await bench.machine("web-1")
+        fleet = await bench.deployment.lookout.look()
+        await bench.deployment.leases.acquire([one], app=fleet)
+        if is_gone:
+            await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
+        else:
+            with pytest.raises(DeployError):
+                await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
+        assert bench.deployment.leases.holds(one.id) is not is_gone
+        assert (one.id in bench.memory.known) is not is_gone
+        assert one.id in bench.memory.destroyed  # it may have happened
+
+    on_bench(story, hits=[Hit("destroy", fault)])
 
 
 def test_a_machine_made_in_this_run_is_found_by_its_name() -> None:

@@ -14,6 +14,8 @@ import pytest
 from deploy.api.client import connect
 from deploy.api.patience import Patience
 from deploy.errors import CallFailed, LeaseHeld, Meaning, NotInTime
+from deploy.local.leases import Leases as PlatformLeases
+from deploy.local.state import Machine
 from deploy.orchestrator.create import Creator
 from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.lease import LeaseTerms, holding
@@ -26,7 +28,7 @@ from tests.contract.clocks import run_on
 from tests.deploy.orchestrator.bench import Bench, on_bench, release_for
 from tests.worlds.fleets import release
 from tests.worlds.simulated.faults import BY_NAME
-from tests.worlds.simulated.world import APP, Scenario
+from tests.worlds.simulated.world import APP, NEW, Scenario
 from tests.worlds.stage import VOLUME, WEB, Hit, Stage, group_of, on_stage
 
 LOST = BY_NAME["reply lost"]
@@ -207,6 +209,31 @@ def test_a_standby_names_the_machine_that_it_stands_by_for_also_one_of_an_earlie
     on_bench(story, scenario=NOBODY)
 
 
+# -- leases ------------------------------------------------------------------------------
+
+
+class _NoLeaseTtl(PlatformLeases):
+    """Of a platform that does not know `lease_ttl`."""
+
+    def for_writer(self, machine: Machine, *, owner: str, ttl_s: int | None) -> None:
+        """Nothing comes with a machine."""
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("strategy", ["canary", "bluegreen"])
+def test_where_no_lease_comes_with_a_machine_it_is_taken(strategy: str, retries: int) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.deploy()
+        platform = stage.world.platform
+        platform.leases = _NoLeaseTtl(platform.identity, platform.leases._keep)
+        told = await stage.deploy(image=NEW, strategy=strategy, retries=retries)
+        assert told.exit_code == 0
+        assert told.passes() == 1
+        assert all(call.nonce for call in told.changes if call.operation != "create")
+
+    on_stage(play)
+
+
 # -- volumes ---------------------------------------------------------------------------
 
 
@@ -216,9 +243,12 @@ def _with_volumes(
     """A platform that keeps these volumes, or none at all; `sent` gets the creates."""
 
     def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/lease"):
+            return httpx.Response(200, json={})
         if request.url.path.endswith("/machines"):
             sent.append(json.loads(request.content))
-            return httpx.Response(200, json={"id": "m9", "state": "created", **sent[-1]})
+            made = {"id": "m9", "state": "created", "nonce": "n9", **sent[-1]}
+            return httpx.Response(200, json=made)
         if volumes is None:
             return httpx.Response(404, json={"error": "not found"})
         if request.method == "GET":
@@ -228,6 +258,29 @@ def _with_volumes(
         return httpx.Response(200, json=made)
 
     return answer
+
+
+def _mounted(
+    volumes: list[dict[str, Any]] | None, mounts: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The mounts that a new machine is asked for on a platform with these volumes."""
+    sent: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        transport = httpx.MockTransport(_with_volumes(volumes, sent))
+        async with connect("http://127.0.0.1:1", "t", "sim", transport=transport) as client:
+            patience = Patience(0.0, random.Random(1))
+            tools = Tools(client=client, patience=patience, halt=Halt(), emit=lambda _: None)
+            memory = Memory(release())
+            async with holding(tools, memory, LeaseTerms(run_id="r")) as leases:
+                creator = Creator(tools, memory, leases, SharedList(tools))
+                config = {"image": "x", "mounts": mounts}
+                await creator.create(Create(name="web-1", group="web", config=config))
+
+    run_on("trio", main)
+    (asked,) = sent
+    found: list[dict[str, Any]] = asked["config"]["mounts"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -244,22 +297,20 @@ def _with_volumes(
 def test_a_new_machine_takes_a_free_volume_of_the_name_or_a_new_one(
     volumes: list[dict[str, Any]] | None, taken: str | None
 ) -> None:
-    sent: list[dict[str, Any]] = []
+    mount = {"name": "data", "path": "/data"}
+    got = mount | ({"volume": taken} if taken else {})
+    assert _mounted(volumes, [mount]) == [got]
 
-    async def main() -> None:
-        transport = httpx.MockTransport(_with_volumes(volumes, sent))
-        async with connect("http://127.0.0.1:1", "t", "sim", transport=transport) as client:
-            patience = Patience(0.0, random.Random(1))
-            tools = Tools(client=client, patience=patience, halt=Halt(), emit=lambda _: None)
-            memory = Memory(release())
-            async with holding(tools, memory, LeaseTerms(run_id="r")) as leases:
-                creator = Creator(tools, memory, leases, SharedList(tools))
-                config = {"image": "x", "mounts": [{"name": "data", "path": "/data"}]}
-                await creator.create(Create(name="web-1", group="web", config=config))
 
-    run_on("trio", main)
-    mount = {"name": "data", "path": "/data"} | ({"volume": taken} if taken else {})
-    assert [each["config"]["mounts"] for each in sent] == [[mount]]
+def test_two_mounts_never_take_the_same_volume_and_a_chosen_one_is_left() -> None:
+    free = [{"id": "vol_a", "name": "data", "region": "ams"}]
+    mounts = [
+        {"name": "data", "path": "/one"},
+        {"name": "data", "path": "/two"},
+        {"name": "data", "path": "/three", "volume": "vol_z"},
+    ]
+    taken = [mount["volume"] for mount in _mounted(free, mounts)]
+    assert taken == ["vol_a", "vol_2", "vol_z"]
 
 
 def test_a_new_machine_is_created_with_the_volume_that_was_made_for_it() -> None:

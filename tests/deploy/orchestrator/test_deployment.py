@@ -45,6 +45,8 @@ def test_what_is_left_to_undo_is_only_what_may_have_been_written() -> None:
         assert isinstance(undo, Update)
         assert undo.machine_id == bench.id("web-1")
         assert undo.restores
+        bench.memory.written.clear()
+        assert bench.deployment.left_back(updated) == ()
 
     on_bench(story)
 
@@ -64,7 +66,7 @@ def test_what_another_run_left_is_taken_up_by_memory_and_marks() -> None:
 
 async def _updated(bench: Bench, fleet: Fleet) -> Fleet:
     """The fleet as it is when web-1 has been updated."""
-    await bench.deployment.leases.acquire([bench.id("web-1")])
+    await bench.deployment.leases.acquire([fleet.by_id[bench.id("web-1")]], app=fleet)
     (update,) = (
         action
         for action in bench.deployment.left(fleet)

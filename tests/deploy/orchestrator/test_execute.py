@@ -40,7 +40,7 @@ async def execute(
 ) -> Outcome:
     """Run the order under leases; windows of `limit` places."""
     fleet = await bench.deployment.lookout.look()
-    await bench.deployment.leases.acquire(machine.id for machine in fleet.managed)
+    await bench.deployment.leases.acquire(fleet.managed, app=fleet)
     bench.memory.began(fleet)
     places = {
         name: Window(limit, window.counted) for name, window in windows(bench.memory, fleet).items()
@@ -244,7 +244,7 @@ def test_only_a_hiccup_is_told_and_one_without_an_action_as_a_look() -> None:
 def test_a_machine_that_was_out_before_stays_out_after_a_failure() -> None:
     async def story(bench: Bench) -> None:
         fleet = await bench.deployment.lookout.look()
-        await bench.deployment.leases.acquire(machine.id for machine in fleet.managed)
+        await bench.deployment.leases.acquire(fleet.managed, app=fleet)
         bench.memory.began(fleet)
         window = Window(1, frozenset(m.id for m in fleet.managed), {bench.id("web-1")})
         executor = Executor(

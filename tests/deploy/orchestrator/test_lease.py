@@ -8,26 +8,31 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from deploy.api.client import MachinesClient, connect
+from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
 from deploy.errors import CallFailed, LeaseHeld, LeaseLost
 from deploy.events import Event, Noticed
+from deploy.local.leases import Leases as PlatformLeases
 from deploy.local.state import HeldLease
+from deploy.local.state import Machine as PlatformMachine
 from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.lease import Leases, LeaseTerms, holding
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
 from tests.contract.clocks import BACKENDS, run_on
 from tests.worlds.fleets import release
-from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.simulated.faults import BY_NAME, Kind
 from tests.worlds.simulated.transport import Call, SimulatedTransport
 from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World
 from tests.worlds.stage import Hit, Hits, to
 
 TTL_S = 13
 UNAVAILABLE = BY_NAME["503 before"]
+FORBIDDEN = Kind(name="403", status=403, body='{"error": "not allowed"}')
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -40,6 +45,11 @@ class Held:
     transport: SimulatedTransport
     halt: Halt
     events: list[Event] = field(default_factory=list)
+
+    async def take(self, *machine_ids: str) -> bool:
+        """Acquire the leases of these machines, of an app that has no more of them."""
+        app = fleet(*machine_ids)
+        return await self.leases.acquire(app, app=app)
 
     @property
     def notices(self) -> list[Noticed]:
@@ -69,8 +79,34 @@ async def holder(
         yield Held(leases, client, transport, halt, events)
 
 
-def play(story: Callable[[World], Awaitable[None]], backend: str = "trio") -> World:
-    world = World(Scenario(machines=4))
+def machine(machine_id: str) -> Machine:
+    return Machine(id=machine_id, state="started")
+
+
+def fleet(*machine_ids: str) -> Fleet:
+    return Fleet.of(map(machine, machine_ids))
+
+
+class ShortLeases(PlatformLeases):
+    """Of a platform that grants 4 s, whatever is asked for."""
+
+    def _grant(
+        self, machine: PlatformMachine, nonce: str, owner: str, description: str, ttl_s: int
+    ) -> HeldLease:
+        return super()._grant(machine, nonce, owner, description, min(ttl_s, 4))
+
+
+def undescribed(world: World, machine_id: str) -> None:
+    """The platform keeps no description of this lease."""
+    one = world.platform.apps[APP].machines[machine_id]
+    assert one.lease is not None
+    one.lease = HeldLease(one.lease.nonce, one.lease.expires_at, one.lease.owner, "")
+
+
+def play(
+    story: Callable[[World], Awaitable[None]], backend: str = "trio", *, machines: int = 4
+) -> World:
+    world = World(Scenario(machines=machines))
 
     async def main() -> None:
         async with world:
@@ -102,15 +138,107 @@ def give(world: World, machine_id: str, description: str, *, for_s: float = 10.0
 
 
 @backends
-def test_leases_are_taken_in_the_order_of_ids_and_none_is_taken_twice(backend: str) -> None:
+def test_the_arbiter_is_taken_first_then_all_others_at_once_and_none_twice(backend: str) -> None:
     async def story(world: World) -> None:
         async with holder(world) as held:
-            await held.leases.acquire(reversed(ids(world)))
-            await held.leases.acquire(ids(world))
+            await held.take(*reversed(ids(world)))
+            await held.take(*ids(world))
             assert in_force(world) == ids(world)
-        assert [call.machine for call in calls(world, "acquire")] == ids(world)
+        arbiter, *others = calls(world, "acquire")
+        assert arbiter.machine == ids(world)[0]
+        assert sorted(call.machine for call in others) == ids(world)[1:]
+        assert arbiter.heard_s is not None
+        assert {call.sent_s for call in others} == {arbiter.heard_s}
 
     play(story, backend)
+
+
+def test_the_arbiter_is_the_apps_whatever_is_selected() -> None:
+    async def story(world: World) -> None:
+        app = fleet(*ids(world))
+        arbiter, *_, last = ids(world)
+        async with holder(world) as held:
+            await held.leases.acquire(fleet(last), app=app)
+            assert in_force(world) == [arbiter, last]
+        assert [call.machine for call in calls(world, "release")] == [last, arbiter]
+
+    play(story)
+
+
+def test_of_two_rivals_with_different_selections_exactly_one_goes_on() -> None:
+    async def story(world: World) -> None:
+        app = fleet(*ids(world))
+        _, second, third, _ = ids(world)
+        async with holder(world) as one, holder(world, run="run2", deploy="d2") as two:
+            await one.leases.acquire(fleet(second), app=app)
+            with pytest.raises(LeaseHeld):
+                await two.leases.acquire(fleet(third), app=app)
+            assert not two.leases.holds(third)
+
+    play(story)
+
+
+def test_an_arbiter_that_has_gone_or_cannot_be_reached_gives_way_to_the_next() -> None:
+    async def story(world: World) -> None:
+        lost, gone, third, fourth = ids(world)
+        app = Fleet.of(
+            (replace(machine(lost), host_status="unreachable"), *fleet(gone, third, fourth))
+        )
+        world.platform.destroy(world.platform.apps[APP].machines[gone], force=True)
+        await anyio.sleep(5)
+        async with holder(world) as held:
+            await held.leases.acquire(app, app=app)
+            assert in_force(world) == [third, fourth]
+            with pytest.raises(LeaseLost, match="its host is unreachable"):
+                held.leases.nonce(lost)
+            with pytest.raises(LeaseLost, match="it is gone"):
+                held.leases.nonce(gone)
+            with pytest.raises(LeaseLost, match="nobody asked"):
+                held.leases.nonce("m9")
+
+    play(story)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 20.0])
+def test_against_a_client_that_takes_leases_in_any_order_nobody_is_left_hanging(
+    wait_s: float,
+) -> None:
+    async def story(world: World) -> None:
+        *_, last = ids(world)
+        ended: list[str] = []
+
+        async def foreign() -> None:
+            """Takes the last one first, then cannot have the first, and gives up in the end."""
+            give(world, last, "", for_s=600)
+            await anyio.sleep(40)
+            world.platform.apps[APP].machines[last].lease = None
+            ended.append("foreign")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(foreign)
+            await anyio.lowlevel.checkpoint()
+            async with holder(world, wait_s=wait_s) as held:
+                with pytest.raises(LeaseHeld):
+                    await held.take(*ids(world))
+            assert in_force(world) == [last]
+            ended.append("ours")
+        assert ended == ["ours", "foreign"]
+
+    play(story)
+
+
+def test_one_lease_that_cannot_be_had_ends_the_waiting_for_the_others() -> None:
+    async def story(world: World) -> None:
+        _, second, third, _ = ids(world)
+        give(world, second, "d9/run9", for_s=3600)
+        refused = Hit("acquire", FORBIDDEN, on=to(third))
+        async with holder(world, wait_s=600.0, hits=[refused]) as held:
+            began_s = anyio.current_time()
+            with pytest.raises(CallFailed, match="not allowed"):
+                await held.take(*ids(world))
+            assert anyio.current_time() - began_s < 5
+
+    play(story)
 
 
 def test_anybody_elses_lease_ends_it_at_once_and_says_whose_and_until_when() -> None:
@@ -119,13 +247,13 @@ def test_anybody_elses_lease_ends_it_at_once_and_says_whose_and_until_when() -> 
         give(world, second, "d9/run9", for_s=60)
         async with holder(world) as held:
             with pytest.raises(LeaseHeld) as caught:
-                await held.leases.acquire(ids(world))
+                await held.take(*ids(world))
             assert caught.value.machine_id == second
             assert "bob (deploy d9/run9)" in caught.value.message
             assert "UTC" in caught.value.message
             assert "--wait-for-lease" in caught.value.hint
         assert in_force(world) == [second]
-        assert len(calls(world, "acquire")) == 2
+        assert sorted(call.machine for call in calls(world, "acquire")) == ids(world)
 
     play(story)
 
@@ -138,7 +266,7 @@ def test_of_two_rivals_exactly_one_gets_them_all() -> None:
             async with holder(world, run=name, deploy=name) as held:
                 await anyio.sleep(delay_s)
                 try:
-                    await held.leases.acquire(ids(world))
+                    await held.take(*ids(world))
                 except LeaseHeld:
                     outcomes.append("held")
                 else:
@@ -159,7 +287,7 @@ def test_a_lost_acquire_reply_is_adopted_by_its_description() -> None:
         first = ids(world)[0]
         async with holder(world, hits=[Hit("acquire", BY_NAME["reply lost"])]) as held:
             began_s = anyio.current_time()
-            await held.leases.acquire([first])
+            await held.take(first)
             assert anyio.current_time() - began_s < 3
             assert held.leases.nonce(first) == world._lease_nonce(first)
         assert len(calls(world, "acquire")) == 1
@@ -178,11 +306,11 @@ def test_a_request_that_meets_a_hiccup_is_repeated_soon_and_not_for_ever(fault: 
         ]
         async with holder(world, hits=hits) as held:
             began_s = anyio.current_time()
-            await held.leases.acquire([first])
+            await held.take(first)
             assert anyio.current_time() - began_s < TTL_S
             began_s = anyio.current_time()
             with pytest.raises(CallFailed):
-                await held.leases.acquire([second])
+                await held.take(second)
             assert 2 * TTL_S <= anyio.current_time() - began_s < 3 * TTL_S
 
     play(story)
@@ -195,10 +323,10 @@ def test_a_hiccup_on_one_does_not_keep_the_others_from_being_taken() -> None:
         hits = [Hit("acquire", UNAVAILABLE, times=999, on=lambda call: call.machine in strikes)]
         async with holder(world, hits=hits) as held:
             with pytest.raises(CallFailed, match="unavailable"):
-                await held.leases.acquire(ids(world))
+                await held.take(*ids(world))
             assert in_force(world) == [id_ for id_ in ids(world) if id_ != second]
             strikes.clear()
-            await held.leases.acquire(ids(world))
+            await held.take(*ids(world))
             assert in_force(world) == ids(world)
 
     play(story)
@@ -209,7 +337,7 @@ def test_a_lease_that_ends_between_the_refusal_and_the_look_at_it_is_asked_for_a
         first = ids(world)[0]
         hits = [Hit("acquire", BY_NAME["409 leased"])]
         async with holder(world, hits=hits) as held:
-            await held.leases.acquire([first])
+            await held.take(first)
             assert held.leases.nonce(first) == world._lease_nonce(first)
         assert len(calls(world, "acquire")) == 2
 
@@ -222,7 +350,7 @@ def test_answers_that_contradict_each_other_for_ever_are_not_asked_for_for_ever(
         async with holder(world, hits=hits) as held:
             began_s = anyio.current_time()
             with pytest.raises(CallFailed, match="currently held by rival"):
-                await held.leases.acquire(ids(world))
+                await held.take(*ids(world))
             assert 2 * TTL_S <= anyio.current_time() - began_s < 3 * TTL_S
 
     play(story)
@@ -234,7 +362,7 @@ def test_the_stale_lease_of_a_killed_run_of_the_same_deploy_is_waited_out() -> N
         give(world, first, "d1/dead", for_s=12)
         async with holder(world, run="run2") as held:
             began_s = anyio.current_time()
-            await held.leases.acquire([first])
+            await held.take(first)
             assert 10 <= anyio.current_time() - began_s <= 20
             assert held.leases.nonce(first)
 
@@ -246,11 +374,11 @@ def test_a_lease_of_the_same_deploy_that_moves_has_a_living_holder() -> None:
         first = ids(world)[0]
         async with AsyncExitStack() as stack:
             alive = await stack.enter_async_context(holder(world, run="alive"))
-            await alive.leases.acquire([first])
+            await alive.take(first)
             held = await stack.enter_async_context(holder(world, run="second"))
             began_s = anyio.current_time()
             with pytest.raises(LeaseHeld):
-                await held.leases.acquire([first])
+                await held.take(first)
             assert anyio.current_time() - began_s < 10
 
     play(story)
@@ -263,7 +391,7 @@ def test_a_lease_that_stands_still_for_ever_is_not_waited_for_for_ever() -> None
         async with holder(world, run="run2") as held:
             began_s = anyio.current_time()
             with pytest.raises(LeaseHeld):
-                await held.leases.acquire([first])
+                await held.take(first)
             assert anyio.current_time() - began_s < 3 * TTL_S
 
     play(story)
@@ -275,10 +403,10 @@ def test_one_who_may_wait_gets_the_lease_when_it_ends_and_no_later_than_asked() 
         give(world, first, "d9/run9", for_s=25)
         give(world, second, "d9/run9", for_s=3600)
         async with holder(world, wait_s=60.0) as held:
-            await held.leases.acquire([first])
+            await held.take(first)
             began_s = anyio.current_time()
             with pytest.raises(LeaseHeld):
-                await held.leases.acquire([second])
+                await held.take(second)
             assert 60 <= anyio.current_time() - began_s < 70
 
     play(story)
@@ -298,7 +426,7 @@ def test_waiting_for_a_lease_is_cut_by_a_halt() -> None:
                 tasks.start_soon(halt)
                 began_s = anyio.current_time()
                 with pytest.raises(Cut):
-                    await held.leases.acquire([first])
+                    await held.take(first)
                 assert anyio.current_time() - began_s < 6
 
     play(story)
@@ -311,7 +439,7 @@ def test_waiting_for_a_lease_is_cut_by_a_halt() -> None:
 def test_a_lease_is_refreshed_for_as_long_as_it_is_held(backend: str) -> None:
     async def story(world: World) -> None:
         async with holder(world) as held:
-            await held.leases.acquire(ids(world))
+            await held.take(*ids(world))
             for _ in range(12):
                 await anyio.sleep(10)
                 assert in_force(world) == ids(world)
@@ -328,7 +456,7 @@ def test_a_lease_is_never_used_within_three_seconds_of_its_end(backend: str) -> 
         first = ids(world)[0]
         async with holder(world, hits=[Hit("refresh", UNAVAILABLE, times=999)]) as held:
             sent_s = anyio.current_time()
-            await held.leases.acquire([first])
+            await held.take(first)
             await anyio.sleep(TTL_S - 3.0 - 0.1 - (anyio.current_time() - sent_s))
             assert held.leases.nonce(first)
             await anyio.sleep(0.2)
@@ -343,7 +471,7 @@ def test_a_refresh_that_fails_is_tried_again_before_the_lease_ends() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]
         async with holder(world, hits=[Hit("refresh", UNAVAILABLE, times=3)]) as held:
-            await held.leases.acquire([first])
+            await held.take(first)
             await anyio.sleep(60)
             assert held.leases.nonce(first) == world._lease_nonce(first)
             assert held.notices == []
@@ -356,7 +484,7 @@ def test_a_refresh_that_is_never_answered_does_not_cost_the_lease() -> None:
         first = ids(world)[0]
         silent = BY_NAME["timed out before"]
         async with holder(world, hits=[Hit("refresh", silent, times=1)]) as held:
-            await held.leases.acquire([first])
+            await held.take(first)
             for _ in range(40):
                 await anyio.sleep(1)
                 assert held.leases.nonce(first) == world._lease_nonce(first)
@@ -364,18 +492,86 @@ def test_a_refresh_that_is_never_answered_does_not_cost_the_lease() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("status", [400, 409, 412])
+def test_a_refused_refresh_of_a_lease_that_is_still_ours_does_not_lose_it(status: int) -> None:
+    """Also where the platform keeps no descriptions: the nonce that it reads back is ours."""
+    refusal = Kind(name=str(status), status=status, body='{"error": "no active lease"}')
+
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        async with holder(world, hits=[Hit("refresh", refusal)]) as held:
+            await held.take(first)
+            undescribed(world, first)
+            for _ in range(20):
+                await anyio.sleep(1)
+                assert held.leases.nonce(first) == world._lease_nonce(first)
+            assert held.notices == []
+        assert in_force(world) == []
+
+    play(story)
+
+
+def test_a_lease_without_a_description_that_was_lost_is_known_by_its_nonce() -> None:
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        silent = [Hit("refresh", UNAVAILABLE, times=999), Hit("read lease", UNAVAILABLE, times=1)]
+        async with holder(world, hits=silent) as held:
+            await held.take(first)
+            undescribed(world, first)
+            await anyio.sleep(TTL_S - 2)
+            with pytest.raises(LeaseLost, match=r"ends in 1\.\d s, and no refresh"):
+                held.leases.nonce(first)
+            silent[0] = replace(silent[0], times=0)
+            assert await held.take(first)
+            assert held.leases.nonce(first) == world._lease_nonce(first)
+
+    play(story)
+
+
+def test_what_was_granted_for_a_shorter_time_than_asked_is_refreshed_in_time() -> None:
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        platform = world.platform
+        platform.leases = ShortLeases(platform.identity, platform.leases._keep)
+        async with holder(world) as held:
+            await held.take(first)
+            for _ in range(200):
+                await anyio.sleep(0.1)
+                assert held.leases.nonce(first) == world._lease_nonce(first)
+        assert 12 <= len(calls(world, "refresh")) <= 22  # every third of 4 s
+
+    play(story)
+
+
+def test_the_time_to_live_follows_the_fleet_so_that_refreshes_stay_few() -> None:
+    async def story(world: World) -> None:
+        async with holder(world) as held:
+            assert held.leases.ttl_s == TTL_S
+            await held.take(*ids(world))
+            assert {call.json["ttl"] for call in calls(world, "acquire")} == {200}
+            for _ in range(12):
+                await anyio.sleep(20)
+                assert all(held.leases.nonce(id_) for id_ in ids(world))
+        sent_s = [call.sent_s for call in calls(world, "refresh")]
+        busiest = max(sum(1 for at in sent_s if s <= at < s + 1) for s in sent_s[::20])
+        assert busiest <= 21
+        assert len(sent_s) >= 2 * 1000
+
+    play(story, machines=1000)
+
+
 def test_a_stolen_lease_is_lost_noticed_and_never_given_back_for_its_new_holder() -> None:
     async def story(world: World) -> None:
         first, second, *_ = ids(world)
         async with holder(world) as held:
-            await held.leases.acquire([first, second])
+            await held.take(first, second)
             give(world, first, "d9/run9", for_s=600)
             await anyio.sleep(10)
             with pytest.raises(LeaseLost, match=first):
                 held.leases.nonce(first)
             assert held.leases.nonce(second)
             (notice,) = held.notices
-            assert first in notice.message
+            assert notice.message == f"the lease on {first} is lost: bob (deploy d9/run9) has it"
         assert in_force(world) == [first]
         assert [call.machine for call in calls(world, "release")] == [second]
 
@@ -428,7 +624,7 @@ def test_leases_are_released_on_every_way_out(way: str, backend: str) -> None:
 
     async def held_for_long(world: World, scope: anyio.CancelScope) -> None:
         async with holder(world) as held:
-            await held.leases.acquire(ids(world))
+            await held.take(*ids(world))
             match way:
                 case "an error":
                     raise _Stop
@@ -460,7 +656,7 @@ def test_a_release_that_fails_is_told_with_when_it_ends_and_is_bounded() -> None
         silent = replace(BY_NAME["timed out before"], name="silent")
         async with holder(world, hits=[Hit("release", silent, times=99)]) as held:
             events = held.events
-            await held.leases.acquire(ids(world))
+            await held.take(*ids(world))
             began_s = anyio.current_time()
         assert anyio.current_time() - began_s <= 10.5
         notices = [event for event in events if isinstance(event, Noticed)]
@@ -473,9 +669,52 @@ def test_a_release_that_fails_is_told_with_when_it_ends_and_is_bounded() -> None
 def test_a_release_that_hiccups_is_tried_again() -> None:
     async def story(world: World) -> None:
         async with holder(world, hits=[Hit("release", BY_NAME["429"], times=2)]) as held:
-            await held.leases.acquire(ids(world))
+            await held.take(*ids(world))
         assert in_force(world) == []
         assert held.notices == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_release_that_is_refused_is_given_back_all_the_same(status: int) -> None:
+    refusal = Kind(name=str(status), status=status, body='{"error": "aborted: try later"}')
+
+    async def story(world: World) -> None:
+        async with holder(world, hits=[Hit("release", refusal, times=3)]) as held:
+            await held.take(*ids(world))
+        assert in_force(world) == []
+        assert held.notices == []
+
+    play(story)
+
+
+def test_a_release_that_is_refused_for_ever_is_told_within_the_bound() -> None:
+    refusal = Kind(name="409", status=409, body='{"error": "aborted: try later"}')
+
+    async def story(world: World) -> None:
+        async with holder(world, hits=[Hit("release", refusal, times=999)]) as held:
+            await held.take(*ids(world))
+            began_s = anyio.current_time()
+        assert anyio.current_time() - began_s <= 10.5
+        assert len(held.notices) == 4
+
+    play(story)
+
+
+def test_no_release_is_sent_while_a_refresh_is_under_way() -> None:
+    """Some platforms would grant a new lease to that refresh."""
+    slow = replace(BY_NAME["503 after"], name="slow", late_s=2.0)
+
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        async with holder(world, hits=[Hit("refresh", slow)]) as held:
+            await held.take(first)
+            await anyio.sleep(TTL_S / 3 + 0.5)
+        (refresh,), (release,) = calls(world, "refresh"), calls(world, "release")
+        assert refresh.heard_s is not None
+        assert release.sent_s >= refresh.heard_s
+        assert in_force(world) == []
 
     play(story)
 
@@ -484,7 +723,7 @@ def test_a_lease_that_ran_out_already_is_released_without_a_word() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]
         async with holder(world) as held:
-            await held.leases.acquire([first])
+            await held.take(first)
             world.platform.apps[APP].machines[first].lease = None
         assert held.notices == []
 
@@ -495,7 +734,7 @@ def test_what_is_forgotten_is_neither_refreshed_nor_released() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]
         async with holder(world) as held:
-            await held.leases.acquire([first])
+            await held.take(first)
             held.leases.forget(first)
             held.leases.forget(first)
             await anyio.sleep(30)

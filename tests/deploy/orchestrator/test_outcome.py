@@ -46,4 +46,6 @@ def test_the_longest_retry_after_counts() -> None:
 def test_a_deploy_is_in_place_when_only_cleaning_up_has_failed() -> None:
     assert failed(HICCUP, action=Destroy(machine_id="m")).is_in_place
     assert not failed(HICCUP).is_in_place
+    removal, update = Failure(HICCUP, Destroy(machine_id="m")), Failure(HICCUP, Action())
+    assert not Outcome(left=2, failures=(removal, update)).is_in_place
     assert not Outcome().is_in_place

@@ -79,13 +79,15 @@ def test_mounts_fit_when_paths_and_known_names_agree(
     assert mounts_fit(group(mounts=wanted), one) is fit
 
 
-def test_the_next_deploy_takes_the_role_and_keeps_the_intent() -> None:
+def test_the_next_deploy_keeps_the_role_for_the_dead_may_still_be_there() -> None:
     role = f"replaces m0 {OLD_ID}"
     green = machine("m1", name=f"web-m0-{OLD_ID[-6:]}")
     green = with_metadata(green, **{ROLE: role, INTENT: "{}"})
     metadata = updated_config(release(), group(), green, launch=True)["metadata"]
-    assert ROLE not in metadata
+    assert metadata[ROLE] == role
     assert metadata[INTENT] == "{}"
+    copied = with_metadata(machine("m1", name="web-1"), **{ROLE: role})  # of another machine
+    assert ROLE not in updated_config(release(), group(), copied, launch=True)["metadata"]
 
 
 # -- the other configurations ------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from hypothesis import example, given
 
-from deploy.events import MachineMoved, Noticed, Phase, RunFinished
+from deploy.events import MachineMoved, Noticed, Phase, RunFinished, RunStarted
 from deploy.readers.page import render_html
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run
 
@@ -84,3 +85,26 @@ def test_a_run_without_an_end_shows_how_far_each_machine_got() -> None:
     assert "unfinished" in text
     assert "4 machines, as last heard of" in text
     assert "deploy resume --app hello" in text
+
+
+def test_hiccups_stand_in_words_with_their_machine_and_moment() -> None:
+    run = Story(machines=4, hiccups=0.6, retries=2).tell()
+    page = render_html(run)
+    section = page[page.index("3 hiccups</h2>") :]
+    assert section.count('data-name="Hiccup">update: 503 machine is being migrated') == 3
+    assert 'data-name="Machine">web-4' in section
+    assert "hiccups</h2>" not in render_html(Story(hiccups=0).tell())
+
+
+def test_the_axes_of_a_long_fleet_are_at_both_ends() -> None:
+    assert '<div class="plot long">' in render_html(Story(machines=30).tell())
+    assert '<div class="plot">' in render_html(Story(machines=4).tell())
+
+
+def test_who_and_which_revision_are_among_the_facts() -> None:
+    (at, started), *rest = Story().tell()
+    assert isinstance(started, RunStarted)
+    known = replace(started, user="ada <x>", commit="0af3" * 10)
+    page = render_html([(at, known), *rest])
+    assert "<dt>By</dt><dd>ada &lt;x&gt;</dd>" in page
+    assert "<dt>Commit</dt><dd>0af30af30af3</dd>" in page

@@ -89,7 +89,7 @@ def test_a_number_that_was_given_is_recorded_as_an_option() -> None:
 def test_a_run_that_was_killed_has_a_report_without_an_end() -> None:
     story = [entry for entry in Story().tell() if not isinstance(entry[1], RunFinished)]
     report = Report.of(story)
-    assert (report.result, report.exit_code, report.finished) == (None, 3, None)
+    assert (report.result, report.exit_code, report.finished) == (None, None, None)
     text = render_text(report)
     assert text.startswith("unfinished: hello has no end on record")
     assert "deploy resume --app hello" in text
@@ -101,7 +101,7 @@ def test_any_run_has_a_report_that_is_json_and_a_text_that_is_safe_to_print(
 ) -> None:
     report = Report.of(run)
     data = json.loads(to_line(report.to_json()))
-    assert (data["v"], data["event"]) == (1, "report")
+    assert (data["v"], data["event"]) == (2, "report")
     assert {*data} == {"v", "event", *(field.name for field in dataclasses.fields(Report))}
     assert all(line.isprintable() for line in render_text(report).split("\n"))
 

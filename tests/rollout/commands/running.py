@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import shlex
+import subprocess
+import sys
+
 from click.testing import CliRunner, Result
 
 from rollout.cli import cli
@@ -50,3 +57,24 @@ def run(
     )
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     return result
+
+
+def on_a_terminal(*arguments: str, command: str = "") -> str:
+    """What `rollout arguments`, or a shell's command line, shows on a terminal."""
+    shown, ours = pty.openpty()
+    line = command or f"exec {sys.executable} -m rollout {shlex.join(arguments)}"
+    process = subprocess.Popen(
+        ["bash", "-c", line],
+        stdin=ours,
+        stdout=ours,
+        stderr=ours,
+        env=os.environ | {"ROLLOUT_AT": "2026-11-23T08:55+01:00", "TERM": "xterm"},
+    )
+    os.close(ours)
+    found = b""
+    with contextlib.suppress(OSError):  # which is how a terminal ends
+        while part := os.read(shown, 65536):
+            found += part
+    os.close(shown)
+    assert process.wait(60) == 0
+    return found.decode()

@@ -342,3 +342,31 @@ def test_a_branch_behind_its_base_is_compared_with_where_it_branched_off(repo: R
     result = run("diff", "git:main...other", "flags.yaml")
     assert result.exit_code == 2
     assert "git knows no common ancestor of main...other" in result.stderr
+
+
+def test_markdown_is_a_comment_and_the_summary_of_the_step(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(directory / "summary.md"))
+    new("percent: 100", "percent: 10, owner: '*me*'")
+    asked = ("diff", "old.yaml", "new.yaml", "--units", "units.txt", "--allow-eviction")
+    result = run(*asked, "--markdown")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["### Flags", ""]
+    assert lines[2].startswith("- **b**: ⚠️ throws out ")
+    assert "  - percent: 100 % -\\> 10 %: 90 % leave, the last in first" in lines
+    assert "  - owner: none -\\> \\*me\\*" in lines
+    assert lines[-1].startswith("  - of 1,000 units 0 enter, ")
+    assert (directory / "summary.md").read_text() == result.stdout
+    run(*asked)
+    assert (directory / "summary.md").read_text() == result.stdout * 2
+    same = run("diff", "old.yaml", "old.yaml", "--markdown")
+    assert same.stdout == "### Flags\n\nNo flag changes.\n"
+
+
+def test_a_revision_without_its_git_is_recognised(repo: Repo) -> None:
+    result = run("diff", "HEAD", "flags.yaml")
+    assert result.exit_code == 2
+    assert "Hint: did you mean git:HEAD?" in result.stderr
+    assert repo.root.exists()

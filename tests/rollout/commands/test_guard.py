@@ -81,10 +81,19 @@ def test_the_plan_says_what_every_stage_takes() -> None:
     assert any(row.startswith("95 % - ") for row in rows)
 
 
+CODE = """\
+x = 1
+retries = ask("deploy-retries")
+# deploy-retries: from here
+old()
+# deploy-retries: to here
+"""
+
+
 def test_at_its_end_it_names_where_the_flag_stands_in_the_code(tmp_path: Path) -> None:
     repo = Repo(tmp_path)
     text = FLAGS.replace("percent: 25", "percent: 95")
-    repo.commit({"flags.yaml": text, "app.py": "x = 1\nretries = ask('deploy-retries')\n"})
+    repo.commit({"flags.yaml": text, "app.py": CODE})
     told = [
         one | {"assigned": one["assigned"] | {"percent": 95.0, "variant": variant}}
         for one in deploys(0.0, 0.0, count=300)
@@ -94,7 +103,7 @@ def test_at_its_end_it_names_where_the_flag_stands_in_the_code(tmp_path: Path) -
     result = run("guard", FLAG, "r.jsonl", at=AT)
     assert result.exit_code == 0
     assert "it can go to 100 % and be removed" in result.output
-    assert "the flag is named in app.py:2" in result.output
+    assert "the flag is named in app.py:3, app.py:5, app.py:2\n" in result.output
 
 
 def test_who_changes_the_flag_meanwhile_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.rollout.commands.running import run
+from tests.rollout.commands.running import THREE, on_a_terminal, run
 
 
 def test_list_shows_every_flag(three: Path) -> None:
@@ -52,3 +53,60 @@ SINCE = f"{RAMPED} 5 % since 2027-03-01T09:00+01:00)"
 def test_explain_says_why_in_one_sentence(arguments: list[str], said: str) -> None:
     result = run("explain", *arguments)
     assert (result.exit_code, result.output) == (0, said + "\n")
+
+
+@pytest.mark.usefixtures("three")
+def test_get_prints_the_bare_value_and_says_by_its_exit_code_whether_the_flag_is_there() -> None:
+    for asked, value in (
+        (("deploy-retries", "--unit", "hello"), "0"),
+        (("deploy-retries", "--unit", "hello", "--context", "org=acme"), "5"),
+        (("ramped", "--unit", "hello"), "false"),
+        (("off", "--unit", ""), "the old"),
+    ):
+        result = run("get", *asked)
+        assert (result.exit_code, result.output) == (0, f"{value}\n")
+    missing = run("get", "deploy-retry", "--unit", "hello")
+    assert (missing.exit_code, missing.stdout) == (1, "")
+    assert "did you mean deploy-retries?" in missing.stderr
+    empty = run("get", "deploy-retries", "--unit", "")
+    assert (empty.exit_code, empty.stdout) == (2, "")
+    assert "Error: app is empty" in empty.stderr
+
+
+@pytest.mark.usefixtures("three")
+def test_json_says_what_the_text_says() -> None:
+    explained = json.loads(
+        run("explain", "deploy-retries", "--unit", "hello", "--output", "json").output
+    )
+    assert explained == {
+        "version": 1,
+        "flag": "deploy-retries",
+        "value": 0,
+        "variant": "outside",
+        "reason": "SPLIT",
+        "bucket": 6343,
+        "percent": 5.0,
+        "unit": "hello",
+        "why": "app hello is at 6.343 %, rollout is at 5 %",
+        "source": "flags.yaml",
+    }
+    flags = json.loads(run("list", "--output", "json").output)["flags"]
+    assert [(flag["flag"], flag["enabled"], flag["percent"]) for flag in flags] == [
+        ("deploy-retries", True, 5.0),
+        ("ramped", True, 0.0),
+        ("off", False, 50.0),
+    ]
+    assert (flags[0]["inside"], flags[0]["outside"], flags[0]["owner"]) == (
+        5,
+        0,
+        "release-engineering",
+    )
+
+
+def test_a_terminal_gets_colours_and_how_far_a_date_is(three: Path) -> None:
+    three.write_text(THREE.replace("owner:", "expires: 2026-11-26\n    owner:"))
+    assert "\x1b" not in run("list").output
+    shown = on_a_terminal("list")
+    assert "2026-11-26 (in 3 days)\x1b[0m" in shown
+    assert "\x1b[1mFLAG" in shown
+    assert "in 98 days)" in on_a_terminal("schedule", "ramped")

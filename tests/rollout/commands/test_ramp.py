@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -143,3 +144,11 @@ def test_a_terminal_without_blocks_gets_another_chart() -> None:
         check=True,
     )
     assert done.stdout.splitlines()[3] == "  Wed 2026-11-25T09:00+01:00      25 %  #####"
+
+
+@pytest.mark.usefixtures("ramped")
+def test_the_schedule_in_json_has_every_step() -> None:
+    (flag,) = json.loads(run("schedule", "--output", "json", at=THURSDAY).output)["flags"]
+    assert (flag["flag"], flag["percent"], flag["paused"]) == ("a", 50.0, None)
+    assert flag["steps"][0] == {"at": "2026-11-22T00:00+01:00", "percent": 5.0, "waits": False}
+    assert len(flag["steps"]) == 6

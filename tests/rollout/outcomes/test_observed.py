@@ -20,6 +20,7 @@ INSIDE, OUTSIDE = apps(True, 50.0, 1)[0], apps(False, 50.0, 1)[0]
         (made(flag="other"), "flag"),
         (made(assigned=None), "unassigned"),
         (made(reason="TARGETING_MATCH"), "not-drawn"),
+        (made(percent=100.0, unit=None, bucket=None, reason="STATIC"), "static"),
         (made(reason="DISABLED"), "not-drawn"),
         (made(unit=None, reason="ERROR"), "not-drawn"),
         (made(percent=None), "percent"),
@@ -35,6 +36,7 @@ INSIDE, OUTSIDE = apps(True, 50.0, 1)[0], apps(False, 50.0, 1)[0]
         (made(command="resume"), "continued"),
         (made(command="rollback"), "continued"),
         (made(result="leased"), "leased"),
+        (made(result="in-between", cause="leased"), "leased"),
     ],
 )
 def test_a_record_that_cannot_be_analysed_is_left_out_and_counted(

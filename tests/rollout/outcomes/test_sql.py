@@ -41,7 +41,9 @@ def story(by: str = "app") -> list[dict[str, Any]]:
         )  # fmt: skip
     odd: list[dict[str, Any]] = [
         {"v": 3}, {"flag": "other"}, {"reason": "TARGETING_MATCH"}, {"percent": None},
-        {"variant": "sideways"}, {"bucket": 3}, {"command": "resume"}, {"result": "leased"},
+        {"variant": "sideways"}, {"reason": "STATIC"},
+        {"cause": "leased", "result": "failed"}, {"bucket": 3, "result": "in-between"},
+        {"command": "resume"}, {"result": "leased"},
         {"unit": "x"}, {"at": START + 5000 * DAY}, {"result": None}, {"assigned": None},
         {"result": None, "at": START + 999.9 * DAY},
     ]  # fmt: skip

@@ -248,7 +248,7 @@ class SimulatedProcess:
             await anyio.sleep(max(0.0, sick_after_s - since_s))
             report("critical", "HTTP 503: sick")
 
-    def port(self, internal_port: int) -> int | None:  # noqa: ARG002 - nothing listens
+    def address(self, internal_port: int) -> Address | None:  # noqa: ARG002 - nothing listens
         return None
 
     def listening(self) -> list[Address]:

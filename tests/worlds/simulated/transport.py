@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -22,8 +23,10 @@ from anyio.abc import TaskGroup
 from starlette.types import ASGIApp, Message
 
 from tests.worlds.simulated.faults import READS, WRITES, Answer, Kind, Rule, Spot
+from tests.worlds.simulated.runtime import EPOCH_S
 
 NONCE = "fly-machine-lease-nonce"
+_KEPT_BYTES = 100_000
 NEVER_SENT = ("ConnectError", "ConnectTimeout")
 
 _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
@@ -104,6 +107,7 @@ class Call:
     heard: str = ""
     usable: bool = True
     heard_s: float | None = None
+    listed: bytes = b"[]"  # the list that the client got, empty if it is a large one
 
     @property
     def json(self) -> Any:
@@ -369,7 +373,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         if call.operation != "wait":
             call.applied_s = anyio.current_time()
         call.answered = reply.status
-        if call.operation in WRITES and reply.body:
+        if call.operation in WRITES | {"read lease"} and reply.body:
             call.answer = json.loads(reply.body)
         if effect:
             self._effect(effect, call)
@@ -381,7 +385,8 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         """The platform's answer, or what the fault makes of it."""
         if reply.is_lost or (kind is not None and kind.answer is Answer.BROKEN):
             raise httpx.RemoteProtocolError("server disconnected without sending a response")
-        status, body, headers = reply.status, reply.body, reply.headers
+        status, body = reply.status, reply.body
+        headers = [*reply.headers, (b"date", _date(call.applied_s or 0.0))]
         question = f"{call.method} {call.url}"
         if status == 200 and call.operation in _REPLAYED:
             self._earlier[question] = (status, body)
@@ -396,6 +401,8 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             case Answer.HALF:
                 body = body[: len(body) // 2]
                 call.usable = call.operation not in _READ_BODIES
+        if call.operation == "list" and status == 200:
+            call.listed = body if len(body) < _KEPT_BYTES else b""
         call.heard = str(status)
         return httpx.Response(status, headers=headers, content=body, request=request)
 
@@ -406,10 +413,17 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         if kind.answer is Answer.STALE:
             status, old = self._earlier.get(f"{call.method} {call.url}", (200, b"[]"))
             body = old.decode()
+            if call.operation == "list":
+                call.listed = old
         headers = {"content-type": "application/json", **dict(kind.headers)}
         call.usable = headers["content-type"] == "application/json" or status >= 400
         call.heard = str(status)
         return httpx.Response(status, headers=headers, content=body.encode(), request=request)
+
+
+def _date(at_s: float) -> bytes:
+    """By the server's clock, as servers write it."""
+    return formatdate(EPOCH_S + at_s, usegmt=True).encode()
 
 
 class _Cut(httpx.AsyncByteStream):

@@ -10,17 +10,18 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from deploy.local.config import Check, Header, Seconds
-from deploy.local.runtime import CheckStatus
+from deploy.local.runtime import Address, CheckStatus
 from deploy.local.runtimes.checks import OUTPUT_LIMIT, probe, watch
 
 pytestmark = pytest.mark.anyio
 
+HOST = "127.0.0.1"
 HTTP = Check(type="http", path="/health")
 
 
 @asynccontextmanager
-async def answering(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[int]:
-    """A server's port: `answer` takes a request and gives the reply; None keeps silent."""
+async def answering(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[Address]:
+    """A server's address: `answer` takes a request and gives the reply; None keeps silent."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
 
     async def handle(stream: SocketStream) -> None:
@@ -36,7 +37,7 @@ async def answering(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[in
 
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, handle)
-        yield listener.extra(SocketAttribute.local_port)  # noqa: S610 - no Django anywhere
+        yield HOST, listener.extra(SocketAttribute.local_port)  # noqa: S610 - no Django anywhere
         tasks.cancel_scope.cancel()
 
 
@@ -55,13 +56,13 @@ def reply(status: str, body: str = "", headers: str = "") -> bytes:
     ],
 )
 async def test_only_2xx_passes_and_redirects_are_not_followed(status: str, expected: str) -> None:
-    async with answering(lambda _: reply(status, headers="location: /\r\n")) as port:
-        assert (await probe(HTTP, port, timeout_s=2))[0] == expected
+    async with answering(lambda _: reply(status, headers="location: /\r\n")) as at:
+        assert (await probe(HTTP, at, timeout_s=2))[0] == expected
 
 
 async def test_the_output_is_what_the_app_said_in_its_first_characters() -> None:
-    async with answering(lambda _: reply("500 Oops", "no database" + "x" * 9999)) as port:
-        status, output = await probe(HTTP, port, timeout_s=2)
+    async with answering(lambda _: reply("500 Oops", "no database" + "x" * 9999)) as at:
+        status, output = await probe(HTTP, at, timeout_s=2)
     assert status == "critical"
     assert output.startswith("HTTP 500: no database")
     assert len(output) == OUTPUT_LIMIT
@@ -80,22 +81,22 @@ async def test_method_path_and_headers_are_those_of_the_check() -> None:
         seen.append(request)
         return reply("200 OK")
 
-    async with answering(answer) as port:
-        await probe(check, port, timeout_s=2)
+    async with answering(answer) as at:
+        await probe(check, at, timeout_s=2)
     lines = seen[0].decode().lower().split("\r\n")
     assert lines[0] == "head /ready?a=1 http/1.1"
     assert {"x-probe: one", "x-probe: two", "host: app.example"} <= set(lines)
 
 
 async def test_silence_is_critical_after_the_timeout() -> None:
-    async with answering(lambda _: None) as port:
-        assert await probe(HTTP, port, timeout_s=0.05) == ("critical", "no answer within 0.05 s")
+    async with answering(lambda _: None) as at:
+        assert await probe(HTTP, at, timeout_s=0.05) == ("critical", "no answer within 0.05 s")
 
 
 async def test_a_tcp_check_asks_only_whether_somebody_listens() -> None:
-    async with answering(lambda _: None) as port:
-        assert (await probe(Check(type="tcp"), port, timeout_s=2))[0] == "passing"
-    status, output = await probe(Check(type="tcp"), port, timeout_s=2)
+    async with answering(lambda _: None) as at:
+        assert (await probe(Check(type="tcp"), at, timeout_s=2))[0] == "passing"
+    status, output = await probe(Check(type="tcp"), at, timeout_s=2)
     assert status == "critical"
     assert output.startswith("connect: ")
 
@@ -111,13 +112,13 @@ async def test_a_tcp_check_asks_only_whether_somebody_listens() -> None:
     ],
 )
 async def test_a_check_that_cannot_be_asked_is_critical(check: Check) -> None:
-    async with answering(lambda _: reply("200 OK")) as port:
-        assert (await probe(check, port, timeout_s=2))[0] == "critical"
+    async with answering(lambda _: reply("200 OK")) as at:
+        assert (await probe(check, at, timeout_s=2))[0] == "critical"
 
 
 async def test_an_answer_that_is_not_http_is_critical() -> None:
-    async with answering(lambda _: b"hello\r\n\r\n") as port:
-        assert (await probe(HTTP, port, timeout_s=2))[0] == "critical"
+    async with answering(lambda _: b"hello\r\n\r\n") as at:
+        assert (await probe(HTTP, at, timeout_s=2))[0] == "critical"
 
 
 async def test_a_watched_check_begins_after_its_grace_period_and_reports_every_result() -> None:
@@ -138,9 +139,9 @@ async def test_a_watched_check_begins_after_its_grace_period_and_reports_every_r
         if len(results) == 5:
             scope.cancel()
 
-    async with answering(lambda _: reply("200 OK" if healthy else "503 No")) as port:
+    async with answering(lambda _: reply("200 OK" if healthy else "503 No")) as at:
         with anyio.move_on_after(5) as scope:
-            await watch(check, lambda timeout_s: probe(check, port, timeout_s=timeout_s), report)
+            await watch(check, lambda timeout_s: probe(check, at, timeout_s=timeout_s), report)
     assert [status for status, _ in results] == [
         "critical",
         "critical",

@@ -1,0 +1,99 @@
+"""A machine whose host does not answer: its place is kept, it is replaced once, and named."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.events import Result
+from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.simulated.habits import Habits
+from tests.worlds.stage import NEW, OLD, Hit, Stage, on_stage, to
+
+LOSES_HOSTS = Habits(unreachable=frozenset({"none of these"}))
+IMAGES = [f"{OLD[:-1]}{number}" for number in range(2, 7)]
+
+
+def _dead(stage: Stage, name: str) -> str:
+    machine_id = stage.id(name)
+    stage.world.inhabited.lose(machine_id)
+    return machine_id
+
+
+def _alive(stage: Stage, dead: str) -> list[str]:
+    """The images of the machines that are not the dead one."""
+    return sorted(machine.image for machine in stage.fleet.values() if machine.id != dead)
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_five_releases_beside_a_dead_host_make_no_machine_more(strategy: str) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dead = _dead(stage, "web-2")
+        for image in IMAGES:
+            told = await stage.deploy(image, strategy=strategy)
+            assert told.exit_code == 0, told.end
+            assert _alive(stage, dead) == [image] * 3
+        assert dead not in {machine.id for machine in stage.fleet.values()}  # it could be removed
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "bluegreen"])
+def test_a_dead_machine_that_cannot_be_removed_is_replaced_once_and_named_each_time(
+    strategy: str,
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dead = _dead(stage, "web-2")
+        never = Hit("destroy", BY_NAME["503 before"], times=999, on=to(dead))
+        for image in IMAGES[:3]:
+            told = await stage.deploy(image, strategy=strategy, retries=1, hits=[never])
+            assert told.exit_code == 0, told.end
+            assert _alive(stage, dead) == [image] * 3
+            assert any(dead in each for each in told.end.leftovers), told.end
+            assert f"fly machine destroy --force --app sim {dead}" in told.end.hint
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+def test_a_rollback_leaves_the_dead_machine_alone_and_keeps_its_stand_in() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dead = _dead(stage, "web-2")
+        never = Hit("destroy", BY_NAME["503 before"], times=999, on=to(dead))
+        await stage.deploy(NEW, retries=1, hits=[never])
+        told = await stage.rollback()
+        assert told.exit_code == 0, told.end
+        assert _alive(stage, dead) == [OLD] * 3
+        assert [call for call in told.changes if call.machine == dead] == []
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+def test_a_host_that_dies_during_the_run_frees_its_place_for_the_others() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(4)
+        dying = stage.id("web-2")
+
+        def dies(_call: object) -> bool:
+            stage.world.inhabited.lose(dying)
+            return False
+
+        watching = Hit("update", BY_NAME["503 before"], on=dies)
+        told = await stage.deploy(max_unavailable=1, hits=[watching])
+        assert told.exit_code == 0, told.end
+        assert _alive(stage, dying) == [NEW] * 4
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+def test_scaling_down_removes_the_dead_first() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dead = _dead(stage, "web-1")
+        told = await stage.scale("web", 2)
+        assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
+        assert dead not in {machine.id for machine in stage.fleet.values()}
+        assert sorted(stage.fleet) == ["web-2", "web-3"]
+
+    on_stage(play, habits=LOSES_HOSTS)
