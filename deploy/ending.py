@@ -42,7 +42,6 @@ _RESULTS = {
     EXIT_OUTAGE: Result.OUTAGE,
 }
 
-
 _CAUSES = {
     Meaning.APP: Cause.APP,
     Meaning.REJECTED: Cause.REJECTED,
@@ -83,6 +82,7 @@ def broken_off(error: DeployError) -> RunFinished:
         exit_code=error.exit_code,
         message=str(error),
         hint=error.hint,
+        cause=_cause(error),
     )
 
 

@@ -30,7 +30,7 @@ from deploy.commands.scale import scale_app
 from deploy.commands.status import look_at, show_status
 from deploy.commands.target import Target
 from deploy.errors import DeployError
-from deploy.events import Event, PassStarted, RunFinished
+from deploy.events import Event, Noticed, PassStarted, RunFinished, RunStarted
 from deploy.flytoml.appconfig import AppConfig, parse
 from deploy.local.runtime import Spec
 from deploy.local.state import Machine
@@ -42,6 +42,7 @@ from deploy.plan.stamps import INTENT, slot_name
 from deploy.plan.steps import Schedule
 from deploy.run import Settings
 from tests.contract.clocks import run_on
+from tests.worlds.following import advice_of, follow
 from tests.worlds.simulated import story, transport
 from tests.worlds.simulated.faults import BY_NAME, CHANGES, WRITES, Kind
 from tests.worlds.simulated.habits import NO_HABITS, Habits
@@ -129,6 +130,9 @@ class Told:
     has_died: bool = False
     is_over: anyio.Event = field(default_factory=anyio.Event)
     calls: list[Call] = field(default_factory=list)
+    target: Target | None = None
+    toml: str = ""
+    begun: Mapping[str, str] = field(default_factory=dict)  # machine -> image before its deploy
     unreleased: list[str] = field(default_factory=list)  # machines, right at its end
 
     @property
@@ -139,6 +143,12 @@ class Told:
     @property
     def exit_code(self) -> int:
         return self.error.exit_code if self.error is not None else self.end.exit_code
+
+    @property
+    def hints(self) -> str:
+        """All that it advised, in its closing line, its error and its notices."""
+        ends = [self.finished.hint if self.finished else "", self.error.hint if self.error else ""]
+        return "\n".join([*ends, *(notice.hint for notice in self.said(Noticed))])
 
     @property
     def writes(self) -> list[Call]:
@@ -173,6 +183,8 @@ class Stage:
         self.runtime = self.world.runtime = runtime
         self.world.platform._runtime = runtime
         self.runs: list[Told] = []
+        self.stops_after: int | None = None  # the run with which the play is over
+        self.scope: anyio.CancelScope | None = None
 
     # -- what stands there at first --------------------------------------------------
 
@@ -257,18 +269,29 @@ class Stage:
     async def start(self, command: Any, options: Mapping[str, Any]) -> Told:
         """Begin a command; it goes on beside the scenario until `is_over`."""
         said = dict(options)
-        name = f"run{len(self.runs) + 1}"
-        hits = Hits(said.pop("hits", ()), said.pop("dies", None))
-        network = hits.network = self.world.transport(name, hits)
-        told = Told(name, network, hits)
-        self.runs.append(told)
+        toml = said.pop("toml", self.toml)
         target = Target(
             app=APP,
-            config=parse(said.pop("toml", self.toml)) if said.pop("reads_toml", True) else None,
+            config=parse(toml) if said.pop("reads_toml", True) else None,
             address=ADDRESS,
             token="local",  # noqa: S106 - not a secret: the platform asks for none
+            config_path=said.pop("config_path", ""),
         )
-        order = _order(said)
+        hits = Hits(said.pop("hits", ()), said.pop("dies", None))
+        return self._begin(command, target, _order(said), hits, toml)
+
+    async def run(self, command: Any, target: Target, order: Order) -> Told:
+        """A command with a target and an order of its own, to its end."""
+        told = self._begin(command, target, order, Hits(()), self.toml)
+        await told.is_over.wait()
+        return told
+
+    def _begin(self, command: Any, target: Target, order: Order, hits: Hits, toml: str) -> Told:
+        name = f"run{len(self.runs) + 1}"
+        network = hits.network = self.world.transport(name, hits)
+        told = Told(name, network, hits, target=target, toml=toml)
+        told.begun = {name: machine.image for name, machine in self.fleet.items()}
+        self.runs.append(told)
         self.world._tasks.start_soon(self._live, told, command, target, order)
         self.world._tasks.start_soon(self._death, told)
         return told
@@ -284,6 +307,8 @@ class Stage:
         def emit(event: Event) -> None:
             if not told.transport.is_dead:
                 told.events.append((anyio.current_time(), event))
+            if isinstance(event, RunStarted):
+                self._inherit(told, event.deploy_id)
 
         try:
             with anyio.fail_after(24 * 3600):
@@ -293,6 +318,16 @@ class Stage:
         told.calls = [call for call in self.world.story.calls if call.run == told.name]
         told.unreleased = self._unreleased(told)
         told.is_over.set()
+        if self.stops_after == self.runs.index(told):
+            assert self.scope is not None
+            self.scope.cancel()
+
+    def _inherit(self, told: Told, deploy_id: str) -> None:
+        """What goes on with a deploy undoes what the first run of that deploy began with."""
+        for earlier in self.runs:
+            if deploy_id in {event.deploy_id for event in earlier.said(RunStarted)}:
+                told.begun = earlier.begun
+                return
 
     def _unreleased(self, told: Told) -> list[str]:
         """Machines on which a lease of this run is still in force."""
@@ -373,8 +408,13 @@ def on_stage(
     seed: int = 0,
     checks: bool = True,
     habits: Habits = NO_HABITS,
+    follows: bool = True,
 ) -> Stage:
-    """Let a scenario play; it ends when all is at rest and the leases are over."""
+    """Let a scenario play; it ends when all is at rest and the leases are over.
+
+    Then it is played again for every command that a run of it advised (law 14), up
+    to the end of that run, and the command is run: unless `follows` is false.
+    """
     stage = Stage(seed=seed, toml=toml, habits=habits)
 
     async def main() -> None:
@@ -386,7 +426,28 @@ def on_stage(
 
     with _simulated_network():
         run_on("trio", main, seed=seed, before_time_passes=stage.world.look)
+    for number, told in enumerate(stage.runs if follows else ()):
+        for nth in range(len(advice_of(told.hints))):
+            again = Stage(seed=seed, toml=toml, habits=habits)
+            again.stops_after = number
+            _play_and_follow(again, play, nth)
     return stage
+
+
+def _play_and_follow(stage: Stage, play: Callable[[Stage], Awaitable[None]], nth: int) -> None:
+    async def main() -> None:
+        async with stage.world:
+            with anyio.CancelScope() as stage.scope:
+                await play(stage)
+            for each in stage.runs:
+                await each.is_over.wait()
+            told = stage.runs[stage.stops_after or 0]
+            advice = advice_of(told.hints)
+            if nth < len(advice):  # chance may have ended it otherwise
+                await follow(stage, told, advice[nth])
+
+    with _simulated_network():
+        run_on("trio", main, seed=0, before_time_passes=stage.world.look)
 
 
 @contextmanager

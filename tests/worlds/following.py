@@ -1,0 +1,127 @@
+"""Law 14: what a run advises is done, literally, and has to come true.
+
+The commands between backticks are read with the real command line, and run against
+the stage where they were printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploy.cli import cli
+from deploy.commands.deploy import deploy_app
+from deploy.commands.history import history_of
+from deploy.commands.order import Order, order_of
+from deploy.commands.resume import resume_app
+from deploy.commands.rollback import rollback_app
+from deploy.commands.status import look_at
+from deploy.commands.target import Target, find_target
+from deploy.events import Emit, RunStarted
+from tests.worlds.simulated.world import ADDRESS, APP
+
+if TYPE_CHECKING:
+    from tests.worlds.stage import Stage, Told
+
+_ADVICE = re.compile(r"`(deploy [^`]+)`((?: (?:finishes|undoes|goes on with) it)?)")
+_OTHER_APP = "app = 'production'\n[processes]\n  web = 'another'\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A command that a run printed; `promise` is what it is to do, in the words of the hint."""
+
+    command: str
+    promise: str
+
+
+def advice_of(hints: str) -> list[Advice]:
+    """The commands of ours in these hints; one that names a value to fill in is none."""
+    found = [Advice(command, promise.strip()) for command, promise in _ADVICE.findall(hints)]
+    return [advice for advice in found if not re.search(r" [A-Z]{2,}|local up", advice.command)]
+
+
+async def follow(stage: Stage, told: Told, advice: Advice) -> None:
+    """Do it at once, from a directory that has this app's fly.toml where the run had it."""
+    name, options = parse(advice.command)
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        _write_config(told)
+        target = find_target(
+            options.pop("directory", Path()),
+            app=options.pop("app", None) or APP,
+            config_path=options.pop("config_path", None),
+            environ={"FLY_FLAPS_BASE_URL": ADDRESS},
+            needs_config=name in ("run", "resume"),
+        )
+    order = order_of(options)
+    order = replace(
+        order,
+        wait_timeout_s=60.0,
+        settings=replace(order.settings, handles_signals=False),
+    )
+    begun = dict(told.begun)
+    done = await stage.run(partial(_run, name, options), target, order)
+    where = f"{advice.command} ({advice.promise}), after {told.hints!r}"
+    code = done.finished.exit_code if done.finished else 0  # None: there was nothing to do
+    assert (code, done.error) == (0, None), f"{where}: {done.finished}"
+    _assert_came_true(stage, told, advice, begun, where)
+
+
+def parse(command: str) -> tuple[str, dict[str, Any]]:
+    """(name, options) of a command as a shell and the command line read it."""
+    words = shlex.split(command)[1:]
+    context = click.Context(cli, info_name="deploy")
+    name, found, rest = cli.resolve_command(context, words)
+    assert found is not None
+    assert name is not None
+    return name, dict(found.make_context(name, rest, parent=context).params)
+
+
+async def _run(
+    name: str, options: Mapping[str, Any], target: Target, order: Order, emit: Emit
+) -> Any:
+    match name:
+        case "resume":
+            return await resume_app(target, order, emit)
+        case "rollback":
+            return await rollback_app(target, order, options["to"], emit)
+        case "run":
+            return await deploy_app(target, order, emit)
+        case "status":
+            await look_at(target)
+        case "history":
+            await history_of(target)
+        case _:
+            raise AssertionError(f"no way to follow `deploy {name}`")
+    return None
+
+
+def _write_config(told: Told) -> None:
+    """Beside a file of another name stands another app's: nobody may read that one."""
+    named = told.target.config_path if told.target else ""
+    Path("fly.toml").write_text(_OTHER_APP if named else told.toml)
+    if named:
+        Path(named).write_text(told.toml)
+
+
+def _assert_came_true(
+    stage: Stage, told: Told, advice: Advice, begun: Mapping[str, str], where: str
+) -> None:
+    if not advice.promise:
+        return
+    assert stage.marks == [], where
+    if advice.promise.startswith("finishes"):
+        (started,) = told.said(RunStarted)
+        assert set(stage.images) == {started.image}, where
+    else:
+        now = {name: machine.image for name, machine in stage.fleet.items()}
+        assert sorted(now.values()) == sorted(begun.values()), where
