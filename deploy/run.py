@@ -19,10 +19,9 @@ from deploy import retrying
 from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet
 from deploy.api.patience import Patience
-from deploy.ending import judge
+from deploy.ending import Evidence, Traces, judge
 from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted, Overtaken
 from deploy.events import Emit, Noticed, RunFinished
-from deploy.evidence import Evidence, Traces
 from deploy.hints import Invocation
 from deploy.orchestrator.actions import Actions
 from deploy.orchestrator.create import Creator
@@ -219,8 +218,7 @@ async def _last_look(deployment: Deployment) -> Fleet:
     has_waited = deployment.aim.waits_for_health and strategy_of(deployment.memory.release).waits
     lookout = deployment.lookout
     fleet = await (lookout.look_unless_just_seen() if has_waited else lookout.look())
-    sick = [machine.id for machine in deployment.watch.sick(fleet)]
-    return await lookout.look_again(fleet, sick) if sick else fleet
+    return await deployment.watch.read_again(fleet)
 
 
 def _evidence(

@@ -7,7 +7,7 @@ A look at the whole app believes nothing odd.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -173,17 +173,6 @@ class Lookout:
         self._recognise_own(fleet)
         self._memory.looked(fleet.managed)
         return fleet
-
-    async def look_again(self, fleet: Fleet, machine_ids: Iterable[str]) -> Fleet:
-        """The fleet with these machines as each of them is by itself: a list may lag."""
-        now = dict(fleet.by_id)
-        for machine_id in machine_ids:
-            client = self._tools.client
-            read = await self._tools.patience.ask(partial(client.find_machine, machine_id))
-            self._memory.read(machine_id, read)
-            now.pop(machine_id, None)
-            now |= {machine_id: read} if read is not None else {}
-        return Fleet.of(now.values())
 
     async def look_unless_halted(self) -> Fleet:
         """The same; looking is reading, and may be cut short."""
