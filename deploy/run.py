@@ -19,9 +19,10 @@ from deploy import retrying
 from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet
 from deploy.api.patience import Patience
-from deploy.ending import Evidence, Traces, judge
+from deploy.ending import judge
 from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted, Overtaken
 from deploy.events import Emit, Noticed, RunFinished
+from deploy.evidence import Evidence, Traces
 from deploy.hints import Invocation
 from deploy.orchestrator.actions import Actions
 from deploy.orchestrator.create import Creator
