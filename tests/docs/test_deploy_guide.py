@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 import pytest
 
-from deploy.cli import _with_command
+from deploy.cli import _COMMANDS
 from deploy.cli import cli as deploy_cli
+from deploy.commands.words import with_command
 from rollout.cli import cli as rollout_cli
 from tests.docs.test_rollout_guide import Shown, shown
 from tests.worlds.outside import ROOT, clean_environ, platform
@@ -145,7 +146,7 @@ def typed(text: str) -> Iterator[str]:
 def parse(group: click.Group, words: list[str]) -> None:
     """Parse as the command would, and run nothing. Raises click.UsageError."""
     context = click.Context(group, info_name=words[0])
-    rest = words[1:] if group is rollout_cli else _with_command(words[1:])
+    rest = words[1:] if group is rollout_cli else with_command(words[1:], _COMMANDS)
     if rest and rest[0].startswith("-"):  # --help, --version
         return
     name, command, rest = group.resolve_command(context, rest)
