@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 Kind: TypeAlias = Literal[
     "version", "flags", "text", "name", "date", "time", "boolean", "percent", "value", "lists",
-    "ramp", "bucketing",
+    "ramp", "bucketing", "variants",
 ]  # fmt: skip
 
 
@@ -46,12 +46,26 @@ FLAG_KEYS = {
     "percent": Key("percent", "The share of units inside, 0 to 100, up to three decimals."),
     "paused": Key("time", "Since when the ramp stands still; rollout resume undoes it."),
     "ramp": Key("ramp", "Dated steps instead of percent; before the first nobody is inside."),
+    "variants": Key(
+        "variants", "More values than two, each with its weight; the last is the rest."
+    ),
     "inside": Key(
         "value", "What the flag is worth inside the rollout.", "add the value inside the rollout"
     ),
     "outside": Key("value", "What it is worth for the rest.", "add the value for the rest"),
     "always_inside": Key("lists", "Attribute to the values that are always inside."),
     "always_outside": Key("lists", "Attribute to the values that are always outside; wins."),
+}
+
+ONLY_TWO_WAY = (
+    "percent", "ramp", "paused", "inside", "outside", "always_inside", "always_outside",
+)  # fmt: skip
+"""The keys that a flag with variants does not have."""
+
+VARIANT_KEYS = {
+    "weight": Key("percent", "Its share of the units; all together are 100.", "add its weight"),
+    "value": Key("value", "What the flag is worth.", "add what the flag is worth"),
+    "always": Key("lists", "Attribute to the values that always have this variant."),
 }
 
 STEP_KEYS = {

@@ -104,7 +104,7 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def _end(flag: Flag, now: datetime) -> int | None:
     """100 or 0 percent if the flag stands there, for whoever asks; else nothing."""
     threshold = flag.live_threshold(now)
-    somebody = flag.enabled and any(flag.always_inside.values())
+    somebody = flag.enabled and any(name != flag.rest for name, _, _ in flag.always)
     return threshold if threshold == EVERYBODY or (threshold == 0 and not somebody) else None
 
 
