@@ -166,17 +166,20 @@ def _variants(before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
             if old.get(name) != new.get(name)
         ]
         yield Change("variants", ", ".join(moved), _takes_from_others(before, after, now))
-    was, is_now = ({each.name: each for each in flag.variants} for flag in (before, after))
-    for name in (name for name in was if name in is_now):
-        if _differ(was[name].value, is_now[name].value):
-            values = f"{value_text(was[name].value)} -> {value_text(is_now[name].value)}"
-            yield Change("variants", f"{show(name)}: another value, {values}")
-    if [(name, lists) for name, _, lists in before.always] != [
-        (name, lists) for name, _, lists in after.always
-    ]:
+    yield from _other_values(before, after)
+    lists, others = ([(name, found) for name, _, found in flag.always] for flag in (before, after))
+    if lists != others:
         # Who is in a list had something before: the units tell, as far as they are the unit's.
         text = "other lists of what always has a variant"
         yield Change("variants", text, before.enabled, counted=not _others_listed(before, after))
+
+
+def _other_values(before: Flag, after: Flag) -> Iterator[Change]:
+    new = {each.name: each.value for each in after.variants}
+    for name, was in ((each.name, each.value) for each in before.variants):
+        if name in new and _differ(was, new[name]):
+            values = f"{value_text(was)} -> {value_text(new[name])}"
+            yield Change("variants", f"{show(name)}: another value, {values}")
 
 
 def _weights(flag: Flag, now: datetime) -> dict[str, int]:

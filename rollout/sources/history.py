@@ -48,8 +48,7 @@ def standing(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> 
     percentage is not known to have stood. Raises nothing.
     """
     since = now - timedelta(days=days)
-    ends = {key: _end(flag, now) for key, flag in flags.items() if not _goes_on(flag.rollout, now)}
-    ends = {key: end for key, end in ends.items() if end is not None}
+    ends = _ends(flags, now)
     by_ramp = {key for key in ends if _began_before(flags[key].rollout, now, since)}
     asked = ends.keys() - by_ramp
     unknown: Set[str] = frozenset()
@@ -64,9 +63,7 @@ def standing(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> 
     return Standing(frozenset(complete), frozenset(stood - complete), frozenset(unknown))
 
 
-def _all_along(
-    versions: Sequence[Version], asked: Mapping[str, int | None], since: datetime
-) -> set[str]:
+def _all_along(versions: Sequence[Version], asked: Mapping[str, int], since: datetime) -> set[str]:
     """Those of the flags that are at this end in every version since then."""
     stood = set(asked) if versions else set()
     for committed_at, found in versions:
@@ -99,6 +96,13 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
         more = ("...",) if len(named) > MOST_PLACES else ()
         found[key] = (*named[:MOST_PLACES], *more)
     return found
+
+
+def _ends(flags: Mapping[str, Flag], now: datetime) -> dict[str, int]:
+    """The flags that stand at one end and that no step carries on, with that end."""
+    still = {key: flag for key, flag in flags.items() if not _goes_on(flag.rollout, now)}
+    found = {key: _end(flag, now) for key, flag in still.items()}
+    return {key: end for key, end in found.items() if end is not None}
 
 
 def _end(flag: Flag, now: datetime) -> int | None:
