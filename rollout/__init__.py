@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         SourceProblem,
         UnknownFlag,
     )
-    from rollout.flag import Context, Decision, Flag, Ramp, Step, Value
+    from rollout.flag import Context, Decision, Flag, Ramp, Step, Value, Variant
     from rollout.flags import Flags
 
 __all__ = [
@@ -51,10 +51,11 @@ __all__ = [
     "Step",
     "UnknownFlag",
     "Value",
+    "Variant",
 ]
 
 _HOMES = {"Flags": "flags"} | dict.fromkeys(
-    ("Context", "Decision", "Flag", "Ramp", "Step", "Value"), "flag"
+    ("Context", "Decision", "Flag", "Ramp", "Step", "Value", "Variant"), "flag"
 )
 
 

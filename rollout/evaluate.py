@@ -2,9 +2,11 @@
 
     not enabled                               outside   DISABLED
     always_outside, then always_inside                  TARGETING_MATCH
-    no unit, at 100 or 0 percent                        STATIC
+    no unit, and one variant has everybody              STATIC
     no unit, or one that is not text          outside   ERROR
-    bucket below the threshold or not                   SPLIT
+    the variant that has the bucket                     SPLIT
+
+With `variants` the last one stands for outside, and the lists are looked at in their order.
 
 Empty text is no unit. Pure: the time is an argument, and no input makes it raise. A flag
 is compiled into a function once, so that a decision is little more than a hash:
@@ -13,10 +15,10 @@ bench/RESULTS.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from mmh3 import mmh3_32_uintdigest as digest
 
@@ -29,8 +31,8 @@ from rollout.flag import (
     Flag,
     Outcome,
     Reason,
-    Value,
-    Variant,
+    Share,
+    percent_text,
     share_text,
     time_text,
 )
@@ -38,6 +40,8 @@ from rollout.wording import show
 
 _LARGEST_INT = 2**53
 """Beyond it, languages that read numbers as doubles see another one."""
+
+Shares: TypeAlias = tuple[Share, ...]
 
 NOTHING_ELSE: Context = MappingProxyType({})
 
@@ -61,17 +65,15 @@ def compile_flag(flag: Flag, now: datetime) -> Decide:
 
     The result holds for as long as no step of the flag's ramp begins.
     """
-    threshold = flag.threshold_at(now)
+    shares = flag.shares(now)
     if not flag.enabled:
-        return _disabled(flag, threshold)
-    split = _split(flag, threshold, _cause(flag, now))
-    if flag.always_outside or flag.always_inside:
-        return _listed(flag, threshold, split)
-    return split
+        return _disabled(flag, shares)
+    decide = _split(flag, shares, now) if len(shares) == 2 else _weighted(flag, shares)
+    return _listed(flag, shares, decide) if flag.always else decide
 
 
-def _disabled(flag: Flag, threshold: int) -> Decide:
-    outcome = _outcome(flag, threshold, "outside", "DISABLED", "the flag is off")
+def _disabled(flag: Flag, shares: Shares) -> Decide:
+    outcome = _outcome(flag, shares, flag.rest, "DISABLED", "the flag is off")
 
     def decide(unit: Any, _: Context = NOTHING_ELSE, /) -> Decision:
         return Decision(flag.outside, _usable(unit) or None, None, outcome)
@@ -79,11 +81,8 @@ def _disabled(flag: Flag, threshold: int) -> Decide:
     return decide
 
 
-def _listed(flag: Flag, threshold: int, otherwise: Decide) -> Decide:
-    lists: tuple[tuple[Variant, Value, Mapping[str, frozenset[str]]], ...] = (
-        ("outside", flag.outside, flag.always_outside),
-        ("inside", flag.inside, flag.always_inside),
-    )
+def _listed(flag: Flag, shares: Shares, otherwise: Decide) -> Decide:
+    lists = flag.always
 
     def decide(unit: Any, context: Context = NOTHING_ELSE, /) -> Decision:
         for variant, value, attributes in lists:
@@ -91,10 +90,10 @@ def _listed(flag: Flag, threshold: int, otherwise: Decide) -> Decide:
                 text = _usable(unit) if name == flag.bucket_by else _text(context.get(name))
                 if text is None:
                     cause = f"{name} is not text but {type(context.get(name)).__name__}"
-                    return _failed(flag, threshold, cause, "INVALID_CONTEXT")
+                    return _failed(flag, shares, cause, "INVALID_CONTEXT")
                 if text and text in texts:
                     cause = f"{name} {show(text)} is always {variant}"
-                    outcome = _outcome(flag, threshold, variant, "TARGETING_MATCH", cause)
+                    outcome = _outcome(flag, shares, variant, "TARGETING_MATCH", cause)
                     return Decision(value, _usable(unit) or None, None, outcome)
         return otherwise(unit)
 
@@ -107,16 +106,16 @@ def _cause(flag: Flag, now: datetime) -> str:
     if isinstance(flag.rollout, int):
         return cause
     step = flag.rollout.current(now)
-    cause += (
-        f" since {time_text(step.at)}" if step else f" until {time_text(flag.rollout.steps[0].at)}"
-    )
+    begins = time_text(step.at if step else flag.rollout.steps[0].at)
+    cause += f" {'since' if step else 'until'} {begins}"
     return f"{cause}, paused" if flag.rollout.paused else cause
 
 
-def _split(flag: Flag, threshold: int, cause: str) -> Decide:
-    inside = _outcome(flag, threshold, "inside", "SPLIT", cause)
-    outside = _outcome(flag, threshold, "outside", "SPLIT", cause)
-    value_inside, value_outside = flag.inside, flag.outside
+def _split(flag: Flag, shares: Shares, now: datetime) -> Decide:
+    (first, value_inside, threshold), (last, value_outside, _) = shares
+    cause = _cause(flag, now)
+    inside = _outcome(flag, shares, first, "SPLIT", cause)
+    outside = _outcome(flag, shares, last, "SPLIT", cause)
     # None for empty text, which is no unit: the concatenation fails, at no price for others.
     heads: Any = (None, *bucketing.heads(flag.draw)[1:])
     draw, limit, encode = flag.draw, bucketing.limit(threshold), str.encode
@@ -131,7 +130,7 @@ def _split(flag: Flag, threshold: int, cause: str) -> Decide:
             hash32 = digest(heads[len(data)] + data)
         except (IndexError, TypeError, UnicodeEncodeError):
             if not _usable(unit):
-                return _no_unit(flag, threshold, unit, cause)
+                return _no_unit(flag, shares, unit, cause)
             hash32 = bucketing.hash32(draw, unit)  # longer than any head is made for
         if hash32 < limit:
             return Decision(value_inside, unit, hash32, inside)
@@ -140,25 +139,48 @@ def _split(flag: Flag, threshold: int, cause: str) -> Decide:
     return decide
 
 
-def _no_unit(flag: Flag, threshold: int, unit: object, cause: str) -> Decision:
+def _weighted(flag: Flag, shares: Shares) -> Decide:
+    """The same for more than two variants, without the tricks."""
+    limits = [bucketing.limit(share.ends) for share in shares]
+    begins = [0, *(share.ends for share in shares)]
+    outcomes = [
+        _outcome(flag, shares, share.name, "SPLIT", f"{share.name} has {_span(start, share.ends)}")
+        for start, share in zip(begins, shares, strict=False)
+    ]
+
+    def decide(unit: Any, _: Context = NOTHING_ELSE, /) -> Decision:
+        if not (usable := _usable(unit)):
+            return _no_unit(flag, shares, unit, "it has all the weight")
+        hash32 = bucketing.hash32(flag.draw, usable)
+        index = bisect_right(limits, hash32)
+        return Decision(shares[index].value, usable, hash32, outcomes[index])
+
+    return decide
+
+
+def _span(start: int, end: int) -> str:
+    return f"{percent_text(start)} to {share_text(end)}"
+
+
+def _no_unit(flag: Flag, shares: Shares, unit: object, cause: str) -> Decision:
     if unit is None or unit == "":
-        if threshold in (0, EVERYBODY):
-            variant: Variant = "inside" if threshold else "outside"
-            outcome = _outcome(flag, threshold, variant, "STATIC", f"{cause}, whoever asks")
-            return Decision(getattr(flag, variant), None, None, outcome)
-        missing = (
-            f"{flag.bucket_by} is empty" if unit == "" else f"the context has no {flag.bucket_by}"
-        )
-        return _failed(flag, threshold, missing, "TARGETING_KEY_MISSING")
+        begins = [0, *(share.ends for share in shares)]
+        for start, share in zip(begins, shares, strict=False):
+            if share.ends - start == EVERYBODY:
+                outcome = _outcome(flag, shares, share.name, "STATIC", f"{cause}, whoever asks")
+                return Decision(share.value, None, None, outcome)
+        by = flag.bucket_by
+        missing = f"{by} is empty" if unit == "" else f"the context has no {by}"
+        return _failed(flag, shares, missing, "TARGETING_KEY_MISSING")
     if isinstance(unit, str):
         wrong = f"{flag.bucket_by} {show(unit)} is not text that UTF-8 can carry"
     else:
         wrong = f"{flag.bucket_by} is not text but {type(unit).__name__}"
-    return _failed(flag, threshold, wrong, "INVALID_CONTEXT")
+    return _failed(flag, shares, wrong, "INVALID_CONTEXT")
 
 
-def _failed(flag: Flag, threshold: int, cause: str, code: ErrorCode) -> Decision:
-    outcome = _outcome(flag, threshold, "outside", "ERROR", cause, code)
+def _failed(flag: Flag, shares: Shares, cause: str, code: ErrorCode) -> Decision:
+    outcome = _outcome(flag, shares, flag.rest, "ERROR", cause, code)
     return Decision(flag.outside, None, None, outcome)
 
 
@@ -193,12 +215,14 @@ def _text(given: object) -> str | None:
 
 def _outcome(
     flag: Flag,
-    threshold: int,
-    variant: Variant,
+    shares: Shares,
+    variant: str,
     reason: Reason,
     cause: str,
     error_code: ErrorCode = "",
 ) -> Outcome:
+    weights = {each.name: each.weight for each in flag.variants}
+    threshold = weights.get(variant, shares[0].ends)
     about: dict[str, bool | int | float | str] = {
         "bucketBy": flag.bucket_by,
         "percent": threshold / 1000,

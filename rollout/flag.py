@@ -6,12 +6,13 @@ is inside when its bucket is below the threshold. Knows no file and no clock, an
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -19,16 +20,14 @@ from rollout.bucketing import BUCKETS, Draw, Generation
 from rollout.guard import Guard
 from rollout.wording import show
 
-Value: TypeAlias = bool | int | str
-"""What a flag can be worth."""
+Value: TypeAlias = bool | int | float | str | Mapping[str, Any]
+"""What a flag can be worth; an object holds what JSON does, and belongs to the flag."""
 
 Context: TypeAlias = Mapping[str, Any]
 """What is known about the one who asks: attribute name to value, units are text."""
 
 Reason: TypeAlias = Literal["SPLIT", "TARGETING_MATCH", "STATIC", "DISABLED", "ERROR"]
 ErrorCode: TypeAlias = Literal["", "TARGETING_KEY_MISSING", "INVALID_CONTEXT"]
-Variant: TypeAlias = Literal["inside", "outside"]
-
 EVERYBODY = BUCKETS
 """The threshold of 100 %."""
 
@@ -65,6 +64,27 @@ class Ramp(msgspec.Struct, frozen=True):
         return self.steps[index - 1] if index else None
 
 
+class Variant(msgspec.Struct, frozen=True):
+    """One of the values of a flag that has more than two.
+
+    `weight` is its share of the units, 0..100000; `always` maps an attribute to the values
+    that always have this variant.
+    """
+
+    name: str
+    weight: int
+    value: Value
+    always: Mapping[str, frozenset[str]] = NOBODY
+
+
+class Share(NamedTuple):
+    """A variant of a flag and the threshold, 0..100000, below which its buckets end."""
+
+    name: str
+    value: Value
+    ends: int
+
+
 class Flag(msgspec.Struct, frozen=True, kw_only=True):
     """A flag as flags.yaml states it.
 
@@ -72,7 +92,9 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     (0..100000) or a Ramp. `always_inside` and `always_outside` map an attribute
     to the values that are always in or out; outside wins. `expires` is an ISO date.
     `bucketing` is the generation of the hash; `guard` says by which outcomes the percentage
-    moves, None by none.
+    moves, None by none. `variants` are the values of a flag that has them instead of inside
+    and outside; these are then those of the first and the last, the last is what the rest
+    has, and `rollout` the share of all others. Who has a guard has no ramp and no variants.
     """
 
     key: str
@@ -85,10 +107,42 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
     always_inside: Mapping[str, frozenset[str]] = NOBODY
     always_outside: Mapping[str, frozenset[str]] = NOBODY
+    variants: tuple[Variant, ...] = ()
     description: str = ""
     owner: str = ""
     expires: str = ""
     guard: Guard | None = None
+
+    def shares(self, now: datetime) -> tuple[Share, ...]:
+        """Which variant has which buckets at `now`, in the order of the buckets.
+
+        Behind the first comes the last, so that a first one that grows takes from the last
+        alone; those between the two follow, the later ones first.
+        """
+        if not self.variants:
+            inside = Share("inside", self.inside, self.threshold_at(now))
+            return inside, Share("outside", self.outside, EVERYBODY)
+        first, *between, last = self.variants
+        found, ends = [], 0
+        for variant in (first, last, *reversed(between)):
+            ends += variant.weight
+            found.append(Share(variant.name, variant.value, ends))
+        return tuple(found)
+
+    @property
+    def rest(self) -> str:
+        """The variant of those that no other one has: outside, or the last."""
+        return self.variants[-1].name if self.variants else "outside"
+
+    @property
+    def always(self) -> tuple[tuple[str, Value, Mapping[str, frozenset[str]]], ...]:
+        """(variant, its value, its lists) in the order in which they are looked at."""
+        if self.variants:
+            found = tuple((each.name, each.value, each.always) for each in self.variants)
+        else:
+            outside = ("outside", self.outside, self.always_outside)
+            found = (outside, ("inside", self.inside, self.always_inside))
+        return tuple(each for each in found if each[2])
 
     @property
     def draw(self) -> Draw:
@@ -115,7 +169,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """
 
     flag: str
-    variant: Variant
+    variant: str
     reason: Reason
     bucket_by: str
     threshold: int
@@ -150,8 +204,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         return self.outcome.flag
 
     @property
-    def variant(self) -> Variant:
-        """Which of the two values it is."""
+    def variant(self) -> str:
+        """Which of the flag's values it is, by its name."""
         return self.outcome.variant
 
     @property
@@ -212,4 +266,4 @@ def value_text(value: Value) -> str:
     """A value as flags.yaml writes it, on one line."""
     if isinstance(value, str):
         return show(value)
-    return str(value).lower()
+    return json.dumps(value, ensure_ascii=False)

@@ -49,7 +49,7 @@ class Flags(Mapping[str, Flag]):
 
     def __init__(self, file: flagfile.FlagFile) -> None:
         deciders = {
-            key: (flag.bucket_by, bool(flag.always_inside or flag.always_outside), _decider(flag))
+            key: (flag.bucket_by, bool(flag.always), _decider(flag))
             for key, flag in file.flags.items()
         }
         for name, value in (

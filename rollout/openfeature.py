@@ -18,7 +18,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import NoReturn, TypeVar
+from copy import deepcopy
+from typing import Any
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
@@ -40,11 +41,12 @@ from rollout.errors import BadFlagFile, RolloutError, UnknownFlag
 from rollout.flag import Decision
 from rollout.live import Live, State
 
-T = TypeVar("T", bool, int, str)
 Structure = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 
 _NOT_INITIALIZED = (ProviderNotReadyError, "the provider is not initialized")
-_TYPES: dict[type, str] = {bool: "a boolean", int: "an integer", str: "text"}
+_TYPES: dict[type, str] = {
+    bool: "a boolean", int: "an integer", float: "a float", str: "text", dict: "an object",
+}  # fmt: skip
 _REASONS = {ours: Reason(word) for ours, word in targeting.REASONS.items()}
 _SHUTDOWN_S = 2.0
 """More than a look at an address can take."""
@@ -128,7 +130,7 @@ class RolloutProvider(AbstractProvider):
         default_value: float,
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[float]:
-        self._refuse("a float", flag_key)
+        return self._resolve(float, flag_key, evaluation_context)
 
     def resolve_object_details(
         self,
@@ -136,11 +138,11 @@ class RolloutProvider(AbstractProvider):
         default_value: Structure,
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[Structure]:
-        self._refuse("an object", flag_key)
+        return self._resolve(dict, flag_key, evaluation_context)
 
     def _resolve(
-        self, kind: type[T], key: str, context: EvaluationContext | None
-    ) -> FlagResolutionDetails[T]:
+        self, kind: type, key: str, context: EvaluationContext | None
+    ) -> FlagResolutionDetails[Any]:
         state = self._state()
         unit, attributes = (context.targeting_key, context.attributes) if context else (None, {})
         try:
@@ -152,6 +154,8 @@ class RolloutProvider(AbstractProvider):
             raise _mismatch(key, value, _TYPES[kind])
         if decision.error_code:
             raise _context_error(decision)
+        if kind is dict:
+            value = deepcopy(value)  # what it answers is the caller's to change
         metadata = targeting.metadata(decision)
         metadata["source"] = state.source
         return FlagResolutionDetails(
@@ -160,14 +164,6 @@ class RolloutProvider(AbstractProvider):
             reason=_REASONS[decision.reason],
             flag_metadata=metadata,
         )
-
-    def _refuse(self, wanted: str, key: str) -> NoReturn:
-        """A flag is never worth this, so it is either not there or of another type."""
-        try:
-            flag = self._state().flags[key]
-        except UnknownFlag as unknown:
-            raise FlagNotFoundError(_sentence(unknown)) from None
-        raise _mismatch(key, flag.outside, wanted)
 
     def _state(self) -> State:
         live = self._live

@@ -127,6 +127,7 @@ def _record(flag: Flag, now: datetime) -> dict[str, Any]:
         "salt": flag.salt,
         "inside": flag.inside,
         "outside": flag.outside,
+        "variants": msgspec.to_builtins(flag.variants),
         **said,
     }
 
@@ -134,6 +135,8 @@ def _record(flag: Flag, now: datetime) -> dict[str, Any]:
 def _state(flag: Flag, now: datetime) -> str:
     if not flag.enabled:
         return "off"
+    if flag.variants:
+        return "/".join(percent_text(each.weight) for each in flag.variants) + " %"
     state = share_text(flag.threshold_at(now))
     if not isinstance(flag.rollout, Ramp):
         return f"{state} (guard)" if flag.guard else state

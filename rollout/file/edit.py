@@ -48,7 +48,7 @@ def set_percent(file: FlagFile, key: str, threshold: int) -> Edit | None:
 
     Raises UnknownFlag, and EditRefused for a flag with a ramp.
     """
-    flag = flag_in(file, key)
+    flag = _two_way(file, key)
     if isinstance(flag.rollout, Ramp):
         raise EditRefused(
             f"{key} has a ramp, which sets its percentage by the clock",
@@ -63,7 +63,7 @@ def set_percent(file: FlagFile, key: str, threshold: int) -> Edit | None:
 
 def set_ramp(file: FlagFile, key: str, steps: Sequence[Step]) -> Edit | None:
     """Give flag `key` a ramp of these steps, in place of its percentage or its other ramp."""
-    flag = flag_in(file, key)
+    flag = _two_way(file, key)
     meant = replace(flag, rollout=Ramp(tuple(steps)))
     if meant == flag:
         return None
@@ -81,7 +81,7 @@ def pause(file: FlagFile, key: str, now: datetime) -> Edit | None:
 
     Raises EditRefused for a flag that has no ramp, or one whose ramp is over.
     """
-    flag = flag_in(file, key)
+    flag = _two_way(file, key)
     ramp = flag.rollout
     if not isinstance(ramp, Ramp):
         raise EditRefused(
@@ -106,7 +106,7 @@ def kill(file: FlagFile, key: str, now: datetime) -> Edit | None:
     """Switch flag `key` off, and let its ramp stand still; None if both is so already."""
     flag = flag_in(file, key)
     text, ramp = flag_texts(file.text)[key], flag.rollout
-    place = "ramp" if isinstance(ramp, Ramp) else "percent"
+    place = next(name for name in ("ramp", "percent", "variants") if name in text.entries)
     meant, spans = replace(flag, enabled=False), []
     if flag.enabled and "enabled" in text.entries:
         spans.append(text.put("enabled", "false"))
@@ -146,6 +146,16 @@ def flag_in(file: FlagFile, key: str) -> Flag:
     flag = file.flags.get(key)
     if flag is None:
         raise UnknownFlag(key, file.flags, file.source)
+    return flag
+
+
+def _two_way(file: FlagFile, key: str) -> Flag:
+    flag = flag_in(file, key)
+    if flag.variants:
+        raise EditRefused(
+            f"{key} has variants, whose weights are changed together",
+            hint="edit the weights in the file, then see rollout diff git:HEAD",
+        )
     return flag
 
 

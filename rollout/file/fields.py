@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 from itertools import pairwise
+from typing import Any
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -28,6 +29,7 @@ FLAG_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PERCENT = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OFFSET = r" ?(?:Z|[-+][0-9]{2}:[0-9]{2})"
 _LOCAL_TIME = DATE.pattern + r"[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
@@ -146,8 +148,11 @@ def name(node: Node) -> str:
 
 
 def value(node: Node) -> Value:
-    """What a flag is worth: an integer, a boolean or text."""
-    fix = "write an integer, true or false, or text"
+    """What a flag is worth: a number, a boolean, text, or an object of what JSON has."""
+    _check(node)
+    if isinstance(node, MappingNode):
+        return _object(node)
+    fix = "write a number, true or false, text, or an object"
     scalar = _scalar(node, fix)
     written = scalar.value
     if not is_ambiguous(scalar):
@@ -158,15 +163,38 @@ def value(node: Node) -> Value:
         if len(written) > 17 or abs(int(written)) > LARGEST_INT:
             raise Wrong(f"{show(written)} is too large", f"stay within {LARGEST_INT} either way")
         return int(written)
+    if _FLOAT.fullmatch(written):
+        if abs(float(written)) > LARGEST_INT:
+            raise Wrong(f"{show(written)} is too large", f"stay within {LARGEST_INT} either way")
+        return float(written)
     if kind(scalar) == "a boolean":
         raise Wrong(
             f"{written} is a boolean to some YAML readers and text to others",
             f'write true or false, or "{written}" if text is meant',
         )
     raise Wrong(
-        f"{show(written)} is {kind(scalar)}, but no plain integer",
-        f'write an integer such as 5, or "{written}" if text is meant',
+        f"{show(written)} is {kind(scalar)}, but no plain number",
+        f'write a number such as 5 or 0.5, or "{written}" if text is meant',
     )
+
+
+def _object(node: MappingNode) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, inner in node.value:
+        if (written := name(key)) in found:
+            raise Wrong(f"{show(written)} is in it twice", "remove one of them")
+        found[written] = _inner(inner)
+    return found
+
+
+def _inner(node: Node) -> Any:
+    """A value within an object, which may also be a list or nothing."""
+    _check(node)
+    if isinstance(node, SequenceNode):
+        return [_inner(item) for item in node.value]
+    if isinstance(node, ScalarNode) and is_plain(node) and node.value == "null":
+        return None
+    return value(node)
 
 
 def generation(node: Node) -> Generation:

@@ -13,13 +13,23 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from yaml import Node
 
 from rollout.errors import BadFlagFile, Problem
 from rollout.file import fields, yamlnodes
 from rollout.file.fields import AlreadyReported, Wrong
-from rollout.file.shape import FILE_KEYS, FLAG_KEYS, GUARD_KEYS, STEP_KEYS, Key, Kind
-from rollout.flag import Flag, Ramp, Step
+from rollout.file.shape import (
+    FILE_KEYS,
+    FLAG_KEYS,
+    GUARD_KEYS,
+    ONLY_TWO_WAY,
+    STEP_KEYS,
+    VARIANT_KEYS,
+    Key,
+    Kind,
+)
+from rollout.flag import EVERYBODY, NOBODY, Flag, Ramp, Step, Value, Variant, percent_text
 from rollout.guard import Guard
 from rollout.wording import did_you_mean, show
 
@@ -122,24 +132,77 @@ class _Reader:
         if found is None:
             return None
         seen = len(self.problems)
-        self.complete(key_node, found, FLAG_KEYS)
         values: dict[str, Any] = {"bucket_by": "", "inside": 0, "outside": 0, "salt": key}
         for name, (_, value_node) in found.items():
             kind = FLAG_KEYS[name].kind
             if kind == "lists":
                 values[name] = self.lists(found, name)
-            elif (
-                kind in _SCALARS
-                and (value := self.read(value_node, _SCALARS[kind], name)) is not None
-            ):
-                values[name] = value
-        flag = Flag(
-            key=key, rollout=self.rollout(key_node, found), guard=self.guard(found), **values
-        )
-        if len(self.problems) == seen and type(flag.inside) is not type(flag.outside):
-            message = f"is {_type(flag.outside)}, but inside is {_type(flag.inside)}"
-            self.wrong(found["outside"][1], Wrong(message, "make both one type"), "outside")
+            elif kind in _SCALARS:
+                value = self.read(value_node, _SCALARS[kind], name)
+                values |= {} if value is None else {name: value}
+        if "variants" in found:
+            values |= self.variants(key_node, found)
+        else:
+            self.complete(key_node, found, FLAG_KEYS)
+            values |= {"rollout": self.rollout(key_node, found), "guard": self.guard(found)}
+        flag = _as_floats(Flag(key=key, **values))
+        if len(self.problems) == seen:
+            self.of_one_type(flag, found)
         return flag
+
+    def of_one_type(self, flag: Flag, found: _Found) -> None:
+        pairs = [(each.name, each.value) for each in flag.variants]
+        first, *others = pairs or [("inside", flag.inside), ("outside", flag.outside)]
+        for name, value in others:
+            if type(value) is not type(first[1]):
+                message = f"is {_type(value)}, but {first[0]} is {_type(first[1])}"
+                node = found["variants" if flag.variants else "outside"][1]
+                self.wrong(node, Wrong(message, "make both one type"), name)
+
+    def variants(self, key_node: Node, found: _Found) -> dict[str, Any]:
+        """What a flag with variants has in the place of inside, outside and percent."""
+        for name in ONLY_TWO_WAY:
+            if name in found:
+                fix = f"remove {name}, or write inside and outside instead of variants"
+                self.wrong(found[name][0], Wrong(f"a flag with variants has no {name}", fix))
+        optional = {name: key for name, key in FLAG_KEYS.items() if name not in ONLY_TWO_WAY}
+        self.complete(key_node, found, optional)
+        seen = len(self.problems)
+        variants = [
+            variant
+            for name, (name_node, node) in (self.under("variants", found) or {}).items()
+            if (variant := self.variant(name, name_node, node))
+        ]
+        if len(self.problems) > seen:
+            return {"rollout": 0}
+        total = sum(variant.weight for variant in variants)
+        if len(variants) < 2:
+            wrong = Wrong("there are fewer than two", "add one, or write inside and outside")
+            self.wrong(found["variants"][1], wrong, "variants")
+            return {"rollout": 0}
+        if total != EVERYBODY:
+            message = f"their weights are {percent_text(total)} together, not 100"
+            self.wrong(found["variants"][1], Wrong(message, "make them 100"), "variants")
+        first, last = variants[0], variants[-1]
+        ends = {"inside": first.value, "outside": last.value, "rollout": EVERYBODY - last.weight}
+        return {"variants": tuple(variants), **ends}
+
+    def variant(self, name: str, name_node: Node, node: Node) -> Variant | None:
+        if not fields.FLAG_KEY.fullmatch(name):
+            fix = "use up to 100 letters, digits, and . _ - between them"
+            self.wrong(name_node, Wrong(f"{show(name)} is not a name for a variant", fix))
+        with self.inside(f"variants: {show(name)}"):
+            found = self.mapping(node, VARIANT_KEYS)
+            if found is None:
+                return None
+            self.complete(name_node, found, VARIANT_KEYS)
+            nothing: Value = 0
+            return Variant(
+                name,
+                self.optional(found, "weight", fields.percent, 0),
+                self.optional(found, "value", fields.value, nothing),
+                self.lists(found, "always") if "always" in found else NOBODY,
+            )
 
     def rollout(self, key_node: Node, found: _Found) -> int | Ramp:
         paused = self.optional(found, "paused", fields.time, None)
@@ -298,5 +361,19 @@ _GUARD: Mapping[Kind, Callable[[Node], Any]] = {
 }
 
 
+def _as_floats(flag: Flag) -> Flag:
+    """The flag with floats for its integers where it has both: a reader of 1 and 0.5 means so."""
+    values = [flag.inside, flag.outside, *(each.value for each in flag.variants)]
+    if {type(value) for value in values} != {int, float}:
+        return flag
+    inside, outside, *others = (float(str(value)) for value in values)
+    pairs = zip(flag.variants, others, strict=True)
+    variants = tuple(replace(variant, value=value) for variant, value in pairs)
+    return replace(flag, inside=inside, outside=outside, variants=variants)
+
+
 def _type(value: object) -> str:
-    return {bool: "a boolean", int: "an integer"}.get(type(value), "text")
+    return _TYPES.get(type(value), "an object")
+
+
+_TYPES = {bool: "a boolean", int: "an integer", float: "a float", str: "text"}

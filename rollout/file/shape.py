@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 Kind: TypeAlias = Literal[
     "version", "flags", "text", "name", "date", "time", "boolean", "percent", "value", "lists",
-    "ramp", "bucketing", "guard", "stages", "span", "event", "evidence", "share", "number",
+    "ramp", "bucketing", "variants",
+    "guard", "stages", "span", "event", "evidence", "share", "number",
 ]  # fmt: skip
 
 
@@ -47,12 +48,26 @@ FLAG_KEYS = {
     "paused": Key("time", "Since when the ramp stands still; rollout resume undoes it."),
     "ramp": Key("ramp", "Dated steps instead of percent; before the first nobody is inside."),
     "guard": Key("guard", "By which outcomes of deploys the percentage moves; rollout guard."),
+    "variants": Key(
+        "variants", "More values than two, each with its weight; the last is the rest."
+    ),
     "inside": Key(
         "value", "What the flag is worth inside the rollout.", "add the value inside the rollout"
     ),
     "outside": Key("value", "What it is worth for the rest.", "add the value for the rest"),
     "always_inside": Key("lists", "Attribute to the values that are always inside."),
     "always_outside": Key("lists", "Attribute to the values that are always outside; wins."),
+}
+
+ONLY_TWO_WAY = (
+    "percent", "ramp", "paused", "guard", "inside", "outside", "always_inside", "always_outside",
+)  # fmt: skip
+"""The keys that a flag with variants does not have."""
+
+VARIANT_KEYS = {
+    "weight": Key("percent", "Its share of the units; all together are 100.", "add its weight"),
+    "value": Key("value", "What the flag is worth.", "add what the flag is worth"),
+    "always": Key("lists", "Attribute to the values that always have this variant."),
 }
 
 STEP_KEYS = {

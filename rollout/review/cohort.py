@@ -1,5 +1,8 @@
 """Who is in, who enters, who leaves, for batches of units of any number. Pure.
 
+To be inside is to have another variant than the rest: not outside, or not the last. To
+leave is to have another one than before where that was not the rest.
+
 A unit is the UTF-8 of its text, the value of the flag's bucket_by, and all that is
 known of it: an always_inside by another attribute says nothing here. What these
 functions answer is what `evaluate` decides, at the price of the hash.
@@ -7,13 +10,14 @@ functions answer is what `evaluate` decides, at the price of the hash.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from operator import and_
 from typing import NamedTuple
 
 from rollout.bucketing import Draw, limit
-from rollout.flag import Flag
+from rollout.flag import EVERYBODY, Flag
 from rollout.review.bulk import below, between, hashes
 
 
@@ -49,12 +53,14 @@ class Names(NamedTuple):
     stays_outside: list[bytes]
 
 
-def members(flag: Flag, units: Sequence[bytes], now: datetime) -> list[bytes]:
-    """The units, in their order, that `flag` has inside at `now`."""
+def members(flag: Flag, units: Sequence[bytes], now: datetime, variant: str = "") -> list[bytes]:
+    """The units, in their order, that have the `variant` at `now`: the first, if not given."""
     cut = _cut(flag, now)
-    if not cut.always:
-        return between(cut.draw, units, 0, cut.threshold)
-    return [unit for unit, inside in zip(units, _inside(cut, units), strict=True) if inside]
+    wanted = variant or flag.shares(now)[0].name
+    if not cut.always and wanted == cut.names[0]:
+        return between(cut.draw, units, 0, cut.ends[0])
+    found = zip(units, _variants(cut, units), strict=True)
+    return [unit for unit, has in found if has == ("" if wanted == flag.rest else wanted)]
 
 
 def tally(before: Flag | None, after: Flag | None, units: Sequence[bytes], now: datetime) -> Tally:
@@ -63,8 +69,8 @@ def tally(before: Flag | None, after: Flag | None, units: Sequence[bytes], now: 
     A state that is None has nobody inside: the flag is not there.
     """
     old, new = _cuts(before, after, now)
-    if old.draw != new.draw:
-        return _tally_of(_inside(old, units), _inside(new, units))
+    if old.draw != new.draw or old.names != new.names or len(old.names) != 2:
+        return _tally_of(_variants(old, units), _variants(new, units))
     listed = old.always.keys() | new.always.keys()
     if not listed:
         return _nested(old, new, units)
@@ -72,7 +78,7 @@ def tally(before: Flag | None, after: Flag | None, units: Sequence[bytes], now: 
     found = _nested(old, new, others)
     if len(others) < len(units):
         special = [unit for unit in units if unit in listed]
-        found = found.plus(_tally_of(_inside(old, special), _inside(new, special)))
+        found = found.plus(_tally_of(_variants(old, special), _variants(new, special)))
     return found
 
 
@@ -80,59 +86,87 @@ def names(before: Flag | None, after: Flag | None, units: Sequence[bytes], now: 
     """The same with the units themselves."""
     old, new = _cuts(before, after, now)
     found = Names([], [], [], [])
-    for unit, was, is_now in zip(units, _inside(old, units), _inside(new, units), strict=True):
-        found[(0 if is_now else 2) if was else (1 if is_now else 3)].append(unit)
+    for unit, was, has in zip(units, _variants(old, units), _variants(new, units), strict=True):
+        found[_kind(was, has)].append(unit)
     return found
 
 
+def _kind(was: str, has: str) -> int:
+    """The index in Tally and Names; empty is the rest."""
+    if not was:
+        return 1 if has else 3
+    return 0 if was == has else 2
+
+
 class _Cut(NamedTuple):
-    """What decides at one moment: the hash under `draw`, but for the units in `always`."""
+    """What decides at one moment: the hash under `draw`, but for the units in `always`.
+
+    `names` are the variants in the order of the buckets, and `ends` the thresholds where
+    theirs end. The rest has no name, here and in `always`.
+    """
 
     draw: Draw
-    threshold: int
-    always: Mapping[bytes, bool]
+    names: tuple[str, ...]
+    ends: tuple[int, ...]
+    always: Mapping[bytes, str]
 
 
 def _cut(flag: Flag, now: datetime) -> _Cut:
+    shares = flag.shares(now)
+    named = {share.name: "" if share.name == flag.rest else share.name for share in shares}
+    names = tuple(named.values())
     if not flag.enabled:
-        return _Cut(flag.draw, 0, {})
-    always = dict.fromkeys(_utf8(flag.always_inside.get(flag.bucket_by, ())), True)
-    always |= dict.fromkeys(_utf8(flag.always_outside.get(flag.bucket_by, ())), False)
-    return _Cut(flag.draw, flag.threshold_at(now), always)
+        return _nobody(flag.draw, names)
+    always: dict[bytes, str] = {}
+    for variant, _, lists in reversed(flag.always):  # the first that names a unit counts
+        always |= dict.fromkeys(_utf8(lists.get(flag.bucket_by, ())), named[variant])
+    return _Cut(flag.draw, names, tuple(share.ends for share in shares), always)
 
 
 def _cuts(before: Flag | None, after: Flag | None, now: datetime) -> tuple[_Cut, _Cut]:
-    nobody = _Cut((before or after or _NOTHING).draw, 0, {})
-    return (_cut(before, now) if before else nobody), (_cut(after, now) if after else nobody)
+    old, new = (_cut(flag, now) if flag else None for flag in (before, after))
+    known = old or new or _Cut(Draw(""), ("inside", ""), (0, EVERYBODY), {})
+    nobody = _nobody(known.draw, known.names)
+    return old or nobody, new or nobody
 
 
-_NOTHING = Flag(key="", bucket_by="", inside=0, outside=0, rollout=0, salt="")
+def _nobody(draw: Draw, names: tuple[str, ...]) -> _Cut:
+    """All units have the rest."""
+    if len(names) == 2:
+        return _Cut(draw, names, (0, EVERYBODY), {})
+    return _Cut(draw, ("",), (EVERYBODY,), {})
 
 
 def _utf8(texts: frozenset[str] | tuple[()]) -> list[bytes]:
     return [text.encode() for text in texts]
 
 
-def _inside(cut: _Cut, units: Sequence[bytes]) -> list[bool]:
-    most, always = limit(cut.threshold), cut.always
+def _variants(cut: _Cut, units: Sequence[bytes]) -> list[str]:
+    """What each unit has, by name; nothing is the rest."""
+    names, always = cut.names, cut.always
     places = hashes(cut.draw, units)
+    if len(names) == 2:
+        most = limit(cut.ends[0])
+        found = [names[place >= most] for place in places]
+    else:
+        limits = [limit(end) for end in cut.ends]
+        found = [names[bisect_right(limits, place)] for place in places]
     if not always:
-        return [place < most for place in places]
-    found = zip(units, places, strict=True)
-    return [always.get(unit, place < most) for unit, place in found]
+        return found
+    return [always.get(unit, has) for unit, has in zip(units, found, strict=True)]
 
 
-def _tally_of(old: list[bool], new: list[bool]) -> Tally:
-    before, after, both = sum(old), sum(new), sum(map(and_, old, new))
-    return Tally(both, after - both, before - both, len(old) - before - after + both)
+def _tally_of(old: list[str], new: list[str]) -> Tally:
+    kinds = Counter(map(_kind, old, new))
+    return Tally(*(kinds[kind] for kind in range(4)))
 
 
 def _nested(old: _Cut, new: _Cut, units: Sequence[bytes]) -> Tally:
     """Under one draw the smaller cohort is part of the larger, so that two counts say all."""
-    low, high = sorted((old.threshold, new.threshold))
+    low, high = sorted((old.ends[0], new.ends[0]))
     wide, narrow = below(old.draw, units, high), limit(low)
     both = len(wide) if low == high else len([place for place in wide if place < narrow])
     moved, rest = len(wide) - both, len(units) - len(wide)
-    if new.threshold > old.threshold:
+    if new.ends[0] > old.ends[0]:
         return Tally(both, moved, 0, rest)
     return Tally(both, 0, moved, rest)

@@ -12,7 +12,17 @@ from datetime import datetime
 import msgspec
 
 from rollout.evaluate import compile_flag
-from rollout.flag import EVERYBODY, Flag, Ramp, Step, arrow_text, share_text, time_text, value_text
+from rollout.flag import (
+    EVERYBODY,
+    Flag,
+    Ramp,
+    Share,
+    Step,
+    arrow_text,
+    share_text,
+    time_text,
+    value_text,
+)
 from rollout.guard import Guard
 from rollout.review.cohort import Names, Tally, names, tally
 from rollout.wording import count as number_of
@@ -136,8 +146,10 @@ def _changes(before: Flag | None, after: Flag | None, now: datetime) -> Iterator
         return
     if before.enabled != after.enabled:
         yield _switched(before, after, now)
-    if before.rollout != after.rollout:
+    if before.rollout != after.rollout and not (before.variants or after.variants):
         yield from _rollout(before, after, now)
+    if before.variants or after.variants:
+        yield from _variants(before, after, now)
     for what in ("bucket_by", "salt", "bucketing"):
         yield from _drawn_anew(what, before, after, now)
     for what in ("always_outside", "always_inside"):
@@ -145,9 +157,62 @@ def _changes(before: Flag | None, after: Flag | None, now: datetime) -> Iterator
     yield from _words(before, after)
 
 
+def _variants(before: Flag, after: Flag, now: datetime) -> Iterator[Change]:
+    """Weights, values and lists of flags of which one has variants, or both do."""
+    old, new = _weights(before, now), _weights(after, now)
+    if old != new:
+        moved = [
+            f"{show(name)} {arrow_text(old.get(name, 0), new.get(name, 0))}"
+            for name in dict.fromkeys((*old, *new))
+            if old.get(name) != new.get(name)
+        ]
+        yield Change("variants", ", ".join(moved), _takes_from_others(before, after, now))
+    yield from _other_values(before, after)
+    lists, others = ([(name, found) for name, _, found in flag.always] for flag in (before, after))
+    if lists != others:
+        # Who is in a list had something before: the units tell, as far as they are the unit's.
+        text = "other lists of what always has a variant"
+        yield Change("variants", text, before.enabled, counted=not _others_listed(before, after))
+
+
+def _other_values(before: Flag, after: Flag) -> Iterator[Change]:
+    new = {each.name: each.value for each in after.variants}
+    for name, was in ((each.name, each.value) for each in before.variants):
+        if name in new and _differ(was, new[name]):
+            values = f"{value_text(was)} -> {value_text(new[name])}"
+            yield Change("variants", f"{show(name)}: another value, {values}")
+
+
+def _weights(flag: Flag, now: datetime) -> dict[str, int]:
+    begins = [0, *(share.ends for share in flag.shares(now))]
+    shares = zip(begins, flag.shares(now), strict=False)
+    weights = {share.name: share.ends - start for start, share in shares}
+    return {each.name: weights[each.name] for each in flag.variants} or weights
+
+
+def _takes_from_others(before: Flag, after: Flag, now: datetime) -> bool:
+    """Whether a bucket that had another variant than the rest has another one after."""
+    if not before.enabled:
+        return False
+    old, new = before.shares(now), after.shares(now)
+    starts = {0, *(share.ends for share in (*old, *new))} - {EVERYBODY}
+    had = [(_at(old, start), _at(new, start)) for start in starts]
+    rest = "" if after.enabled else after.rest
+    return any(was != before.rest and was != (rest or has) for was, has in had)
+
+
+def _at(shares: Sequence[Share], bucket: int) -> str:
+    return next(share.name for share in shares if bucket < share.ends)
+
+
+def _others_listed(*flags: Flag) -> bool:
+    """Whether lists name something that a list of units does not tell."""
+    return any(set(lists) - {flag.bucket_by} for flag in flags for _, _, lists in flag.always)
+
+
 def _words(before: Flag, after: Flag) -> Iterator[Change]:
     """What moves nobody."""
-    for what in ("inside", "outside"):
+    for what in () if before.variants or after.variants else ("inside", "outside"):
         was, is_now = getattr(before, what), getattr(after, what)
         if _differ(was, is_now):
             text = f"{value_text(was)} -> {value_text(is_now)}: another value for those {what}"
@@ -183,7 +248,7 @@ def _removed(flag: Flag, now: datetime) -> Change:
     if threshold == EVERYBODY:
         return Change("flag", "removed at 100 %: no code may ask for it any more")
     stood = f"removed, {_stands(flag, now)}"
-    if threshold == 0 and not (flag.enabled and any(flag.always_inside.values())):
+    if threshold == 0 and not (flag.enabled and _lists_somebody(flag)):
         return Change("flag", f"{stood}: nobody was inside")
     counted = threshold > 0 and not _unseen(flag)
     return Change("flag", f"{stood}: whoever is inside is thrown out", True, counted)
@@ -192,7 +257,7 @@ def _removed(flag: Flag, now: datetime) -> Change:
 def _switched(before: Flag, after: Flag, now: datetime) -> Change:
     if after.enabled:
         return Change("enabled", f"switched on, {_stands(after, now)}")
-    inside = before.threshold_at(now) > 0 or any(before.always_inside.values())
+    inside = before.threshold_at(now) > 0 or _lists_somebody(before)
     text = "switched off: everybody is outside"
     return Change("enabled", text, evicts=inside, counted=not _unseen(before))
 
@@ -274,17 +339,30 @@ def _list_evicts(
         return any(moved) or (what == "always_outside" and _unseen(before))
     if what == "always_inside":
         return after.live_threshold(now) < EVERYBODY
-    return before.live_threshold(now) > 0 or any(before.always_inside.values())
+    return before.live_threshold(now) > 0 or _lists_somebody(before)
 
 
 def _unseen(flag: Flag) -> bool:
     """Whether somebody is inside by an attribute that a list of units does not tell."""
-    return any(values and name != flag.bucket_by for name, values in flag.always_inside.items())
+    return any(
+        values and name != flag.bucket_by
+        for variant, _, lists in flag.always
+        for name, values in lists.items()
+        if variant != flag.rest
+    )
+
+
+def _lists_somebody(flag: Flag) -> bool:
+    """Whether a list may have somebody inside."""
+    return any(any(lists.values()) for name, _, lists in flag.always if name != flag.rest)
 
 
 def _stands(flag: Flag, now: datetime) -> str:
     if not flag.enabled:
         return "off"
+    if flag.variants:
+        weights = _weights(flag, now).items()
+        return "with " + ", ".join(f"{show(name)} {share_text(weight)}" for name, weight in weights)
     ramp = " on a ramp" if isinstance(flag.rollout, Ramp) else ""
     return f"at {share_text(flag.threshold_at(now))}{ramp}"
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import combinations
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -168,26 +169,32 @@ def _standing(it: Subject) -> Iterator[Finding]:
 
 
 def _values(it: Subject) -> Iterator[Finding]:
-    inside, outside = it.flag.inside, it.flag.outside
-    if inside == outside:
-        message = f"inside and outside are both {value_text(inside)}"
-        yield it.find("values", "inside", message, "make them differ, or remove the flag")
+    pairs = [(each.name, each.value) for each in it.flag.variants]
+    pairs = pairs or [("inside", it.flag.inside), ("outside", it.flag.outside)]
+    for (name, value), (other, same) in combinations(pairs, 2):
+        if value == same:
+            message = f"{name} and {other} are both {value_text(value)}"
+            what = "variants" if it.flag.variants else "inside"
+            yield it.find("values", what, message, "make them differ, or remove the flag")
 
 
 def _lists(it: Subject) -> Iterator[Finding]:
-    for name, texts in it.flag.always_inside.items():
-        both = texts & it.flag.always_outside.get(name, frozenset())
-        for text in sorted(both):
-            message = f"{name} {show(text)} is both always inside and always outside, which wins"
-            yield it.find("lists", "always_inside", message, "remove it from one of the two")
+    for (winner, _, first), (other, _, second) in combinations(it.flag.always, 2):
+        for name in first.keys() & second.keys():
+            for text in sorted(first[name] & second[name]):
+                message = f"{name} {show(text)} is both always {other} and always {winner}"
+                what = "variants" if it.flag.variants else f"always_{other}"
+                fix = "remove it from one of the two"
+                yield it.find("lists", what, f"{message}, which wins", fix)
 
 
 def _texts(it: Subject) -> Iterator[Finding]:
     flag = it.flag
     yield from _legible(it, "bucket_by", "bucket_by", flag.bucket_by)
     yield from _legible(it, "salt", "salt", flag.salt)
-    for what in ("always_inside", "always_outside"):
-        for name, texts in getattr(flag, what).items():
+    for variant, _, lists in flag.always:
+        what = "variants" if flag.variants else f"always_{variant}"
+        for name, texts in lists.items():
             for text in (name, *sorted(texts)):
                 yield from _legible(it, what, f"{what}: {show(name)}", text)
 
@@ -204,8 +211,9 @@ def _slips(it: Subject) -> Iterator[Finding]:
     for name in sorted(_attributes(it.flag)):
         known = [other for other in it.names if _is_rather(other, name, it)]
         if hint := did_you_mean(name, known):
-            uses = {"bucket_by": [it.flag.bucket_by], "always_inside": it.flag.always_inside}
-            what = next((key for key, names in uses.items() if name in names), "always_outside")
+            uses = [variant for variant, _, lists in it.flag.always if name in lists]
+            what = "variants" if it.flag.variants else f"always_{(uses or ['inside'])[-1]}"
+            what = "bucket_by" if name == it.flag.bucket_by else what
             message = f"the attribute {show(name)} looks like a slip of another"
             yield it.find("attribute", what, message, hint, level="warning")
 
@@ -218,7 +226,7 @@ def _is_rather(other: str, name: str, it: Subject) -> bool:
 
 
 def _attributes(flag: Flag) -> set[str]:
-    return {flag.bucket_by, *flag.always_inside, *flag.always_outside}
+    return {flag.bucket_by, *(name for _, _, lists in flag.always for name in lists)}
 
 
 def _drawn_anew(it: Subject) -> Iterator[Finding]:

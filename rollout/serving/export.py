@@ -10,13 +10,13 @@ flagd.dev/reference/custom-operations/fractional-operation. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rollout.bucketing import BUCKETS, Generation
 from rollout.errors import ExportRefused
-from rollout.flag import EVERYBODY, Flag, Ramp
+from rollout.flag import Flag, Ramp, Share
 from rollout.wording import show
 
 DRAWN_BY: Mapping[Generation, str] = {
@@ -63,7 +63,7 @@ def _inexpressible(flag: Flag) -> str:
         return ""
     if flag.salt != flag.key and flag.bucketing == "flagd-3":
         return f"its salt is {show(flag.salt)}, and flagd draws by the flag's key"
-    for name in (flag.bucket_by, *flag.always_inside, *flag.always_outside):
+    for name in (flag.bucket_by, *(name for _, _, lists in flag.always for name in lists)):
         if not _PLAIN_NAME.fullmatch(name):
             return f"flagd takes {show(name)} for a path, not for the name of an attribute"
     if isinstance(flag.rollout, Ramp) and any(step.at.microsecond for step in flag.rollout.steps):
@@ -75,8 +75,9 @@ def _definition(flag: Flag) -> dict[str, Any]:
     definition: dict[str, Any] = {
         # Not DISABLED: that is the caller's default, where ours is the value outside.
         "state": "ENABLED",
-        "variants": {"inside": flag.inside, "outside": flag.outside},
-        "defaultVariant": "outside",
+        "variants": {each.name: each.value for each in flag.variants}
+        or {"inside": flag.inside, "outside": flag.outside},
+        "defaultVariant": flag.rest,
     }
     if flag.enabled:
         definition["targeting"] = _targeting(flag)
@@ -88,28 +89,29 @@ def _definition(flag: Flag) -> dict[str, Any]:
 def _targeting(flag: Flag) -> dict[str, Any]:
     """if, then, else if, then, ..., else: in the order of rollout.evaluate."""
     branches: list[Any] = []
-    for variant, lists in (("outside", flag.always_outside), ("inside", flag.always_inside)):
+    for variant, _, lists in flag.always:
         if matches := _matches(flag, lists):
             branches += [matches, variant]
     if flag.bucket_by != _TARGETING_KEY:
         is_elsewhere = {"!==": [_var(flag.bucket_by), _var(_TARGETING_KEY)]}
         branches += [{"and": [_is_given(flag.bucket_by), is_elsewhere]}, _UNIT_IS_ELSEWHERE]
     if not isinstance(flag.rollout, Ramp):
-        return {"if": [*branches, _split(flag, flag.rollout)]}
+        return {"if": [*branches, _split(flag, flag.shares(_EPOCH))]}
     for step in reversed(flag.rollout.steps):
         at_s = int((step.at - _EPOCH).total_seconds())
-        branches += [{">=": [_var("$flagd.timestamp"), at_s]}, _split(flag, step.threshold)]
-    return {"if": [*branches, "outside"]}
+        branches += [{">=": [_var("$flagd.timestamp"), at_s]}, _split(flag, flag.shares(step.at))]
+    return {"if": [*branches, flag.rest]}
 
 
-def _split(flag: Flag, threshold: int) -> Any:
-    if threshold in (0, EVERYBODY):
-        return "inside" if threshold else "outside"  # whoever asks, with or without a unit
-    shares = [["inside", threshold], ["outside", BUCKETS - threshold]]
+def _split(flag: Flag, shares: Sequence[Share]) -> Any:
+    begins = [0, *(share.ends for share in shares)]
+    weights = [[each.name, each.ends - start] for each, start in zip(shares, begins, strict=False)]
+    if whole := [name for name, weight in weights if weight == BUCKETS]:
+        return whole[0]  # whoever asks, with or without a unit
     if flag.salt == flag.key:
-        return {"fractional": shares}
-    salted = {"fractional": [{"cat": [flag.salt, _var(_TARGETING_KEY)]}, *shares]}
-    return {"if": [_is_given(_TARGETING_KEY), salted, "outside"]}
+        return {"fractional": weights}
+    salted = {"fractional": [{"cat": [flag.salt, _var(_TARGETING_KEY)]}, *weights]}
+    return {"if": [_is_given(_TARGETING_KEY), salted, flag.rest]}
 
 
 def _matches(flag: Flag, lists: Mapping[str, frozenset[str]]) -> dict[str, Any] | None:

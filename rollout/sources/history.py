@@ -51,8 +51,7 @@ def standing(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> 
     percentage is not known to have stood. Raises nothing.
     """
     since = now - timedelta(days=days)
-    ends = {key: _end(flag, now) for key, flag in flags.items() if not _goes_on(flag.rollout, now)}
-    ends = {key: end for key, end in ends.items() if end is not None}
+    ends = _ends(flags, now)
     by_ramp = {key for key in ends if _began_before(flags[key].rollout, now, since)}
     asked = ends.keys() - by_ramp
     unknown: Set[str] = frozenset()
@@ -67,9 +66,7 @@ def standing(path: str, flags: Mapping[str, Flag], now: datetime, days: int) -> 
     return Standing(frozenset(complete), frozenset(stood - complete), frozenset(unknown))
 
 
-def _all_along(
-    versions: Sequence[Version], asked: Mapping[str, int | None], since: datetime
-) -> set[str]:
+def _all_along(versions: Sequence[Version], asked: Mapping[str, int], since: datetime) -> set[str]:
     """Those of the flags that are at this end in every version since then."""
     stood = set(asked) if versions else set()
     for committed_at, found in versions:
@@ -139,10 +136,17 @@ def _shown(directory: Path, name: str, commit: str, at: str, author: str) -> Pas
     return PastVersion(datetime.fromisoformat(at), commit, author, flags)
 
 
+def _ends(flags: Mapping[str, Flag], now: datetime) -> dict[str, int]:
+    """The flags that stand at one end and that no step carries on, with that end."""
+    still = {key: flag for key, flag in flags.items() if not _goes_on(flag.rollout, now)}
+    found = {key: _end(flag, now) for key, flag in still.items()}
+    return {key: end for key, end in found.items() if end is not None}
+
+
 def _end(flag: Flag, now: datetime) -> int | None:
     """100 or 0 percent if the flag stands there, for whoever asks; else nothing."""
     threshold = flag.live_threshold(now)
-    somebody = flag.enabled and any(flag.always_inside.values())
+    somebody = flag.enabled and any(name != flag.rest for name, _, _ in flag.always)
     return threshold if threshold == EVERYBODY or (threshold == 0 and not somebody) else None
 
 

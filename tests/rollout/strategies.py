@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
 from rollout.bucketing import GENERATIONS, Draw, Generation
-from rollout.flag import Flag, percent_text
+from rollout.flag import Flag, Variant, percent_text
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -68,3 +69,22 @@ def flag_texts(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
     return draw(st.sampled_from(["", "\ufeff"])) + end.join(lines) + draw(
         st.sampled_from(["", end])
     ), expected
+
+
+@st.composite
+def varied(draw: st.DrawFn, drawn_with: Draw | None = None) -> Flag:
+    """A flag with two to five variants, each worth its place."""
+    count = draw(st.integers(2, 5))
+    cuts = sorted(draw(st.lists(thresholds, min_size=count - 1, max_size=count - 1)))
+    weights = [after - before for before, after in pairwise([0, *cuts, 100_000])]
+    return with_weights(weights, drawn_with or draw(draws))
+
+
+def with_weights(weights: list[int], draw: Draw) -> Flag:
+    """A flag by app with these weights; its variants are v0, v1, ..., worth 0, 1, ..."""
+    variants = tuple(Variant(f"v{i}", weight, i) for i, weight in enumerate(weights))
+    return Flag(
+        key="a", bucket_by="app", inside=0, outside=len(weights) - 1,
+        rollout=100_000 - weights[-1], salt=draw.salt, bucketing=draw.generation,
+        variants=variants,
+    )  # fmt: skip

@@ -57,6 +57,14 @@ flags:
     inside: true
     outside: false
   deploy-retries: {bucket_by: app, percent: 5, inside: 5, outside: 0}
+  float-flag: {bucket_by: app, percent: 100, inside: 0.5, outside: 1}
+  object-flag: {bucket_by: app, percent: 100, inside: {show: true, list: [1]}, outside: {}}
+  colour-flag:
+    bucket_by: app
+    variants:
+      red: {weight: 0, value: "#f00", always: {email: [red@example.org]}}
+      blue: {weight: 100, value: "#00f"}
+      grey: {weight: 0, value: "#ccc"}
 """
 HELLO = EvaluationContext("hello")
 DEFAULTS: dict[str, Any] = {
@@ -126,6 +134,9 @@ def refused(found: FlagEvaluationDetails[Any], kind: str) -> ErrorCode | None:
         ("string", "targeted-flag", ("EXTERNAL", "outside", "SPLIT")),
         ("integer", "disabled-flag", (0, "outside", "STATIC")),
         ("integer", "deploy-retries", (0, "outside", "SPLIT")),
+        ("float", "float-flag", (0.5, "inside", "SPLIT")),
+        ("object", "object-flag", ({"show": True, "list": [1]}, "inside", "SPLIT")),
+        ("string", "colour-flag", ("#00f", "blue", "SPLIT")),
     ],
 )
 def test_value_variant_and_reason(
@@ -149,11 +160,25 @@ def test_a_flag_that_is_not_there(kind: str, client: OpenFeatureClient) -> None:
         *[(kind, "boolean-flag") for kind in DEFAULTS if kind != "boolean"],
         *[(kind, "string-flag") for kind in DEFAULTS if kind != "string"],
         *[(kind, "integer-flag") for kind in DEFAULTS if kind != "integer"],
+        *[(kind, "float-flag") for kind in DEFAULTS if kind != "float"],
+        *[(kind, "object-flag") for kind in DEFAULTS if kind != "object"],
     ],
 )
 def test_a_flag_of_another_type(kind: str, key: str, client: OpenFeatureClient) -> None:
     for context in (HELLO, None):
         assert refused(details(client, kind, key, context), kind) is ErrorCode.TYPE_MISMATCH
+
+
+def test_an_object_is_the_callers_to_change(client: OpenFeatureClient) -> None:
+    found: Any = details(client, "object", "object-flag").value
+    found["list"].append(2)
+    assert details(client, "object", "object-flag").value == {"show": True, "list": [1]}
+
+
+def test_a_list_of_a_variant_gives_that_one(client: OpenFeatureClient) -> None:
+    context = EvaluationContext("hello", {"email": "red@example.org"})
+    found = details(client, "string", "colour-flag", context)
+    assert (found.value, found.variant, found.reason) == ("#f00", "red", "TARGETING_MATCH")
 
 
 def test_a_context_that_matches_a_list(client: OpenFeatureClient) -> None:

@@ -110,3 +110,42 @@ def test_a_terminal_gets_colours_and_how_far_a_date_is(three: Path) -> None:
     assert "2026-11-26 (in 3 days)\x1b[0m" in shown
     assert "\x1b[1mFLAG" in shown
     assert "in 98 days)" in on_a_terminal("schedule", "ramped")
+
+
+VARIED = """\
+version: 1
+flags:
+  colour:
+    bucket_by: app
+    variants:
+      red: {weight: 10, value: "#f00"}
+      blue: {weight: 20.5, value: "#00f"}
+      grey: {weight: 69.5, value: "#ccc"}
+"""
+
+
+def test_a_flag_with_variants_is_shown_counted_and_not_bumped(three: Path) -> None:
+    three.write_text(VARIED)
+    assert (
+        run("list").output.splitlines()[1].startswith("colour  10/20.5/69.5 %  app  #f00    #ccc")
+    )
+    explained = run("explain", "colour", "--unit", "hello").output
+    assert explained == "colour -> #ccc (app hello is at 77.360 %, grey has 10 to 79.5 %)\n"
+    assert run("get", "colour", "--unit", "hello").output == "#ccc\n"
+    units = "".join(f"app-{number}\n" for number in range(1000))
+    asked = ("cohort", "colour", "--units", "-")
+    counted = [
+        len(run(*asked, "--variant", v, given=units).stdout.split()) for v in ("blue", "grey")
+    ]
+    first = run(*asked, given=units)
+    assert len(first.stdout.split()) + sum(counted) == 1000
+    assert first.stderr.endswith("of 1,000 units are red\n")
+    assert "did you mean blue?" in run(*asked, "--variant", "bleu", given=units).stderr
+    for refused in (("set", "colour", "--percent", "5"), ("ramp", "colour", "--over", "7d")):
+        result = run(*refused)
+        assert result.exit_code == 1
+        assert "Error: colour has variants, whose weights are changed together" in result.stderr
+    assert run("kill", "colour").exit_code == 0
+    assert "enabled: false" in three.read_text()
+    assert run("resume", "colour").exit_code == 0
+    assert three.read_text() == VARIED

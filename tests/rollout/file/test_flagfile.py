@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -120,7 +121,7 @@ def test_a_percentage_within_bounds_is_fine(written: str) -> None:
 
 KEYS = (
     "use one of description, owner, expires, salt, bucketing, enabled, bucket_by, percent, "
-    "paused, ramp, guard, inside, outside, always_inside, always_outside"
+    "paused, ramp, guard, variants, inside, outside, always_inside, always_outside"
 )
 TIME = "write a time with its offset, such as 2027-03-01T09:00:00+01:00 or ...Z"
 LIST = "write a list, such as [hello, my-app]"
@@ -209,13 +210,16 @@ def test_only_a_ramp_can_be_paused() -> None:
         ("5", "old", "6:14: a: outside: is text, but inside is an integer; make both one type"),
         ("on", "off", "5:13: a: inside: on is a boolean to some YAML readers and text to others;"),
         ("True", "false", "5:13: a: inside: True is a boolean to some YAML readers"),
-        ("010", "0", "5:13: a: inside: 010 is a number, but no plain integer; write an integer"),
-        ("0x1F", "0", "5:13: a: inside: 0x1F is a number, but no plain integer; write an integer"),
-        ("1.5", "0", "5:13: a: inside: 1.5 is a number, but no plain integer; write an integer"),
+        ("010", "0", "5:13: a: inside: 010 is a number, but no plain number; write a number"),
+        ("0x1F", "0", "5:13: a: inside: 0x1F is a number, but no plain number; write a number"),
+        ("1.5e3", "0", "5:13: a: inside: 1.5e3 is a number, but no plain number; write a number"),
+        ("1.5", "x", "6:14: a: outside: is text, but inside is a float; make both one type"),
+        ("{a: on}", "{}", "5:13: a: inside: on is a boolean to some YAML readers"),
+        ("{a: 1, a: 2}", "{}", "5:13: a: inside: a is in it twice; remove one of them"),
         ("9007199254740992", "0", "5:13: a: inside: 9007199254740992 is too large; stay within"),
         ("9" * 5000, "0", "5:13: a: inside: "),
-        ("", "0", "5:12: a: inside: it is empty; write an integer, true or false, or text"),
-        ("[5]", "0", "5:13: a: inside: it is a list; write an integer, true or false, or text"),
+        ("", "0", "5:12: a: inside: it is empty; write a number, true or false, text, or"),
+        ("[5]", "0", "5:13: a: inside: it is a list; write a number, true or false, text, or"),
     ],
 )
 def test_values_that_readers_disagree_on_are_refused(inside: str, outside: str, said: str) -> None:
@@ -365,3 +369,74 @@ flags:
         f"{line}:1: a conflict mark of git ({mark}); {fix}"
         for line, mark in ((5, "<<<<<<<"), (7, "======="), (9, ">>>>>>>"))
     ]
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "found"),
+    [
+        ("0.25", "-1.5", (0.25, -1.5)),
+        ("1", "0.5", (1.0, 0.5)),
+        ("{a: [1, x, null], b: {c: true}}", "{}", ({"a": [1, "x", None], "b": {"c": True}}, {})),
+    ],
+)
+def test_floats_and_objects_are_values(inside: str, outside: str, found: tuple[Any, Any]) -> None:
+    text = HEAD.replace("inside: 5", f"inside: {inside}").replace(
+        "outside: 0", f"outside: {outside}"
+    )
+    flag = flagfile.parse(f"{text}    percent: 5\n").flags["a"]
+    assert (flag.inside, flag.outside) == found
+    assert type(flag.inside) is type(flag.outside)
+
+
+VARIANTS = """\
+version: 1
+flags:
+  a:
+    bucket_by: app
+    variants:
+      red: {weight: 10, value: 1}
+      blue: {weight: 20.125, value: 2, always: {org: [acme]}}
+      grey: {weight: 69.875, value: 3}
+"""
+
+
+def test_variants_are_read_in_their_order() -> None:
+    flag = flagfile.parse(VARIANTS).flags["a"]
+    assert [(each.name, each.weight, each.value) for each in flag.variants] == [
+        ("red", 10_000, 1),
+        ("blue", 20_125, 2),
+        ("grey", 69_875, 3),
+    ]
+    assert flag.variants[1].always == {"org": frozenset({"acme"})}
+    assert (flag.inside, flag.outside, flag.rollout) == (1, 3, 30_125)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("69.875", "69.874", "6:7: a: variants: their weights are 99.999 together, not 100; make"),
+        ("value: 3", "value: x", "6:7: a: grey: is text, but red is an integer; make both one"),
+        (", value: 3", "", "8:7: a: variants: grey: value is missing; add what the flag is worth"),
+        ("weight: 10, ", "", "6:7: a: variants: red: weight is missing; add its weight"),
+        ("69.875", "69.8751", "8:22: a: variants: grey: weight: 69.8751 has more than three"),
+        ("grey:", '"a b":', '8:7: a: "a b" is not a name for a variant; use up to 100 letters'),
+        (
+            "    variants",
+            "    percent: 5\n    variants",
+            "5:5: a: a flag with variants has no percent",
+        ),
+        (
+            "    variants",
+            "    inside: 5\n    variants",
+            "5:5: a: a flag with variants has no inside",
+        ),
+        (
+            "always:",
+            "allways:",
+            "7:40: a: variants: blue: unknown key allways; did you mean always",
+        ),
+    ],
+)
+def test_what_is_wrong_with_variants_is_named(old: str, new: str, said: str) -> None:
+    assert old in VARIANTS
+    assert problems(VARIANTS.replace(old, new))[0].startswith(said)

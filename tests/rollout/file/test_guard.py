@@ -69,6 +69,41 @@ def test_a_flag_has_a_guard_or_a_ramp() -> None:
         flagfile.parse(HEAD + ramp)
 
 
+VARIED = """version: 1
+flags:
+  a:
+    bucket_by: app
+    variants: {new: {weight: 50, value: 1}, old: {weight: 50, value: 0}}
+"""
+
+
+def test_a_flag_with_variants_has_no_guard_which_is_one_error() -> None:
+    with pytest.raises(BadFlagFile) as caught:
+        flagfile.parse(f"{VARIED}    guard: {{kill: 1}}\n")
+    fix = "remove guard, or write inside and outside instead of variants"
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"6:5: a: a flag with variants has no guard; {fix}"
+    ]
+
+
+def test_outcomes_do_not_move_a_flag_with_variants(tmp_path: Any) -> None:
+    flags = tmp_path / "flags.yaml"
+    flags.write_text(VARIED)
+    result = run("guard", "a", "--plan", "--file", str(flags))
+    assert result.exit_code == 1
+    assert "a has variants, and a guard compares two sides" in result.output
+    assert flags.read_text() == VARIED
+
+
+def test_diff_says_that_variants_come_in_the_place_of_a_guard(tmp_path: Any) -> None:
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(f"{HEAD}    percent: 5\n    guard: {{}}\n")
+    new.write_text(VARIED)
+    told = run("diff", str(old), str(new)).output
+    assert "variants: " in told
+    assert "guard: removed" in told
+
+
 def test_diff_explain_and_list_say_that_there_is_a_guard(tmp_path: Any) -> None:
     old, new, later = (tmp_path / name for name in ("old.yaml", "new.yaml", "later.yaml"))
     old.write_text(f"{HEAD}    percent: 5\n")

@@ -89,15 +89,42 @@ def document(**flags: Any) -> str:
     return json.dumps({"version": 1, "flags": flags}, ensure_ascii=False)
 
 
-@pytest.mark.parametrize("flag", [FLAG, RAMPED, FULL, FLAG | {"inside": "", "outside": "x"}])
+VARIED: dict[str, Any] = {
+    "bucket_by": "app",
+    "variants": {
+        "x": {"weight": 10, "value": "a", "always": {"app": ["b"]}},
+        "y": {"weight": 89.5, "value": "b"},
+        "z": {"weight": 0.5, "value": "c"},
+    },
+}
+
+
+RIGHT: list[dict[str, Any]] = [
+    FLAG,
+    RAMPED,
+    FULL,
+    VARIED,
+    FLAG | {"inside": "", "outside": "x"},
+    FLAG | {"guard": {"bake": "48h"}},
+    FLAG | {"inside": 5.0},
+    FLAG | {"inside": {"a": [1, None]}, "outside": {}},
+]
+
+
+@pytest.mark.parametrize("flag", RIGHT)
 def test_what_is_right_is_taken_by_both(flag: dict[str, Any]) -> None:
     assert accepted(document(a=flag)) == (True, True)
 
 
+WRONG_VARIANTS: list[Any] = [
+    [], {}, {"x": VARIED["variants"]["x"]}, {"x": {"weight": 50}, "y": {"weight": 50, "value": 1}},
+    {"x": {"value": 1}, "y": {"weight": 100, "value": 1}}, {"a b": {}, "c": {}},
+]  # fmt: skip
 WRONG_IN_A_FLAG: list[dict[str, Any]] = [
     {"percent": 101}, {"percent": -1}, {"percent": "5"}, {"percent": True},
     {"percent": None}, {"percent": [5]}, {"colour": "red"}, {"ramp": [STEP]},
-    {"paused": STEP["at"]}, {"inside": "x"}, {"inside": 1.5}, {"inside": None},
+    {"paused": STEP["at"]}, {"inside": "x"}, {"inside": None}, {"inside": []},
+    {"inside": {"a": 2**53}, "outside": {}},
     {"inside": 2**53}, {"outside": False}, {"owner": 5}, {"owner": None}, {"salt": ""},
     {"bucket_by": ""}, {"enabled": "true"}, {"enabled": 1}, {"expires": "soon"},
     {"expires": "2027-02-30"}, {"expires": 2027}, {"always_inside": ["x"]},
@@ -118,6 +145,11 @@ WRONG = [
     *(document(a=FLAG | wrong) for wrong in WRONG_IN_A_FLAG),
     *(document(a=RAMPED | {"ramp": ramp}) for ramp in WRONG_RAMPS),
     document(a=RAMPED | {"paused": "now"}),
+    *(document(a=VARIED | {"variants": variants}) for variants in WRONG_VARIANTS),
+    *(document(a=VARIED | {name: FULL[name]}) for name in ("inside", "always_inside")),
+    document(a=VARIED | {"percent": 5}),
+    document(a=VARIED | {"guard": {}}),
+    document(a=RAMPED | {"guard": {}}),
 ]  # fmt: skip
 
 
@@ -130,7 +162,6 @@ ONLY_THE_READER_REFUSES = [
     document(a=FLAG).replace(": 5", ": 010", 1),
     document(a=FLAG).replace(": 5", ": 1e1", 1),
     document(a=FLAG).replace(": 5", ": 0.0001", 1),
-    document(a=FLAG).replace('"inside": 5', '"inside": 5.0'),
     "version: 1\nflags: {a: {bucket_by: app, percent: 5, inside: on, outside: off}}",
     "version: 1\nflags: {a: {bucket_by: app, percent: 5, inside: 1, outside: 0, owner: no}}",
     document(a=FLAG).replace('"inside": 5', '"inside": 5, "inside": 5'),
@@ -138,6 +169,7 @@ ONLY_THE_READER_REFUSES = [
     document(a=RAMPED | {"ramp": [STEP, STEP]}),
     document(a=RAMPED | {"ramp": [STEP | {"at": "2027-01-01T25:00Z"}]}),
     document(a=RAMPED | {"ramp": [STEP | {"at": "1969-01-01T00:00Z"}]}),
+    document(a=VARIED).replace("89.5", "89.4"),
 ]
 
 

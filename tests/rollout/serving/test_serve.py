@@ -160,6 +160,14 @@ flags:
   everybody: {bucket_by: app, percent: 100, inside: true, outside: false}
   nobody: {bucket_by: app, percent: 0, inside: true, outside: false}
   half: {bucket_by: app, percent: 50, inside: 5, outside: 0}
+  float: {bucket_by: app, percent: 100, inside: 0.5, outside: 1}
+  object: {bucket_by: app, percent: 100, inside: {show: true, list: [1]}, outside: {}}
+  colour:
+    bucket_by: app
+    variants:
+      red: {weight: 0, value: "#f00"}
+      blue: {weight: 100, value: "#00f"}
+      grey: {weight: 0, value: "#ccc"}
 """
 ASKED: list[tuple[str, Any, dict[str, Any], Any, str]] = [
     ("off-number", 7, {"targetingKey": "hello"}, 0, ""),
@@ -171,6 +179,9 @@ ASKED: list[tuple[str, Any, dict[str, Any], Any, str]] = [
     ("nobody", True, {}, False, ""),
     ("half", 7, {}, 7, "TARGETING_KEY_MISSING"),
     ("half", 7, {"targetingKey": ""}, 7, "TARGETING_KEY_MISSING"),
+    ("float", 0.25, {"targetingKey": "x"}, 0.5, ""),
+    ("object", {"a": "b"}, {"targetingKey": "x"}, {"show": True, "list": [1]}, ""),
+    ("colour", "?", {"targetingKey": "x"}, "#00f", ""),
 ]
 """Flag, the program's default, which differs; context, and the value with its error."""
 
@@ -184,7 +195,7 @@ def by_process(command: list[str], cwd: Path) -> list[dict[str, Any]]:
 
 def by_python(provider: Any) -> list[dict[str, Any]]:
     """What OpenFeature's Python client says with this provider."""
-    kinds = {bool: "boolean", int: "integer", str: "string"}
+    kinds = {bool: "boolean", int: "integer", str: "string", float: "float", dict: "object"}
     api.set_provider_and_wait(provider)
     client, found = api.get_client(), []
     for flag, default, context, *_ in ASKED:
