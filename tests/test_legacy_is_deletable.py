@@ -24,7 +24,7 @@ _BRANCH = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _LEFT_OUT = shutil.ignore_patterns(
-    *(".git", ".venv", ".hypothesis", "__pycache__", "*_cache", "dist", "node_modules")
+    *(".git", ".venv*", ".hypothesis", "__pycache__", "*_cache", "dist", "node_modules")
 )
 
 # What goes through `deploy.run` is run, on one clock; but for a test of sheer size, and a grid
