@@ -261,7 +261,7 @@ RUN = Options(
             default="13s",
             show_default=True,
             callback=_lease,
-            help="Time to live of leases; they are refreshed.",
+            help="Time to live of leases, longer for large fleets; they are refreshed.",
         ),
         click.Option(
             ["--wait-for-lease", "wait_for_lease_s"],

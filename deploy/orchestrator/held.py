@@ -25,7 +25,7 @@ from deploy.orchestrator.tools import Tools
 SAFETY_S = 3.0  # no leased write leaves this close to the lease's end
 REFRESHES_PER_S = 20
 _RELEASE_S = 10.0
-_RELEASES_PER_S = 50  # what a slow client gives back; the bound of a large fleet follows it
+_RELEASES_PER_S = 20  # what a slow client gives back; the bound of a large fleet follows it
 _AGAIN_S = 0.5
 
 

@@ -64,8 +64,13 @@ class Watch:
         return found
 
     async def look(self) -> list[Machine]:
-        """The sick of a look that begins now. Raises CallFailed."""
-        return self.sick(await self._machines.latest())
+        """The sick of a look that begins now. Raises CallFailed.
+
+        A list may lag: what it shows is believed of a machine that shows it by itself.
+        """
+        listed = self.sick(await self._machines.latest())
+        read = [await self._machines.machine(machine.id) for machine in listed]
+        return self.sick(Fleet.of(machine for machine in read if machine is not None))
 
     async def confirm(self) -> None:
         """Return once a look shows all of them well; AppFailed where some stay sick."""

@@ -328,7 +328,7 @@ def test_waiting_for_many_machines_costs_few_lists() -> None:
         took_s = told.events[-1][0] - told.events[0][0]
         assert told.exit_code == 0
         assert len(told.of("list")) <= took_s + 4  # one observer, at one list a second
-        assert len(told.of("read")) <= 10
+        assert len(told.of("read")) <= 2 * 30  # a look at each when it is due, and one more
 
     on_stage(play)
 

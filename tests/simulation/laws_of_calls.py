@@ -77,7 +77,7 @@ def _without_arbiter(calls: list[Call]) -> Iterator[str]:
     lists: list[set[str]] = []
     for _, is_answer, call in sorted(_moments(calls), key=lambda moment: moment[0]):
         if is_answer:
-            if call.operation == "list" and call.is_good and call.listed:
+            if call.operation == "list" and call.is_good:
                 lists.append(_leasable(call))
             if call.operation in ("acquire", "refresh") and call.is_good:
                 held[call.machine] = call.sent_s + _ttl_s(call)
@@ -98,15 +98,15 @@ def _not_the_arbiter(
     arbiters = {min(ids - asked | {call.machine}) for ids in lists if call.machine in ids}
     if at_once:
         yield f"asked for beside another before an arbiter is held: {call.line()}"
-    elif lists and call.machine not in arbiters | asked:
+    elif all(lists) and call.machine not in arbiters | asked:
         yield f"not the arbiter: {call.line()}"
 
 
 def _leasable(call: Call) -> set[str]:
-    """The machines of the app in a list, as far as their hosts answer."""
+    """The machines of the app in a list, as far as their hosts answer; none of a large one."""
     return {
         machine["id"]
-        for machine in json.loads(call.listed)
+        for machine in json.loads(call.listed or "[]")
         if machine.get("host_status") != "unreachable"
         and (machine["config"] or {}).get("metadata", {}).get("fly_process_group") in _GROUPS
     }
@@ -130,6 +130,14 @@ def _taken_twice(run: Run, calls: list[Call]) -> Iterator[str]:
             until[call.machine] = call.sent_s + _ttl_s(call)
         if call.operation == "release" or (call.operation == "destroy" and not call.surely_not):
             until.pop(call.machine, None)
+
+
+def no_lease_is_lost_that_nobody_took(story: Story) -> Iterator[str]:
+    """However slow the client is. For a story without faults and rivals."""
+    for run in story.runs:
+        for _, event in run.events:
+            if isinstance(event, Noticed | HiccupMet) and "lease" in event.message:
+                yield f"{run.name}: {event.message}"
 
 
 def leases_are_released(story: Story) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tenacity import stop_after_attempt
 
-from deploy import ending, legacy, retrying
+from deploy import ending, evidence, legacy, retrying
 from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet, Machine
 from deploy.errors import CallFailed, Meaning
@@ -285,7 +285,7 @@ def takes_health_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def believes_its_own_done(monkeypatch: pytest.MonkeyPatch) -> None:
     takes_health_for_a_moment(monkeypatch)
-    monkeypatch.setattr(ending.Evidence, "sick", property(lambda _: ()))
+    monkeypatch.setattr(evidence.Evidence, "sick", property(lambda _: ()))
 
 
 def takes_a_clean_exit_for_well(monkeypatch: pytest.MonkeyPatch) -> None:

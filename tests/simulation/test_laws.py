@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from deploy.plan.strategies import STRATEGY_NAMES
 from tests.simulation.enumeration import cells, describe, fleets, judge, unexpected
 from tests.simulation.laws import broken_laws, managed
+from tests.simulation.laws_of_calls import no_lease_is_lost_that_nobody_took
 from tests.simulation.weather import HICCUPS, Weather, draw, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, KINDS, Rule, Spot
 from tests.worlds.simulated.story import USUAL_LATENCY_S
@@ -127,6 +128,17 @@ def test_fifty_machines_with_hiccups_end_wholly_new(seed: int) -> None:
 def test_a_thousand_machines_with_hiccups_end_wholly_new() -> None:
     scenario = Scenario(machines=1000, retries=8, wait_timeout_s=120.0, lease_ttl_s=120)
     story = simulate(scenario, Chaos(0, 0.002, HICCUPS))
+    assert broken_laws(story) == []
+    assert story.finished.exit_code == 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("machines", [3, 60, 1000])
+def test_a_slow_client_loses_no_lease_that_nobody_took(machines: int) -> None:
+    """Each request costs it processor time: at a thousand machines it is busy all the time."""
+    cpu_s = (0.0, 10 ** random.Random(machines).uniform(-2.0, -1.5))
+    story = simulate(Scenario(machines=machines, cpu_s=cpu_s, wait_timeout_s=120.0))
+    assert list(no_lease_is_lost_that_nobody_took(story)) == []
     assert broken_laws(story) == []
     assert story.finished.exit_code == 0
 

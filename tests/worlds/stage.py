@@ -331,7 +331,8 @@ class Stage:
 
     def _unreleased(self, told: Told) -> list[str]:
         """Machines on which a lease of this run is still in force."""
-        answers = [call.answer for call in told.calls if call.answer]
+        granting = ("acquire", "refresh", "create")
+        answers = [call.answer for call in told.calls if call.answer and call.operation in granting]
         nonces = {answer.get("nonce") or answer.get("data", {}).get("nonce") for answer in answers}
         now = unix_s()
         return [

@@ -59,6 +59,7 @@ class Scenario:
     wait_for_lease_s: float = 0.0
     settles_s: float = _SETTLES_S
     latency_s: tuple[float, float] = USUAL_LATENCY_S  # of a message, one way, least and most
+    cpu_s: tuple[float, float] = (0.0, 0.0)  # what a request costs the client, least and most
 
     @property
     def config(self) -> AppConfig:

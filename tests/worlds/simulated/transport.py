@@ -229,6 +229,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         effect: Effect,
         lease_of: Callable[[str], str],
         latency_s: tuple[float, float],
+        cpu_s: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self._application = application
         self._tasks = tasks
@@ -240,6 +241,8 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         self._effect = effect
         self._lease_of = lease_of
         self._latency_s = latency_s
+        self._cpu_s = cpu_s
+        self._processor = anyio.Lock()
         self._seen: Counter[Spot] = Counter()
         self._phase = "look"
         self._earlier: dict[str, tuple[int, bytes]] = {}
@@ -256,6 +259,9 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.is_dead:
             await anyio.sleep_forever()
+        if any(self._cpu_s):
+            async with self._processor:  # the client's own, for one request at a time
+                await anyio.sleep(self._chance.uniform(*self._cpu_s))
         call = self._record(request)
         await self._die_if_due(call, after=False)
         limits: Limits = request.extensions["timeout"]

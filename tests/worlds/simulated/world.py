@@ -257,6 +257,7 @@ class World:
             effect=self._effects,
             lease_of=self._lease_nonce,
             latency_s=self.scenario.latency_s,
+            cpu_s=self.scenario.cpu_s,
         )
 
     def set_host(self, machine_id: str, status: HostStatus) -> None:
