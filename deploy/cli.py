@@ -10,13 +10,13 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
-from deploy.commands.guesses import about_option, misread
-from deploy.commands.options import DEPLOY, TARGET, Command, write_options
+from deploy.commands.guesses import about_option
+from deploy.commands.options import DEPLOY, TARGET, write_options
+from deploy.commands.words import HELP_OPTIONS, run_options, with_command
 from deploy.errors import EXIT_INTERRUPTED, OwnFault, UsageProblem, as_ours, each_of
 from deploy.streams import forgive_output
 from deploy.wording import printable
@@ -56,7 +56,6 @@ _COMMANDS = {
 }
 """Command -> its module and function, and its line in the help, which loads none of them."""
 
-_HELP_OPTIONS = ("-h", "--help")
 _EPILOG = """\b
 Example: deploy --image registry.fly.io/hello:v2
 \b
@@ -93,7 +92,7 @@ class _Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:  # which is how a shell completes
-            args = _with_command(args)
+            args = with_command(args, _COMMANDS)
         elif args and args[0].startswith("-"):
             args = ["run", *args]
         return list(super().parse_args(ctx, args))
@@ -110,7 +109,7 @@ class _Group(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands and the options of a deploy, without loading any; else its directory."""
         if incomplete.startswith("-"):
-            return _run().shell_complete(ctx, incomplete)
+            return run_options().shell_complete(ctx, incomplete)
         found = [
             CompletionItem(name, help=help_)
             for name, (_, help_) in list(_COMMANDS.items())[1:]
@@ -132,7 +131,7 @@ class _Group(click.Group):
 @click.group(
     cls=_Group,
     epilog=_EPILOG,
-    context_settings={"help_option_names": _HELP_OPTIONS, "max_content_width": 100},
+    context_settings={"help_option_names": HELP_OPTIONS, "max_content_width": 100},
 )
 @click.version_option(package_name="tidegate", prog_name="deploy")
 def cli() -> None:
@@ -141,46 +140,6 @@ def cli() -> None:
     DIR (the current directory without it) holds fly.toml. The platform is
     FLY_FLAPS_BASE_URL (https://api.machines.dev), the token FLY_API_TOKEN.
     """
-
-
-def _with_command(args: list[str]) -> list[str]:
-    """The words with their command in front. Raises UsageProblem for a word that is none.
-
-    `deploy --app x status` is `deploy status --app x`.
-    """
-    if args and (args[0] in _HELP_OPTIONS or args[0] == "--version"):
-        return args
-    word = args[0] if args and not args[0].startswith("-") else _directory_in(args)
-    if word not in _COMMANDS:
-        if not (word == "." or Path(word).exists()):
-            raise misread(word, _COMMANDS)
-        return ["run", *args]
-    if Path(word, "fly.toml").is_file() and len(args) == 1:
-        raise UsageProblem(
-            f"{word} is a command and a directory with a fly.toml",
-            hint=f"write `deploy ./{word}` to deploy the directory, "
-            f"`deploy {word} .` for the command",
-        )
-    last = len(args) - 1 - args[::-1].index(word)
-    return args if args[0] == word else [word, *args[:last], *args[last + 1 :]]
-
-
-def _run() -> Command:
-    """The options of a deploy, without what a deploy needs."""
-    return Command(name="run", groups=(TARGET, *DEPLOY), example="")
-
-
-def _directory_in(args: list[str]) -> str:
-    """What is left of the words once the options of a deploy and their values are taken."""
-    run = _run()
-    try:
-        options, _, _ = run.make_parser(click.Context(run, allow_extra_args=True)).parse_args(
-            list(args)
-        )
-    except click.UsageError:
-        return "."  # the command itself says what is wrong
-    directory = options.get("directory")
-    return directory if isinstance(directory, str) else "."
 
 
 def _render(error: Exception) -> int:

@@ -219,8 +219,8 @@ class MachineStands:
 class RunFinished:
     """The last event: the result, every machine, and the machines left over with their remedy.
 
-    `cause` is None where the run is done. `log` is the last lines that the machine
-    wrote whose app failed, where it was that.
+    `cause` is None where the run is done; `log` is the last lines that the machine wrote
+    whose app failed, where it was that.
     """
 
     result: Result

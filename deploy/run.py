@@ -218,7 +218,8 @@ async def _last_look(deployment: Deployment) -> Fleet:
     """How the app stands; what was not waited for may have changed since any look before."""
     has_waited = deployment.aim.waits_for_health and strategy_of(deployment.memory.release).waits
     lookout = deployment.lookout
-    return await (lookout.look_unless_just_seen() if has_waited else lookout.look())
+    fleet = await (lookout.look_unless_just_seen() if has_waited else lookout.look())
+    return await deployment.watch.read_again(fleet)
 
 
 def _evidence(

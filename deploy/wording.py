@@ -50,17 +50,19 @@ def table(
     them first, until all fit or none is left to go.
     """
     clean = [[printable(cell) for cell in row] for row in rows]
-    columns = [column for column in zip(*clean, strict=True) if any(column[1:])]
-    widths = {column[0]: max(map(len, column)) for column in columns}
-    going = [heading for heading in droppable if heading in widths]
-    while width and going and sum(widths.values()) + 2 * (len(widths) - 1) > width:
-        del widths[going.pop(0)]
-    padded = [
-        [cell.ljust(widths[column[0]]) for cell in column]
-        for column in columns
-        if column[0] in widths
-    ]
-    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
+    columns = [_padded(column) for column in zip(*clean, strict=True) if any(column[1:])]
+    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    dropped = next((each for each in droppable if each in rows[0]), None)
+    if not width or dropped is None or max(map(len, lines), default=0) <= width:
+        return lines
+    at = list(rows[0]).index(dropped)
+    kept = [[*row[:at], *row[at + 1 :]] for row in rows]
+    return table(kept, width=width, droppable=droppable)
+
+
+def _padded(column: Sequence[str]) -> list[str]:
+    width = max(map(len, column))
+    return [cell.ljust(width) for cell in column]
 
 
 def count(number: int, noun: str) -> str:

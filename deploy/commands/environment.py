@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from deploy.addresses import url_is_loopback
 from deploy.errors import Outage, UsageProblem
 
 _CONNECT_S = 2.0
+_REACH_S = 4.0
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _CERTIFICATES = {"SSL_CERT_FILE": "cafile", "SSL_CERT_DIR": "capath"}
 
@@ -47,6 +49,35 @@ def check_local(address: str) -> None:
         ) from None
     except OSError:
         return  # it is asked as any other is
+
+
+def check_reachable(address: str, environ: Mapping[str, str]) -> None:
+    """Raise Outage within 4 s where the network does not lead to the address.
+
+    Behind a proxy nothing is tried: the proxy is whom to ask.
+    """
+    if any(value for name, value in environ.items() if name.lower() in _PROXIES):
+        return
+    parts = urlsplit(address)
+    place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    failures: list[OSError] = []
+    # In a thread of its own: looking up a name has no time limit.
+    trying = threading.Thread(target=_connect, args=(place, failures), daemon=True)
+    trying.start()
+    trying.join(_REACH_S)
+    if failures or trying.is_alive():
+        reason = (failures[0].strerror or str(failures[0])) if failures else "no answer"
+        raise Outage(
+            f"cannot reach {place[0]}:{place[1]}: {reason}",
+            hint="check the network and FLY_FLAPS_BASE_URL; https://status.flyio.net",
+        )
+
+
+def _connect(place: tuple[str, int], failures: list[OSError]) -> None:
+    try:
+        socket.create_connection(place, _REACH_S).close()
+    except OSError as error:
+        failures.append(error)
 
 
 def _check_proxy(name: str, value: str) -> None:

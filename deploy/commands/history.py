@@ -11,12 +11,14 @@ import click
 
 from deploy.api.client import connect
 from deploy.commands.options import OUTPUT, app_command
-from deploy.commands.reading import greet, patience, read_fleet, read_versions
+from deploy.commands.reading import LOOK_S, patience, read_fleet, read_versions
 from deploy.commands.target import Target
 from deploy.wording import table
 
 
-@app_command("history", OUTPUT, needs_config=False, example="deploy history --app hello")
+@app_command(
+    "history", OUTPUT, needs_config=False, only_looks=True, example="deploy history --app hello"
+)
 def history_command(target: Target, output: str) -> None:
     """Show the releases that the platform still knows, newest first."""
     releases = anyio.run(history_of, target)
@@ -37,8 +39,7 @@ class PastRelease:
 async def history_of(target: Target) -> list[PastRelease]:
     """The releases that the platform's versions still know, newest first."""
     async with connect(target.address, target.token, target.app) as client:
-        await greet(client)
-        fleet = (await read_fleet(client)).managed
+        fleet = (await read_fleet(client, within_s=LOOK_S)).managed
         known = await read_versions(client, fleet.machines, patience())
     ran: dict[tuple[int, str, str], set[str]] = {}
     for machine in fleet:

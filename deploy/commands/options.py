@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -22,88 +21,12 @@ from deploy.commands.completion import (
     complete_group,
     complete_machine,
 )
-from deploy.commands.environment import check_local
+from deploy.commands.environment import check_local, check_reachable
 from deploy.commands.target import find_target
-from deploy.errors import UsageProblem
-from deploy.flytoml.durations import parse_duration_s
+from deploy.commands.values import Duration, MaxUnavailable, lease, names, pairs_of, unless
 from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import AUTO, parse_setting
 from deploy.wording import printable
-
-ALL = Decimal(10**9)  # a max_unavailable that no group is larger than
-_SHORTEST_LEASE_S, _LONGEST_LEASE_S = 5, 3600
-
-
-class Duration(click.ParamType[float]):
-    """Seconds, from `90`, `90s`, `5m` or `1m30s`."""
-
-    name = "duration"
-
-    def __init__(self, *, may_be_zero: bool = False) -> None:
-        self._may_be_zero = may_be_zero
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        text = str(value)
-        try:
-            seconds = parse_duration_s(f"{text}s" if text.isdecimal() else text)
-        except ValueError:
-            self.fail(f"{text!r} is not a valid duration: write 90s, 5m or 1m30s", param, ctx)
-        if seconds < 0 or (seconds == 0 and not self._may_be_zero):
-            self.fail(f"{text!r} must be positive", param, ctx)
-        return seconds
-
-
-class MaxUnavailable(click.ParamType[Decimal]):
-    """A count such as 2, a fraction such as 0.33, or a percentage: 33%, and 100% for all."""
-
-    name = "number"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Decimal:
-        text = str(value)
-        is_percentage = text.endswith("%")
-        try:
-            number = Decimal(text.removesuffix("%")) / (100 if is_percentage else 1)
-        except InvalidOperation:
-            self.fail(f"{text!r} is neither a count (2) nor a fraction (0.33)", param, ctx)
-        if not number.is_finite() or number <= 0 or (is_percentage and number > 1):
-            self.fail(f"{text!r}: give a count from 1, or a fraction up to 100%", param, ctx)
-        if number > 1 and number != int(number):
-            self.fail(f"{text!r} is neither a count (2) nor a fraction (0.33)", param, ctx)
-        return ALL if is_percentage and number == 1 else number
-
-
-def _names(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> frozenset[str]:
-    """An option that may be given more than once, and take several names with commas."""
-    return frozenset(name.strip() for text in texts for name in text.split(",") if name.strip())
-
-
-def _pairs(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> Mapping[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    for text, (key, equals, _value) in zip(texts, pairs, strict=True):
-        if not equals or not key:
-            name = param.opts[0]
-            raise UsageProblem(f"{name} {text!r} is not KEY=VALUE", hint=f"write {name} KEY=value")
-    return {key: value for key, _equals, value in pairs}
-
-
-def _unless(_: click.Context, __: click.Parameter, is_given: bool) -> bool:
-    """A flag that switches something off."""
-    return not is_given
-
-
-def _lease(_: click.Context, __: click.Parameter, seconds: float) -> int:
-    if not _SHORTEST_LEASE_S <= seconds <= _LONGEST_LEASE_S:
-        raise UsageProblem(
-            f"--lease-timeout is {seconds:g} s",
-            hint="give 5s to 1h: a lease is refreshed every third of it",
-        )
-    return int(seconds)
 
 
 @dataclass(frozen=True)
@@ -116,7 +39,7 @@ class Options:
 
 def _several(name: str, metavar: str, help_: str, complete: Any = None) -> click.Option:
     return click.Option(
-        [name], metavar=metavar, multiple=True, callback=_names, help=help_, shell_complete=complete
+        [name], metavar=metavar, multiple=True, callback=names, help=help_, shell_complete=complete
     )
 
 
@@ -152,7 +75,7 @@ ENV = click.Option(
     ["--env", "-e"],
     metavar="KEY=VALUE",
     multiple=True,
-    callback=_pairs,
+    callback=pairs_of,
     help="Set a variable in every process group.",
 )
 MAX_UNAVAILABLE = click.Option(
@@ -221,7 +144,7 @@ HEALTH = Options(
         click.Option(
             ["--detach", "waits_for_health"],
             is_flag=True,
-            callback=_unless,
+            callback=unless,
             help="Do not wait for machines to become healthy.",
         ),
         click.Option(
@@ -233,7 +156,7 @@ HEALTH = Options(
         click.Option(
             ["--skip-release-command", "runs_release_command"],
             is_flag=True,
-            callback=_unless,
+            callback=unless,
             help="Do not run release_command.",
         ),
     ),
@@ -260,7 +183,7 @@ RUN = Options(
             type=Duration(),
             default="13s",
             show_default=True,
-            callback=_lease,
+            callback=lease,
             help="Time to live of leases, longer for large fleets; they are refreshed.",
         ),
         click.Option(
@@ -369,9 +292,18 @@ def write_options(
 
 
 def app_command(
-    name: str, *groups: Options, needs_config: bool, example: str, hidden: bool = False
+    name: str,
+    *groups: Options,
+    needs_config: bool,
+    example: str,
+    only_looks: bool = False,
+    hidden: bool = False,
 ) -> Callable[[Callable[..., Any]], Command]:
-    """A command that goes to an app: it gets the `target` that TARGET and the environment name."""
+    """A command that goes to an app: it gets the `target` that TARGET and the environment name.
+
+    One that `only_looks` ends at once where the platform cannot be reached; others
+    wait for it as long as a deploy does.
+    """
 
     def decorate(function: Callable[..., Any]) -> Command:
         @functools.wraps(function)
@@ -389,6 +321,8 @@ def app_command(
                 of_file = f"{target.app_from}; fly.toml is that of {target.config.app}"
                 click.echo(printable(f"app {target.app}, from {of_file}"), err=True)
             check_local(target.address)
+            if only_looks:
+                check_reachable(target.address, os.environ)
             for warning in target.config.warnings if target.config else ():
                 click.echo(f"warning: {warning}", err=True)
             function(target, **options)

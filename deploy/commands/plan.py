@@ -15,7 +15,7 @@ from deploy.api.client import connect
 from deploy.api.machine import Fleet
 from deploy.commands.options import FLAG, HEALTH, OUTPUT, RELEASE, SELECTION, app_command
 from deploy.commands.order import Order, order_of, release_of
-from deploy.commands.reading import greet, owner_of, read_fleet
+from deploy.commands.reading import LOOK_S, owner_of, read_fleet
 from deploy.commands.starting import context_of, new_id
 from deploy.commands.target import Target
 from deploy.plan.actions import Action, Create, Destroy, Update
@@ -33,6 +33,7 @@ from deploy.wording import count, printable
     "plan",
     *(RELEASE, FLAG, SELECTION, HEALTH, OUTPUT),
     needs_config=True,
+    only_looks=True,
     example="deploy plan -i registry.fly.io/hello:v2",
 )
 def plan_command(target: Target, output: str, **options: Any) -> None:
@@ -45,9 +46,8 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
     """What a deploy would do now; writes nothing."""
     now = datetime.now(UTC)
     async with connect(target.address, target.token, target.app) as client:
-        await greet(client)
         exists, organization = await owner_of(client)
-        fleet = await read_fleet(client) if exists else Fleet()
+        fleet = await read_fleet(client, within_s=LOOK_S) if exists else Fleet()
     release = release_of(target, order, new_id(now))
     release = replace(release, number=next_number(fleet))
     order.settings.selection.refuse_nothing(fleet)

@@ -8,40 +8,23 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import anyio
-
 from deploy.api.client import MachinesClient
 from deploy.api.connection import OUTAGE_S
 from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
-from deploy.errors import CallFailed, Outage
+from deploy.errors import CallFailed
 from deploy.plan.base import Versions
 
-ANSWER_S = 4.0  # with the start of the program, an answer within 5 s
+LOOK_S = 4.0  # for commands whose reader is waiting; an outage is told before a minute is over
 
 
-async def greet(client: MachinesClient) -> None:
-    """A small question first: a platform that is not there is known within 4 s.
+async def read_fleet(client: MachinesClient, *, within_s: float = OUTAGE_S) -> Fleet:
+    """The app's machines, for commands that only read; says what to do about a missing app.
 
-    For commands whose reader is waiting. An app that does not exist is an answer too.
+    A hiccup is asked again for `within_s` seconds.
     """
     try:
-        with anyio.fail_after(ANSWER_S):
-            await patience(ANSWER_S - 1).ask(client.organization)
-    except CallFailed as failure:
-        if failure.status is None:
-            raise
-    except TimeoutError:
-        raise Outage(
-            f"the platform has not answered for {ANSWER_S:g} s",
-            hint="check the network and FLY_FLAPS_BASE_URL, or see https://status.flyio.net",
-        ) from None
-
-
-async def read_fleet(client: MachinesClient) -> Fleet:
-    """The app's machines, for commands that only read; says what to do about a missing app."""
-    try:
-        return Fleet.of(await patience().ask(client.machines))
+        return Fleet.of(await patience(within_s).ask(client.machines))
     except CallFailed as failure:
         if failure.status == 404:
             failure.hint = "check --app; a first `deploy` creates the app"

@@ -16,7 +16,7 @@ from deploy.addresses import url_is_loopback
 from deploy.api.client import connect
 from deploy.api.machine import Fleet, Machine
 from deploy.commands.options import OUTPUT, app_command
-from deploy.commands.reading import greet, read_fleet
+from deploy.commands.reading import LOOK_S, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed
 from deploy.hints import Invocation, Left, ways_out
@@ -28,7 +28,9 @@ from deploy.wording import printable, short_image, short_version, table
 _COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", "image")
 
 
-@app_command("status", OUTPUT, needs_config=False, example="deploy status --app hello")
+@app_command(
+    "status", OUTPUT, needs_config=False, only_looks=True, example="deploy status --app hello"
+)
 def status_command(target: Target, output: str) -> None:
     """Show each machine: its version, state and checks."""
     machines, routes, holders = anyio.run(look_at, target)
@@ -52,8 +54,7 @@ async def look_at(target: Target) -> tuple[Fleet, list[dict[str, Any]], list[str
     leases of machines that carry an intent.
     """
     async with connect(target.address, target.token, target.app) as client:
-        await greet(client)
-        fleet = await read_fleet(client)
+        fleet = await read_fleet(client, within_s=LOOK_S)
         marked = [machine.id for machine in fleet.managed if read_intent(machine)]
         leases = [await client.read_lease(machine_id) for machine_id in marked]
         holders = sorted({lease.owner or "somebody" for lease in leases if lease})

@@ -56,11 +56,9 @@ def find_target(
     """Options before the environment (FLY_APP, FLY_CONFIG) before fly.toml. Raises UsageProblem."""
     if not directory.is_dir():
         raise _no_directory(directory)
-    config_path = config_path or _path(environ.get("FLY_CONFIG"))
-    path = config_path or directory / "fly.toml"
-    config = None
-    if needs_config or config_path is not None or (path.is_file() and not app):
-        config = read_config(path)
+    config_path = config_path or _named_config(environ)
+    is_wanted = needs_config or config_path is not None
+    config = _config(config_path or directory / "fly.toml", is_wanted=is_wanted, app=app)
     check_network(environ)
     address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
     named = _app_name(app or environ.get("FLY_APP") or (config.app if config else None))
@@ -77,8 +75,13 @@ def find_target(
     )
 
 
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
+def _named_config(environ: Mapping[str, str]) -> Path | None:
+    return Path(environ["FLY_CONFIG"]) if environ.get("FLY_CONFIG") else None
+
+
+def _config(path: Path, *, is_wanted: bool, app: str | None) -> AppConfig | None:
+    """One that is not wanted is read for the app's name, where it is there and none is given."""
+    return read_config(path) if is_wanted or (path.is_file() and not app) else None
 
 
 def _no_directory(directory: Path) -> UsageProblem:

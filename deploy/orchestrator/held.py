@@ -140,9 +140,11 @@ class HeldLeases:
         """For how long: as asked, or shorter where the platform says so.
 
         What came with a created machine says nothing: it is taken to be as short.
+        A server tells the time in whole seconds, so that it may be a second later.
         """
         if lease.granted_s is not None:
-            self._longest_s = lease.granted_s if lease.granted_s < ttl_s else math.inf
+            is_shorter = lease.granted_s < ttl_s
+            self._longest_s = max(0.0, lease.granted_s - 1.0) if is_shorter else math.inf
         return min(ttl_s, self._longest_s)
 
     # -- refreshing ----------------------------------------------------------------

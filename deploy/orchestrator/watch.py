@@ -7,12 +7,14 @@ watched here; waiting for that is `health`'s affair.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
 
 from deploy.api.machine import Fleet, Machine
-from deploy.errors import AppFailed
+from deploy.errors import AppFailed, CallFailed
+from deploy.orchestrator.bounded import for_each
 from deploy.orchestrator.look import SharedList
 
 RELAPSE_S = 3.0  # for so long a machine has to be sick before that is believed
@@ -64,13 +66,22 @@ class Watch:
         return found
 
     async def look(self) -> list[Machine]:
-        """The sick of a look that begins now. Raises CallFailed.
+        """The sick of a look that begins now. Raises CallFailed."""
+        return self.sick(await self.read_again(await self._machines.latest()))
 
-        A list may lag: what it shows is believed of a machine that shows it by itself.
+    async def read_again(self, fleet: Fleet) -> Fleet:
+        """The fleet, with whom it shows to be sick read by itself before that is believed.
+
+        A list may lag behind what was seen of a machine.
         """
-        listed = self.sick(await self._machines.latest())
-        read = [await self._machines.machine(machine.id) for machine in listed]
-        return self.sick(Fleet.of(machine for machine in read if machine is not None))
+        found = dict(fleet.by_id)
+
+        async def read(machine: Machine) -> None:
+            with suppress(CallFailed):  # then the list is all there is
+                found[machine.id] = await self._machines.machine(machine.id) or machine
+
+        await for_each(self.sick(fleet), read)
+        return Fleet.of(found.values())
 
     async def confirm(self) -> None:
         """Return once a look shows all of them well; AppFailed where some stay sick."""

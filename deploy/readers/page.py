@@ -56,8 +56,8 @@ def render_html(events: Iterable[tuple[float, Event]]) -> str:
 {_header(report)}
 {_facts(report)}
 {_plot(timeline)}
-{_hiccups(timeline)}
 {_log(report)}
+{_hiccups(timeline)}
 {_machines(report, timeline)}
 {_notes(report)}
 <footer>tidegate · deploy {_text(report.deploy_id)} · run {_text(report.run_id)}</footer>
@@ -111,7 +111,7 @@ def _facts(report: Report) -> str:
         ("Hiccups", hiccups if report.hiccups_met else "none"),
         ("Started", f"{moment} UTC" if moment else ""),
         ("Took", seconds(report.duration_s)),
-        ("Exit code", str(report.exit_code) if report.result else ""),
+        ("Exit code", "" if report.exit_code is None else str(report.exit_code)),
     )
     cells = "".join(f"<div><dt>{k}</dt><dd>{_text(v)}</dd></div>" for k, v in facts if v)
     return f"<section><dl>{cells}</dl>{_decision(report)}</section>"

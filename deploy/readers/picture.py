@@ -25,6 +25,7 @@ _LONGEST_REASON = 4  # lines
 _PHASE_WIDTH = max(len(phase) for phase in Phase)
 _TIME_WIDTH = 9  # `2 min 5 s`
 _BAR_WIDTHS = (8, 24)
+_UNURGENT = 3  # the rank of what waits its turn or is settled
 _PACED_S = 10.0  # for so long after a 429 the platform sets the pace
 
 
@@ -108,28 +109,32 @@ def _rank(track: Track) -> int:
     if track.kind is not Kind.IDLE and track.kind not in SETTLED:
         return 1
     is_held_up = track.kind is Kind.IDLE and (track.hiccups or track.phase is Phase.WAITING)
-    return 2 if is_held_up else 3
+    return 2 if is_held_up else _UNURGENT
 
 
 def _most(
     rows: list[tuple[int, list[Text]]], timeline: Timeline, room: int, width: int
 ) -> list[Text]:
     """Where not all fit: what failed and what moves, in their order, and the rest as numbers."""
-    order = sorted((i for i, (rank, _) in enumerate(rows) if rank < 3), key=lambda i: rows[i][0])
-    chosen: set[int] = set()
-    left = max(1, room - 1)
-    for i in order:
-        lines = rows[i][1]
-        if len(lines) > left and chosen:
-            break
-        chosen.add(i)
-        left -= len(lines)
+    chosen = _chosen(rows, max(1, room - 1))
     shown = [line for i in sorted(chosen) for line in rows[i][1]][: max(1, room - 1)]
     hidden = [track for i, track in enumerate(timeline.tracks) if i not in chosen]
     phases = Counter(_phase(track, timeline) for track in hidden)
     numbers = ", ".join(f"{many} {phase}" for phase, many in phases.items())
     more = f"  and {len(hidden)} more: {numbers}" if chosen else f"  {numbers}"
     return [*shown, Text(shorten(more, width), "dim", no_wrap=True)][:room]
+
+
+def _chosen(rows: list[tuple[int, list[Text]]], room: int) -> set[int]:
+    """The rows that are shown, one at the least where there is any: the most urgent first."""
+    urgent = sorted((rank, i) for i, (rank, _) in enumerate(rows) if rank < _UNURGENT)
+    chosen: set[int] = set()
+    for _, i in urgent:
+        room -= len(rows[i][1])
+        if room < 0 and chosen:
+            break
+        chosen.add(i)
+    return chosen
 
 
 def _total(timeline: Timeline, now_s: float, width: int) -> list[Text]:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo import traffic
+from examples.demo import outcomes, traffic
 from examples.demo.stage import Broken, Stage, set_up
 
 # With this seed at this rate the writes that set hello up are all carried out,
@@ -92,6 +92,7 @@ def tell(stage: Stage) -> list[Act]:
     with hello_on_v1(stage, "4. The same platform, started afresh with the same seed"):
         retrying = wholly_new(stage)
         sick = rolled_back(stage)
+    outcomes.tell(stage)
     return [legacy, retrying, sick]
 
 

@@ -29,10 +29,14 @@ class _Engine(NamedTuple):
     text: str
     real: str
     whole: str
+    inline: str = "AS"
+    """Where an engine would keep every record of a part in memory, it is told not to."""
 
 
 _ENGINES: Final = {
-    "duckdb": _Engine("assigned.{name}", '"at"', "VARCHAR", "DOUBLE", "BIGINT"),
+    "duckdb": _Engine(
+        "assigned.{name}", '"at"', "VARCHAR", "DOUBLE", "BIGINT", "AS NOT MATERIALIZED"
+    ),  # or it would keep all records in memory
     "clickhouse": _Engine(
         "assigned.{name}", '"at"', "Nullable(String)", "Nullable(Float64)", "Nullable(Int64)"
     ),
@@ -52,6 +56,7 @@ def select(engine: str, table: str, question: Question) -> str:
     # All that is put in are names and numbers of ours, or the table, which the user gives.
     common = _COMMON.format(
         table=table,
+        inline=dialect.inline,
         at=dialect.at,
         flag=dialect.field.format(name="flag"),
         unit=dialect.field.format(name="unit"),
@@ -99,16 +104,16 @@ FROM drawn GROUP BY percent, inside
 
 
 _COMMON: Final = """\
-WITH report AS (
+WITH report {inline} (
   SELECT v, {at} AS ended_at, app, deploy, run_id, command, result, cause, duration_s, retries_used,
     hiccups_mended, {flag} AS flag, {unit} AS unit, {variant} AS variant, {reason} AS reason,
     {bucket} AS bucket, {percent} AS percent,
     {at} + CASE WHEN result IS NULL THEN {running} ELSE 0 END AS known
   FROM {table} WHERE event = 'report'
-), ended AS (
+), ended {inline} (
   SELECT deploy FROM report WHERE result IS NOT NULL
     AND deploy IN (SELECT deploy FROM report WHERE result IS NULL)
-), judged AS (
+), judged {inline} (
   SELECT report.*, CASE
     WHEN v <> 2 THEN 'version'
     WHEN flag IS NULL THEN 'unassigned'
@@ -134,12 +139,12 @@ WITH report AS (
     WHEN result = 'interrupted' THEN 'interrupted'
     ELSE 'unknown' END AS why
   FROM report
-), drawn AS (
+), drawn {inline} (
   SELECT unit, bucket, deploy, run_id, percent, known, why, retries_used, hiccups_mended,
     duration_s, CASE WHEN bucket < ROUND(percent * 1000) THEN 1 ELSE 0 END AS inside,
     CASE WHEN {event} THEN 1 ELSE 0 END AS counted
   FROM judged WHERE left_out IS NULL
-), failure AS (
+), failure {inline} (
   SELECT unit, bucket, deploy, percent, inside, known, counted, why,
     ROW_NUMBER() OVER (PARTITION BY deploy ORDER BY known, run_id) AS number
   FROM drawn WHERE counted = 1 OR why = 'app'

@@ -10,6 +10,7 @@ from rollout.outcomes import sql
 from rollout.outcomes.question import Question
 
 _MEMORY = "400MB"
+_BATCH = 10_000
 
 
 def rows(files: Sequence[str], question: Question) -> Iterator[dict[str, Any]]:
@@ -25,12 +26,13 @@ def rows(files: Sequence[str], question: Question) -> Iterator[dict[str, Any]]:
     table = f"read_parquet([{named}], union_by_name = true)"
     with duckdb.connect(config={"memory_limit": _MEMORY, "preserve_insertion_order": False}) as db:
         try:
-            found = db.execute(sql.select("duckdb", table, question)).fetchall()
+            found = db.execute(sql.select("duckdb", table, question))
+            while batch := found.fetchmany(_BATCH):
+                for row in batch:
+                    yield dict(zip(sql.COLUMNS, row, strict=True))
         except duckdb.Error as error:
             first = str(error).splitlines()[0]
             raise SourceProblem(
                 f"{files[0]} cannot be read as reports of version 2: {first}",
                 hint="the columns are the report's fields: docs/outcomes.md",
             ) from None
-    for row in found:
-        yield dict(zip(sql.COLUMNS, row, strict=True))

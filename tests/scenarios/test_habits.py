@@ -14,6 +14,7 @@ from tests.worlds.stage import NEW, Stage, on_stage
     [
         Habits(lease_hides_description=True),
         Habits(create_ignores_lease_ttl=True),
+        Habits(longest_lease_s=4),
         Habits(refuses_refresh=(409,)),
         Habits(list_lags_s=5),
         Habits(versions_without_config=True),

@@ -267,10 +267,6 @@ def leases_only_what_it_saw_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "_look_under_leases", just_look)
 
 
-def goes_on_when_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "_refuse_overtaken", lambda *_: None)
-
-
 def fails_where_a_machine_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no(*_: object) -> bool:
         return False
@@ -303,7 +299,7 @@ MUTANTS = (
         name="done is said of what turned sick",
         breaks=believes_its_own_done,
         law="done means serving",
-        scenario=Scenario(machines=1, new=f"{NEW}-late"),
+        scenario=Scenario(machines=3, new=f"{NEW}-late"),
     ),
     Mutant(
         name="an app that ends with 0 is waited for",
@@ -497,7 +493,6 @@ def test_an_orchestrator_that_breaks_a_law_is_caught(
     ("seed", "breaks", "law"),
     [
         (4034, leases_only_what_it_saw_first, "run2: leases are held"),
-        (20636, goes_on_when_overtaken, "rivals: run1 writes in another's turn"),
         (22715, fails_where_a_machine_has_gone, "run1: an app failure is not retried"),
     ],
 )

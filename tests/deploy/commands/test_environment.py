@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.commands.environment import check_local, check_network
+from deploy.commands.environment import check_local, check_network, check_reachable
 from deploy.errors import Outage, UsageProblem
 
 
@@ -61,6 +61,20 @@ def test_a_refused_port_of_this_computer_names_the_platform_to_start() -> None:
     with pytest.raises(Outage) as caught:
         check_local(f"http://127.0.0.1:{port}")
     assert "deploy local up" in caught.value.hint
+
+
+def test_a_name_that_leads_nowhere_is_told_within_seconds() -> None:
+    with pytest.raises(Outage, match=r"cannot reach nosuch\.invalid:443"):
+        check_reachable("https://nosuch.invalid", {})
+
+
+def test_behind_a_proxy_the_proxy_is_whom_to_ask() -> None:
+    check_reachable("https://nosuch.invalid", {"HTTPS_PROXY": "http://proxy.test:3128"})
+
+
+def test_a_platform_that_listens_is_reachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        check_reachable(f"http://127.0.0.1:{listening.getsockname()[1]}", {})
 
 
 def test_other_computers_are_not_tried_beforehand() -> None:

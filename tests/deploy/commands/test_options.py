@@ -4,40 +4,11 @@ from dataclasses import fields, replace
 from decimal import Decimal
 
 import click
-import pytest
 
-from deploy.commands.options import ALL, DEPLOY, Duration, MaxUnavailable
+from deploy.commands.options import DEPLOY
 from deploy.commands.order import Order, order_of
 from deploy.plan.selection import Selection
 from deploy.run import Settings
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90", 90.0), ("90s", 90.0), ("5m", 300.0), ("1m30s", 90.0), ("500ms", 0.5)],
-)
-def test_a_duration_is_seconds_or_says_its_unit(text: str, seconds: float) -> None:
-    assert Duration().convert(text, None, None) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "-5", "0", "5 parsecs", "1m30"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter):
-        Duration().convert(text, None, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [("2", 2), ("0.33", Decimal("0.33")), ("33%", Decimal("0.33")), ("1", 1), ("100%", ALL)],
-)
-def test_max_unavailable_is_a_count_or_a_fraction(text: str, number: Decimal | int) -> None:
-    assert MaxUnavailable().convert(text, None, None) == number
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "NaN", "inf", "0%", "", "101%", "150%"])
-def test_what_can_be_neither_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter):
-        MaxUnavailable().convert(text, None, None)
 
 
 def test_every_option_of_a_deploy_sets_a_field_or_is_known_to_the_run() -> None:

@@ -110,7 +110,8 @@ def test_tracks_go_side_by_side_and_one_that_fails_does_not_stop_another() -> No
         other = of(step(cordons(bench, 3), Gate.NONE), step(cordons(bench, 4), Gate.NONE))
         outcome = await execute(bench, ((failing, other),))
         assert (outcome.done, outcome.left) == (2, 2)
-        assert "web-4" in asked(bench, "cordon")
+        second = {"web-2", "web-4"} & set(asked(bench, "cordon"))
+        assert len(second) == 1  # of the track that did not fail, whichever went first
 
     on_bench(story, scenario=SIX, hits=[Hit("cordon", REFUSED)])
 

@@ -143,11 +143,12 @@ def test_a_selection_of_nothing_and_a_strategy_that_does_not_suit_are_refused_un
     on_bench(story, release=replace(release_for(strategy="bluegreen"), groups=worker))
 
 
-def test_only_selected_machines_are_leased_and_written_to() -> None:
+def test_only_selected_machines_and_the_arbiter_are_leased_and_only_they_written_to() -> None:
     async def story(bench: Bench) -> None:
         await passes.forward(bench.deployment, ONLY_PASS)
-        assert bench.deployment.leases.holds(bench.id("web-2"))
-        assert not bench.deployment.leases.holds(bench.id("web-1"))
+        arbiter = min(machine.id for machine in (await bench.fleet()).managed)
+        leased = {call.machine for call in bench.calls("acquire")}
+        assert leased == {bench.id("web-2"), arbiter}
         assert (bench.image("web-1"), bench.image("web-2")) == (OLD, NEW)
 
     on_bench(story, selection=Selection(only_machines=frozenset({"web-2"})))

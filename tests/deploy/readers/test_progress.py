@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from deploy.events import (
+    SCHEMA_VERSION,
     FlagDecision,
     HiccupMet,
     MachineMoved,
@@ -26,6 +27,7 @@ from deploy.events import (
     to_json,
 )
 from deploy.readers.progress import open_progress
+from deploy.readers.report import REPORT_VERSION
 from deploy.readers.sentences import story_lines
 from deploy.readers.voices import Lines, inert, workflow_command
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run, times
@@ -137,7 +139,8 @@ def test_json_is_one_event_per_line_and_the_report_last(run: list[Entry]) -> Non
         to_json(0.0, event)["event"] for _, event in [(0.0, started), *run]
     ]
     assert lines[-1]["event"] == "report"
-    assert {line["v"] for line in lines[:-1]} == {1}
+    assert {line["v"] for line in lines[:-1]} == {SCHEMA_VERSION}
+    assert lines[-1]["v"] == REPORT_VERSION
     assert err == ""
 
 
