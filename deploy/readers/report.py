@@ -55,8 +55,9 @@ class Report:
     """A run in one object, `at` the Unix seconds of its last event.
 
     `result` and `finished` are None while it has no end; its exit code is then that of
-    an app in between, which it may be. `deploy` is the deploy's id under the name that a flag's bucket_by has for it; `assigned` is what the
-    flag says of the deploy, also where the number of retries was given by hand.
+    an app in between, which it may be. `deploy` is the deploy's id under the name that a
+    flag's bucket_by has for it; `assigned` is what the flag says of the deploy, also where
+    the number of retries was given by hand.
     Times are ISO 8601 in UTC, durations seconds. Hiccups count as mended when the run
     ends done. A machine's duration is from its first phase of work to its last
     phase, filed under its id (its name, where no id was ever known).
