@@ -7,7 +7,7 @@ is in between, whatever the cause.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import join
 
 from deploy.api.machine import Fleet, Machine
@@ -41,6 +41,7 @@ _RESULTS = {
     EXIT_LEASED: Result.LEASED,
     EXIT_OUTAGE: Result.OUTAGE,
 }
+
 
 _CAUSES = {
     Meaning.APP: Cause.APP,
@@ -313,7 +314,8 @@ def _unknown(evidence: Evidence, machine_id: str, version: str) -> MachineStands
 
 
 def _next(evidence: Evidence) -> str:
-    return ways_out(_left(evidence), evidence.called)
+    is_leased = evidence.cause is not None and evidence.cause.exit_code == EXIT_LEASED
+    return ways_out(_left(evidence), replace(evidence.called, waits=is_leased))
 
 
 def _left(evidence: Evidence) -> Left:

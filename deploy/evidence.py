@@ -103,11 +103,16 @@ class Evidence:
 
     @property
     def sick(self) -> tuple[Machine, ...]:
-        """Machines in places that served at first, and that do not at the last look."""
+        """Machines that do not serve at the last look, in places that did at first or are new."""
         if self.fleet is None or self.base is None:
             return ()
-        places = places_of(self.fleet.managed, self.release.deploy_id)
-        held = [p.occupant for p in places if {p.id, p.occupant.id} & self.base.serving]
+        before = self.base.machines.by_id
+        held = [
+            place.occupant
+            for place in places_of(self.fleet.managed, self.release.deploy_id)
+            if {place.id, place.occupant.id} & self.base.serving
+            or (place.occupant.id in self.traces.own and place.id not in before)
+        ]
         return tuple(machine for machine in held if not machine.is_well or machine.cordoned)
 
     @property

@@ -22,7 +22,6 @@ class Left(Enum):
     FIRST = "on the way to its first release"
     FIRST_APP_FAILED = "on the way to its first release, whose app fails"
     BACK = "on the way back"
-    LEASED = "to another deploy, which holds its leases"
     OVERTAKEN = "to another deploy, which has gone over it"
 
 
@@ -31,7 +30,8 @@ class Invocation:
     """How a run was called, as far as the command that follows has to be called so too.
 
     `directory`, `config` and `env` (KEY=VALUE) are as they were given, empty where
-    they were not; `retries` is the run's count, 0 on the legacy path.
+    they were not; `retries` is the run's count, 0 on the legacy path; `waits` is whether
+    somebody else's leases are to be waited for.
     """
 
     app: str
@@ -39,6 +39,7 @@ class Invocation:
     config: str = ""
     env: tuple[str, ...] = ()
     retries: int = 0
+    waits: bool = False
 
     def resume(self) -> str:
         """With what it needs to describe the same release again."""
@@ -55,7 +56,9 @@ class Invocation:
 
     def _command(self, name: str, *words: str) -> str:
         retries = str(self.retries or _ENOUGH_RETRIES)
-        told = join(["deploy", name, "--app", self.app, "--deploy-retries", retries, *words])
+        waits = ["--wait-for-lease", "5m"] if self.waits else []
+        options = ["--app", self.app, "--deploy-retries", retries, *waits]
+        told = join(["deploy", name, *options, *words])
         return f"`{told}`"
 
 
@@ -74,7 +77,5 @@ def ways_out(left: Left, called: Invocation) -> str:
             return "fix the app and deploy again; nothing ran before"
         case Left.BACK:
             return f"{called.rollback()} goes on with it"
-        case Left.LEASED:
-            return f"wait for the other deploy, or give --wait-for-lease 5m; {called.status()}"
         case Left.OVERTAKEN:
             return f"{called.status()} shows what runs; deploy again if this release is wanted"

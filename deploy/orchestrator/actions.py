@@ -182,7 +182,8 @@ class Actions:
         if not action.machine_id:
             return  # it was never made
         self._show(action, Phase.DESTROYING)
-        nonce = "" if action.is_unleased else self._nonce(action.machine_id)
+        is_free = action.is_unleased and not self._leases.holds(action.machine_id)
+        nonce = "" if is_free else self._nonce(action.machine_id)
         self._memory.destroying(action.machine_id)
         self._watch.forget(action.machine_id)
         try:

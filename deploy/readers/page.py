@@ -111,7 +111,7 @@ def _facts(report: Report) -> str:
         ("Hiccups", hiccups if report.hiccups_met else "none"),
         ("Started", f"{moment} UTC" if moment else ""),
         ("Took", seconds(report.duration_s)),
-        ("Exit code", "" if report.exit_code is None else str(report.exit_code)),
+        ("Exit code", str(report.exit_code)),
     )
     cells = "".join(f"<div><dt>{k}</dt><dd>{_text(v)}</dd></div>" for k, v in facts if v)
     return f"<section><dl>{cells}</dl>{_decision(report)}</section>"

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from deploy.errors import EXIT_IN_BETWEEN
 from deploy.events import (
     Cause,
     Event,
@@ -53,9 +54,10 @@ _COLUMNS = ("MACHINE", "ID", "GROUP", "VERSION", "IMAGE", "STATE", "RUNS", "DETA
 class Report:
     """A run in one object, `at` the Unix seconds of its last event.
 
-    `result`, `exit_code` and `finished` are None while it has no end. `deploy` is the
-    deploy's id under the name that a flag's bucket_by has for it; `assigned` is what the
-    flag says of the deploy, also where the number of retries was given by hand.
+    `result` and `finished` are None while it has no end; its exit code is then that of
+    an app in between, which it may be. `deploy` is the deploy's id under the name that a
+    flag's bucket_by has for it; `assigned` is what the flag says of the deploy, also where
+    the number of retries was given by hand.
     Times are ISO 8601 in UTC, durations seconds. Hiccups count as mended when the run
     ends done. A machine's duration is from its first phase of work to its last
     phase, filed under its id (its name, where no id was ever known).
@@ -82,7 +84,7 @@ class Report:
     hiccups_mended: int = 0
     result: Result | None = None
     cause: Cause | None = None
-    exit_code: int | None = None
+    exit_code: int = EXIT_IN_BETWEEN
     message: str = ""
     hint: str = ""
     machines: tuple[MachineStands, ...] = ()

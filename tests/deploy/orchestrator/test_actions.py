@@ -99,7 +99,7 @@ def test_no_write_leaves_without_the_lease_of_its_machine(operation: str) -> Non
             "start": Start(**where(one), version=one.version),
             "destroy": Destroy(**where(one)),
         }
-        with pytest.raises(LeaseLost, match=one.id):
+        with pytest.raises(LeaseLost, match=f"{one.id} is not leased"):
             await bench.deployment.actions.perform(actions[operation], Gate.NONE)
         assert bench.calls(operation) == []
         assert not bench.memory.has_written

@@ -89,7 +89,7 @@ def test_a_number_that_was_given_is_recorded_as_an_option() -> None:
 def test_a_run_that_was_killed_has_a_report_without_an_end() -> None:
     story = [entry for entry in Story().tell() if not isinstance(entry[1], RunFinished)]
     report = Report.of(story)
-    assert (report.result, report.exit_code, report.finished) == (None, None, None)
+    assert (report.result, report.exit_code, report.finished) == (None, 3, None)
     text = render_text(report)
     assert text.startswith("unfinished: hello has no end on record")
     assert "deploy resume --app hello" in text
