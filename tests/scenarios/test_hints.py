@@ -39,7 +39,7 @@ async def forward(stage: Stage) -> Told:
 
 async def app_failed(stage: Stage) -> Told:
     await stage.settle(3)
-    return await stage.deploy(BROKEN, retries=0)
+    return await stage.deploy(BROKEN, rolls_back=False)
 
 
 async def first(stage: Stage) -> Told:
