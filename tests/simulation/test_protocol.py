@@ -265,7 +265,9 @@ def test_the_machine_of_a_release_command_is_as_the_document_says(
 def test_requests_are_as_the_document_says_but_for_the_deviations_listed(
     calls: list[Call], by_hand: dict[str, list[Call]]
 ) -> None:
-    found = {each for call in calls for each in deviations(call)}
+    # The bundled platform's own pages, as a deploy asks for them, are those listed by hand.
+    theirs_too = [call for call in calls if call.operation != "local"]
+    found = {each for call in theirs_too for each in deviations(call)}
     found |= {each for theirs in by_hand.values() for call in theirs for each in deviations(call)}
     assert found == DEVIATIONS.keys()
 

@@ -115,6 +115,8 @@ class Sky:
         if self._chance.random() >= self._rate:
             return None
         fitting = [kind for kind in self._kinds if call.operation in kind.operations]
+        if not fitting:
+            return None  # the bundled platform's own pages
         kind = self._chance.choice(fitting)
         if kind.late_s and call.operation == "create" and self._is_undone:
             return None  # it may land when the rollback is over; no lease keeps a create away
