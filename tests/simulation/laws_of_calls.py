@@ -166,7 +166,7 @@ def leases_are_released(story: Story) -> Iterator[str]:
 
 def every_write_is_owned(story: Story) -> Iterator[str]:
     """Each write carries the nonce of a lease that this run holds for long enough, and the
-    version that it replaces."""
+    version that it replaces. A machine whose host is lost grants no lease, and may be removed."""
     for run in story.runs:
         nonces: dict[str, set[str]] = {}
         until: dict[str, float] = {}
@@ -174,8 +174,12 @@ def every_write_is_owned(story: Story) -> Iterator[str]:
             _, is_answer, each = call
             if is_answer:
                 _learn(each, nonces, until)
-            elif each.operation in GUARDED:
+            elif each.operation in GUARDED and not _removes_the_dead(story, each):
                 yield from _not_owned(each, nonces, until)
+
+
+def _removes_the_dead(story: Story, call: Call) -> bool:
+    return call.operation == "destroy" and not call.nonce and call.machine in story.lost
 
 
 def _moments(calls: list[Call]) -> Iterator[tuple[tuple[float, int], bool, Call]]:
