@@ -9,6 +9,7 @@ import pytest
 from rollout.bucketing import Draw, bucket
 from tests.rollout.commands.running import THREE as TEXT
 from tests.rollout.commands.running import run
+from tests.rollout.files import written
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -30,11 +31,11 @@ def test_a_bump_changes_the_number_and_not_another_byte(three: Path, end: str, b
 
 
 def test_a_bump_to_where_the_flag_stands_touches_nothing(three: Path) -> None:
-    before = three.stat()
+    before = written(three)
     result = run("set", "deploy-retries", "--percent", "5.000")
     assert result.output == "deploy-retries is at 5 % already; flags.yaml was not touched\n"
     assert result.exit_code == 0
-    assert three.stat() == before
+    assert written(three) == before
 
 
 def test_a_bump_of_a_flag_that_is_off_says_so(three: Path) -> None:
