@@ -153,7 +153,8 @@ class Leases:
         for machine in app:
             if machine.host_status == "unreachable":
                 continue
-            await self._take(machine.id, this)
+            if not self._held.is_usable(machine.id):
+                await self._take(machine.id, this)
             if self._held.is_usable(machine.id):
                 self._arbiter = machine.id
                 return

@@ -133,10 +133,16 @@ def not_as_old(story: Story) -> Iterator[str]:
 
 
 def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
-    """Two machines never share a name or a place, and no machine is made that was not planned."""
+    """Two machines never share a name or a place, and no machine is made that was not planned.
+
+    A stand-in that its host would not take has a second one beside it for as long as the deploy
+    is not done.
+    """
     shown_the_past = _was_shown_the_past(story, story.run)
     there = managed(story.after)
-    places = Counter(_place(machine) for machine in there.values())
+    is_done = story.run.finished is not None and story.run.finished.exit_code == 0
+    refused = set() if is_done else _refused_by_their_hosts(story)
+    places = Counter(_place(m) for m in there.values() if m.id not in refused)
     for place, count in places.items():
         if count > 1:
             yield f"{count} machines are {place}"
@@ -427,6 +433,17 @@ def _places(machines: Mapping[str, Snapshot], group: str) -> list[list[Snapshot]
             place = replaced if replaced in machines else id_
             found.setdefault(place, []).append(machine)
     return list(found.values())
+
+
+def _refused_by_their_hosts(story: Story) -> set[str]:
+    """Who was never updated after the host had said that there is no room for it."""
+    refused: set[str] = set()
+    for call in story.calls:
+        if call.operation == "update" and call.was_carried_out:
+            refused.discard(call.machine)
+        elif call.operation == "update" and call.fault is not None:
+            refused |= {call.machine} if call.fault.name == "409 host full" else set()
+    return refused
 
 
 def _is_canary(machine: Snapshot) -> bool:

@@ -39,9 +39,11 @@ ONCE_BROKEN = (
     20292,
     20570,
     30356,
+    31014,
     31242,
     31319,
     31513,
+    32239,
     32256,
     40040,
     40105,
@@ -185,13 +187,7 @@ def test_any_schedule_of_faults_keeps_the_laws(
     assert broken_laws(simulate(scenario, Chaos(seed, rate, KINDS))) == []
 
 
-OPEN = pytest.param(
-    32239,
-    marks=pytest.mark.xfail(reason="a green is made twice: since stand-ins keep their roles"),
-)
-
-
-@pytest.mark.parametrize("seed", [*ONCE_BROKEN, OPEN])
+@pytest.mark.parametrize("seed", ONCE_BROKEN)
 def test_a_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
     drawn = _as_once(draw(seed))
     # They were found when the network had one speed.
