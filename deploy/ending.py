@@ -27,7 +27,7 @@ from deploy.errors import (
 )
 from deploy.events import Cause, MachineStands, Result, RunFinished
 from deploy.evidence import Evidence
-from deploy.hints import Left, ways_out
+from deploy.hints import Invocation, Left, ways_out
 from deploy.plan.actions import Action, Destroy, Wait
 from deploy.plan.intent import BACK
 from deploy.plan.release import Release, is_current
@@ -76,13 +76,15 @@ class _Verdict:
     is_settled: bool = True
 
 
-def broken_off(error: DeployError) -> RunFinished:
+def broken_off(error: DeployError, app: str) -> RunFinished:
     """The end of a run that never came to one of its own: nothing was looked at."""
+    is_unknown = error.exit_code == EXIT_IN_BETWEEN
+    ways = ways_out(Left.UNKNOWN, Invocation(app=app)) if is_unknown else ""
     return RunFinished(
         result=_RESULTS.get(error.exit_code, Result.FAILED),
         exit_code=error.exit_code,
         message=str(error),
-        hint=error.hint,
+        hint="; ".join(filter(None, (ways, error.hint))),
         cause=_cause(error),
     )
 
@@ -141,7 +143,6 @@ def _unseen(evidence: Evidence) -> _Verdict:
 
 def _arrived(evidence: Evidence) -> _Verdict:
     """All that is new is in place; whether it serves, the last look says."""
-    removals = [action for action in evidence.left if isinstance(action, Destroy)]
     said = _brought_about(evidence)
     broken = [m for m in evidence.sick if m.id in evidence.traces.healthy or m.is_down]
     if broken:
@@ -154,6 +155,11 @@ def _arrived(evidence: Evidence) -> _Verdict:
         )
     if evidence.sick:
         said = f"{said}; {_does_not_serve(evidence.sick)}"
+    return _done(evidence, said)
+
+
+def _done(evidence: Evidence, said: str) -> _Verdict:
+    removals = [action for action in evidence.left if isinstance(action, Destroy)]
     if not evidence.traces.written and not removals:
         return _Verdict(Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do")
     return _Verdict(

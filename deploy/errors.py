@@ -256,5 +256,5 @@ def as_ours(error: Exception) -> DeployError:
         return error
     return OwnFault(
         f"tidegate itself failed: {type(error).__name__}: {error}",
-        hint="look with `deploy status`; TIDEGATE_TRACEBACK=1 shows where, for a bug report",
+        hint="TIDEGATE_TRACEBACK=1 shows where, for a bug report",
     )

@@ -83,6 +83,9 @@ MAX_UNAVAILABLE = click.Option(
     type=MaxUnavailable(),
     help="Machines of a group that may be out at once: count or fraction. [default: 0.33]",
 )
+FORCE = click.Option(
+    ["--force"], is_flag=True, help="Update machines that already run this release."
+)
 RELEASE = Options(
     "Release",
     (
@@ -94,9 +97,7 @@ RELEASE = Options(
             help="Rollout strategy. [default: rolling]",
         ),
         MAX_UNAVAILABLE,
-        click.Option(
-            ["--force"], is_flag=True, help="Update machines that already run this release."
-        ),
+        FORCE,
     ),
 )
 

@@ -24,6 +24,7 @@ from deploy.commands.taking_up import find_unfinished, take_up, taken_up
 from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
+from deploy.hints import Invocation
 from deploy.orchestrator.memory import TakenUp
 from deploy.plan.base import Base, Versions
 from deploy.plan.intent import BACK, Intent
@@ -65,16 +66,17 @@ async def rollback_app(
     if intent is None:
         return None
     base = Base.before(intent.deploy, fleet, versions)
+    history = Invocation(app=target.app).history()
     if base.lost:
         raise UsageProblem(
             f"the platform no longer has the configuration that {', '.join(sorted(base.lost))} "
             "ran before",
-            hint="`deploy history` shows what there is for `deploy rollback --to RELEASE`",
+            hint=f"{history} shows what there is for `deploy rollback --to RELEASE`",
         )
     if not base.machines:
         raise UsageProblem(
             f"there was nothing before deploy {intent.deploy}: it was the first",
-            hint="`deploy history` shows the releases",
+            hint=f"{history} shows the releases",
         )
     release = Release(
         app=target.app,
@@ -121,7 +123,8 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
         for machine in fleet
         if (config := _config_of(machine, known, fleet, to)) is not None
     }
-    hint = f"`deploy history --app {target.app}` shows the releases that the platform still knows"
+    history = Invocation(app=target.app).history()
+    hint = f"{history} shows the releases that the platform still knows"
     if not configs:
         raise UsageProblem(f"{target.app} has no release {printable(to)}", hint=hint)
     missing = sorted(machine.id for machine in fleet if machine.id not in configs)
@@ -140,6 +143,7 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
         groups=(),
         max_unavailable=order.max_unavailable or DEFAULT_MAX_UNAVAILABLE,
         number=next_number(fleet),
+        finish=("rollback", "--to", to),
     )
 
     task = Task(release=release, planner=towards_configs(configs))

@@ -43,7 +43,7 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
 
     async def steps() -> Outcome:
         fleet = await deployment.lookout.look_unless_halted()
-        deployment.aim.selection.refuse_nothing(fleet)
+        deployment.aim.selection.refuse_nothing(deployment.memory.release.app, fleet)
         if not _is_there_already(deployment, fleet):
             fleet = await _prepare(deployment, fleet)
         order = _schedule(deployment, fleet)

@@ -10,6 +10,7 @@ import contextlib
 import re
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploy.api.machine import Machine
 from deploy.cli import cli
 from deploy.commands.deploy import deploy_app
 from deploy.commands.history import history_of
 from deploy.commands.order import Order, order_of
 from deploy.commands.resume import resume_app
 from deploy.commands.rollback import rollback_app
+from deploy.commands.scale import scale_app
 from deploy.commands.status import look_at
 from deploy.commands.target import Target, find_target
 from deploy.events import Emit, RunStarted
@@ -65,15 +68,22 @@ async def follow(stage: Stage, told: Told, advice: Advice) -> None:
     order = order_of(options)
     order = replace(
         order,
-        wait_timeout_s=60.0,
+        wait_timeout_s=order.wait_timeout_s or 60.0,
         settings=replace(order.settings, handles_signals=False),
     )
-    begun = dict(told.begun)
+    meant = _last_begun(stage, told)
+    begun = dict(meant.begun)
     done = await stage.run(partial(_run, name, options), target, order)
     where = f"{advice.command} ({advice.promise}), after {told.hints!r}"
     code = done.finished.exit_code if done.finished else 0  # None: there was nothing to do
     assert (code, done.error) == (0, None), f"{where}: {done.finished}"
-    _assert_came_true(stage, told, advice, begun, where)
+    _assert_came_true(stage, meant, advice, begun, where)
+
+
+def _last_begun(stage: Stage, told: Told) -> Told:
+    """Who was refused before it began advises about the run before it."""
+    until = stage.runs[: stage.runs.index(told) + 1]
+    return next((each for each in reversed(until) if each.said(RunStarted)), told)
 
 
 def parse(command: str) -> tuple[str, dict[str, Any]]:
@@ -96,6 +106,9 @@ async def _run(
             return await rollback_app(target, order, options["to"], emit)
         case "run":
             return await deploy_app(target, order, emit)
+        case "scale":
+            group, count = options["group_count"]
+            return await scale_app(target, order, group, count, emit)
         case "status":
             await look_at(target)
         case "history":
@@ -120,8 +133,24 @@ def _assert_came_true(
         return
     assert stage.marks == [], where
     if advice.promise.startswith("finishes"):
-        (started,) = told.said(RunStarted)
-        assert set(stage.images) == {started.image}, where
+        _assert_finished(stage, told, begun, where)
     else:
         now = {name: machine.image for name, machine in stage.fleet.items()}
         assert sorted(now.values()) == sorted(begun.values()), where
+
+
+def _assert_finished(stage: Stage, told: Told, begun: Mapping[str, str], where: str) -> None:
+    """What was asked for has come about, and no more than that."""
+    (started,) = told.said(RunStarted)
+    selection = told.order.settings.selection
+    known = told.target.config.groups if told.target and told.target.config else ()
+    kept = {m.group for m in stage.fleet.values()} if told.order.update_only else set()
+    kept -= {group.name for group in known}
+    for name, machine in stage.fleet.items():
+        seen = Machine(id=machine.id, state=machine.state, name=name, config=machine.config)
+        is_meant = selection.takes(seen) and machine.group not in kept
+        assert machine.image == (started.image if is_meant else begun[name]), f"{name}: {where}"
+        is_new = machine.config["metadata"]["fly_release_id"] == started.deploy_id
+        assert is_new or not (is_meant and told.order.force), f"{name}: {where}"
+    groups = Counter(machine.group for machine in stage.fleet.values())
+    assert all(groups[group] == count for group, count in told.counts.items()), where

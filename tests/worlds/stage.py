@@ -131,6 +131,8 @@ class Told:
     is_over: anyio.Event = field(default_factory=anyio.Event)
     calls: list[Call] = field(default_factory=list)
     target: Target | None = None
+    order: Order = field(default_factory=Order)
+    counts: Mapping[str, int] = field(default_factory=dict)  # group -> machines, of a scale
     toml: str = ""
     begun: Mapping[str, str] = field(default_factory=dict)  # machine -> image before its deploy
     unreleased: list[str] = field(default_factory=list)  # machines, right at its end
@@ -233,9 +235,12 @@ class Stage:
         )
 
     async def scale(self, group: str, count: int, **options: Any) -> Told:
-        return await self._command(
+        told = await self.start(
             lambda target, order, emit: scale_app(target, order, group, count, emit), options
         )
+        told.counts = {group: count}
+        await told.is_over.wait()
+        return told
 
     async def history(self) -> list[PastRelease]:
         found: list[PastRelease] = []
@@ -289,7 +294,7 @@ class Stage:
     def _begin(self, command: Any, target: Target, order: Order, hits: Hits, toml: str) -> Told:
         name = f"run{len(self.runs) + 1}"
         network = hits.network = self.world.transport(name, hits)
-        told = Told(name, network, hits, target=target, toml=toml)
+        told = Told(name, network, hits, target=target, order=order, toml=toml)
         told.begun = {name: machine.image for name, machine in self.fleet.items()}
         self.runs.append(told)
         self.world._tasks.start_soon(self._live, told, command, target, order)
