@@ -97,7 +97,7 @@ def judge(evidence: Evidence) -> Judgement:
         result=found.result,
         exit_code=found.exit_code,
         message=found.message,
-        hint="; ".join(filter(None, (found.hint, _where_to_look(evidence)))),
+        hint="; ".join(filter(None, (found.hint, _where_to_look(evidence, found)))),
         cause=_cause(evidence.cause) if found.exit_code != EXIT_DONE else None,
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
@@ -144,12 +144,11 @@ def _unseen(evidence: Evidence) -> _Verdict:
 def _arrived(evidence: Evidence) -> _Verdict:
     """All that is new is in place; whether it serves, the last look says."""
     said = _brought_about(evidence)
-    broken = [m for m in evidence.sick if m.id in evidence.traces.healthy or m.is_down]
-    if broken:
+    if evidence.broken:
         return _Verdict(
             Result.IN_BETWEEN,
             EXIT_IN_BETWEEN,
-            f"{said}, but {_does_not_serve(broken)}",
+            f"{said}, but {_does_not_serve(evidence.broken)}",
             hint=ways_out(Left.APP_FAILED, evidence.called),
             is_settled=False,
         )
@@ -230,7 +229,7 @@ def _in_between(evidence: Evidence) -> _Verdict:
     return _Verdict(
         Result.IN_BETWEEN,
         EXIT_IN_BETWEEN,
-        f"the app is in between: {cause}" if cause else "the app is in between",
+        f"the app is in between: {cause or 'not all that was written can be seen'}",
         hint=_next(evidence),
         is_settled=False,
     )
@@ -341,10 +340,12 @@ def _log_of(cause: DeployError | None) -> tuple[str, ...]:
     return (cause.log or ()) if isinstance(cause, AppFailed) else ()
 
 
-def _where_to_look(evidence: Evidence) -> str:
+def _where_to_look(evidence: Evidence, found: _Verdict) -> str:
     """The command that shows a failed machine's log, where the run could not have it."""
     cause = evidence.cause
-    if not isinstance(cause, AppFailed) or not cause.machine_id or cause.log is not None:
+    if not found.exit_code or not isinstance(cause, AppFailed):
+        return ""
+    if not cause.machine_id or cause.log is not None:
         return ""
     shown = join(["fly", "logs", "--app", evidence.release.app, "--machine", cause.machine_id])
     return f"`{shown}` shows its log"

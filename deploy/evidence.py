@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from deploy.api.machine import Fleet, Machine
 from deploy.errors import DeployError
 from deploy.hints import Invocation
-from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome
+from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome, app_failed, why_undone
 from deploy.plan.actions import Action, Destroy, Wait
 from deploy.plan.base import Base
-from deploy.plan.intent import FORWARD
+from deploy.plan.intent import BACK, FORWARD
 from deploy.plan.places import places_of
 from deploy.plan.release import Release
 
@@ -75,10 +75,25 @@ class Evidence:
 
     @property
     def cause(self) -> DeployError | None:
-        """Why the run did not get where it was to go; what a person wants goes first."""
+        """Why the run did not get where it was to go; what a person wants goes first.
+
+        Where nothing failed that it waited for, what the last look shows.
+        """
         if self.is_interrupted:
             return self.stopped_by
-        return self.forward.cause or self.stopped_by
+        return self.forward.cause or self.stopped_by or self._seen_cause
+
+    @property
+    def _seen_cause(self) -> DeployError | None:
+        left = self.left_back if self.goal == BACK or self.went_back else self.unreached
+        if left and self.fleet is not None:
+            return why_undone(left, self.fleet)
+        return app_failed(self.broken[0]) if self.broken else None
+
+    @property
+    def broken(self) -> tuple[Machine, ...]:
+        """The sick that were healthy in this run, or have ended by themselves."""
+        return tuple(m for m in self.sick if m.id in self.traces.healthy or m.is_down)
 
     @property
     def has_arrived(self) -> bool:

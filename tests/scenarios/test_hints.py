@@ -18,7 +18,7 @@ from deploy.commands.deploy import deploy_app
 from deploy.events import PathChosen
 from deploy.hints import Invocation, Left, ways_out
 from deploy.plan.selection import Selection
-from tests.worlds.following import advice_of
+from tests.worlds.advice import advice_of
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import BROKEN, NEW, OLD, WEB, WORKER, Death, Hit, Stage, Told, on_stage, to
 

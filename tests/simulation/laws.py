@@ -312,6 +312,22 @@ def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
             return
 
 
+def every_hint_comes_true(story: Story) -> Iterator[str]:
+    """What the last run advised ends with 0, and with the app as it was said to be."""
+    for advice, after in story.advised:
+        run = after.run
+        why = run.refusal or run.error
+        if run.finished is not None and run.finished.exit_code:
+            why = f"exit {run.finished.exit_code}, {run.finished.message}"
+        amiss: Iterable[str] = [why] if why else ()
+        if not why and advice.promise.startswith("finishes"):
+            amiss = not_new(after)
+        elif not why and advice.promise:
+            amiss = not_as_old(after)
+        for each in amiss:
+            yield f"`{advice.command}` {advice.promise or 'is advised'}, but {each}"
+
+
 def _last_look_s(story: Story, call: Call) -> float:
     """When the list was asked for that a run knew of when it decided to make this call."""
     by_s = call.sent_s - (_DRAIN_S if call.operation == "stop" else 0.0)
@@ -393,6 +409,7 @@ LAWS: Mapping[str, Law] = {
         an_app_failure_is_not_retried,
         done_means_serving,
         nothing_old_goes_while_the_new_is_sick,
+        every_hint_comes_true,
         the_plan_is_told_before_it_is_carried_out,
         the_report_tells_the_truth,
         wire.leases_are_held,

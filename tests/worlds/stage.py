@@ -42,7 +42,8 @@ from deploy.plan.stamps import INTENT, slot_name
 from deploy.plan.steps import Schedule
 from deploy.run import Settings
 from tests.contract.clocks import run_on
-from tests.worlds.following import advice_of, follow
+from tests.worlds.advice import advice_of
+from tests.worlds.following import follow
 from tests.worlds.simulated import story, transport
 from tests.worlds.simulated.faults import BY_NAME, CHANGES, WRITES, Kind
 from tests.worlds.simulated.habits import NO_HABITS, Habits
