@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from deploy.events import PassStarted, Planned, Result
+from deploy.events import Cause, PassStarted, Planned, Result
 from deploy.plan.release import Release, group_digest
 from deploy.plan.stamps import DIGEST, INTENT, ROLE
 from tests.simulation import laws_of_calls as wire
@@ -28,6 +28,7 @@ _AT_REST = (*_OFF, "started")
 _DEPLOYED = ("web", "worker")
 _UNSTEADY_WORDS = frozenset({"late", "flap", "crash"})  # healthy once, and not for long
 _BROKEN_WORDS = frozenset({"bad", "exit1", "oom", "exitzero", "nopull", "noimage"})
+_SILENT_WORDS = frozenset({"silent", "stuck", "slow"})  # which may be the platform's doing
 _DRAIN_S = 2.0  # between the last look and the call that stops
 
 
@@ -313,19 +314,31 @@ def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
 
 
 def every_hint_comes_true(story: Story) -> Iterator[str]:
-    """What the last run advised ends with 0, and with the app as it was said to be."""
+    """What the last run advised ends with 0, and with the app as it was said to be.
+
+    A release that cannot do well is not finished by anybody: where the run could not know
+    that, what goes on with it ends with 1 and the app as before.
+    """
     for advice, after in story.advised:
         run = after.run
-        why = run.refusal or run.error
-        if run.finished is not None and run.finished.exit_code:
-            why = f"exit {run.finished.exit_code}, {run.finished.message}"
-        amiss: Iterable[str] = [why] if why else ()
-        if not why and advice.promise.startswith("finishes"):
+        code = run.finished.exit_code if run.finished is not None else 0
+        why = f"exit {code}, {run.finished.message}" if run.finished and code else run.error
+        amiss: Iterable[str] = [why or run.refusal] if why or run.refusal else ()
+        if code == 1 and advice.promise.startswith("finishes") and _could_not_know(story):
+            amiss = not_as_old(after)
+        elif not amiss and advice.promise.startswith("finishes"):
             amiss = not_new(after)
-        elif not why and advice.promise:
+        elif not amiss and advice.promise:
             amiss = not_as_old(after)
         for each in amiss:
             yield f"`{advice.command}` {advice.promise or 'is advised'}, but {each}"
+
+
+def _could_not_know(story: Story) -> bool:
+    """Whether the run that gave the advice was kept from seeing what its release is like."""
+    run = max(story.runs, key=lambda each: each.ended_s)
+    is_hopeless = _words(run.release.image) & (_BROKEN_WORDS | _UNSTEADY_WORDS | _SILENT_WORDS)
+    return bool(is_hopeless) and run.finished is not None and run.finished.cause is Cause.PLATFORM
 
 
 def _last_look_s(story: Story, call: Call) -> float:

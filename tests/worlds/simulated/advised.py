@@ -14,16 +14,26 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+import sniffio
+
 from deploy.commands.order import order_of
 from tests.worlds.advice import Advice, advice_of, parse, run_command
+from tests.worlds.simulated.commanded import commands_in
 from tests.worlds.simulated.story import Run, Story
 
 if TYPE_CHECKING:
     from tests.worlds.simulated.world import World
 
+_OTHER_IDS = 1_000_003  # than those of the deploys before
+
 
 async def follow_advice(world: World) -> list[tuple[Advice, Story]]:
-    """The story of each command that the run which ended last advised, from now on."""
+    """The story of each command that the run which ended last advised, from now on.
+
+    On trio only: a copy of a process has no loop of asyncio's.
+    """
+    if sniffio.current_async_library() != "trio":
+        return []
     run = max(world.story.runs, key=lambda each: each.ended_s)
     if run.died or run.finished is None:
         return []
@@ -54,13 +64,14 @@ async def _live_on(world: World, run: Run, advice: Advice, writer: int) -> NoRet
     try:
         name, options = parse(advice.command)
         order = order_of(options)
-        told = await world.deploy(
-            name="advised",
-            image=run.release.image,
-            retries=order.retries,
-            settings=replace(world.settings, wait_for_lease_s=order.settings.wait_for_lease_s),
-            command=partial(run_command, name, options),
-        )
+        with commands_in(world.scenario.seed + _OTHER_IDS):
+            told = await world.deploy(
+                name="advised",
+                image=run.release.image,
+                retries=order.retries,
+                settings=replace(world.settings, wait_for_lease_s=order.settings.wait_for_lease_s),
+                command=partial(run_command, name, options),
+            )
         told.is_rollback = name == "rollback"
         world.story.after = world.snapshot()
         with os.fdopen(writer, "wb") as pipe:
