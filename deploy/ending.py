@@ -21,6 +21,7 @@ from deploy.errors import (
     EXIT_REFUSED,
     EXIT_USAGE,
     AppFailed,
+    CannotStart,
     DeployError,
     Meaning,
     Overtaken,
@@ -330,7 +331,7 @@ def _left(evidence: Evidence) -> Left:
         return Left.OVERTAKEN
     if evidence.goal == BACK or evidence.went_back:
         return Left.BACK
-    is_app = cause is not None and cause.meaning is Meaning.APP
+    is_app = isinstance(cause, CannotStart) or (cause and cause.meaning is Meaning.APP)
     if evidence.base is not None and not evidence.base.machines:
         return Left.FIRST_APP_FAILED if is_app else Left.FIRST
     return Left.APP_FAILED if is_app else Left.FORWARD

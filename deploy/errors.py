@@ -179,6 +179,10 @@ class NotInTime(DeployError):
     operation = "wait"
 
 
+class CannotStart(NotInTime):
+    """The platform could not bring a machine up, and does not say that the image is why."""
+
+
 class TakenBack(DeployError):
     """A machine runs another version than the one that was written to it."""
 

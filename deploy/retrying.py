@@ -17,7 +17,7 @@ import anyio
 from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt
 
 from deploy.api.patience import PassBackoff
-from deploy.errors import AppFailed, DeployError, Overtaken
+from deploy.errors import AppFailed, CannotStart, DeployError, Overtaken
 from deploy.events import BackingOff, GoingBack
 from deploy.orchestrator import passes
 from deploy.orchestrator.deployment import Deployment
@@ -34,6 +34,8 @@ from deploy.orchestrator.outcome import (
 from deploy.orchestrator.passes import Pass
 from deploy.plan.actions import Wait
 from deploy.plan.intent import BACK
+
+_STARTS = 1  # passes after which it is tried again to bring up what the platform could not
 
 OnePass = Callable[[Deployment, Pass], Awaitable[Outcome]]
 
@@ -113,10 +115,13 @@ async def _converge(
     """Passes until one is complete, or until another could not help."""
     halt, emit = deployment.tools.halt, deployment.tools.emit
     outcome = NOT_BEGUN
-    number = 0
+    number = unstartable = 0
 
     def is_worth_another(outcome: Outcome) -> bool:
-        decided = any(is_decisive(failure.error) for failure in outcome.failures)
+        nonlocal unstartable
+        errors = [failure.error for failure in outcome.failures]
+        unstartable += any(isinstance(error, CannotStart) for error in errors)
+        decided = any(is_decisive(error) for error in errors) or unstartable > _STARTS
         return not (outcome.is_complete or halt.is_set or decided)
 
     async def pause(delay_s: float) -> None:

@@ -149,7 +149,9 @@ class Told:
 
     @property
     def hints(self) -> str:
-        """All that it advised, in its closing line, its error and its notices."""
+        """All that it advised: in its closing line, its error and its notices."""
+        if self.has_died:
+            return ""
         ends = [self.finished.hint if self.finished else "", self.error.hint if self.error else ""]
         return "\n".join([*ends, *(notice.hint for notice in self.said(Noticed))])
 
@@ -391,11 +393,9 @@ class Stage:
 
     def fewest_serving(self, since: float = 60.0) -> int:
         """The smallest number that took traffic at any time."""
-        return min(
-            len([i for i in ids if i in self.world.story.groups])
-            for at, ids in self.world.story.serving
-            if at >= since
-        )
+        known, changes = self.world.story.groups.keys(), self.world.story.serving
+        first = max(number for number, (at, _) in enumerate(changes) if at <= since or number == 0)
+        return min(len(ids & known) for _, ids in changes[first:])
 
     def check(self) -> None:
         """What holds after every scenario, whatever happened in it."""

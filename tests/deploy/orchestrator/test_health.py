@@ -24,13 +24,11 @@ from deploy.orchestrator.watch import Watch
 from deploy.plan.steps import Gate
 from tests.contract.clocks import BACKENDS, run_on
 from tests.worlds.simulated.faults import BY_NAME
-from tests.worlds.simulated.runtime import Behaviour
 from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World
 from tests.worlds.stage import WEB as CHECKED
 from tests.worlds.stage import Hit, Hits, group_of
 
 UNWATCHED = {"image": "registry.test/hello:1"}
-BEHAVIOURS = {"unbootable": Behaviour(cannot_start="no space left on device")}
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -66,7 +64,7 @@ def play(
     min_healthy_s: float = 5.0,
     backend: str = "trio",
 ) -> None:
-    world = World(Scenario(machines=0), BEHAVIOURS)
+    world = World(Scenario(machines=0))
 
     async def main() -> None:
         async with world:
