@@ -529,6 +529,23 @@ def test_a_refused_refresh_of_a_lease_that_is_still_ours_does_not_lose_it(status
     play(story)
 
 
+def test_a_refused_refresh_that_no_read_explains_keeps_writes_back_until_one_is_answered() -> None:
+    async def story(world: World) -> None:
+        (first, *_) = ids(world)
+        refused = Kind(name="404", status=404, body='{"error": "lease not found"}')
+        hits = [Hit("refresh", refused), Hit("read lease", UNAVAILABLE, times=9)]
+        async with holder(world, hits=hits) as held:
+            await held.take(first)
+            await anyio.sleep(TTL_S / 3 + 0.5)
+            with pytest.raises(LeaseLost, match="may be lost: a refresh was refused"):
+                held.leases.nonce(first)
+            await anyio.sleep(2)
+            assert held.leases.nonce(first)  # the next refresh was granted
+            assert held.notices == []
+
+    play(story)
+
+
 def test_a_lease_without_a_description_that_was_lost_is_known_by_its_nonce() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]
