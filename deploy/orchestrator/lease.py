@@ -87,6 +87,7 @@ class Leases:
         self._description = f"{self._deploy_id}/{terms.run_id}"
         self._held = HeldLeases(tools, self._description, least_ttl_s=terms.ttl_s)
         self._arbiter = ""
+        self.outwaited: set[str] = set()  # machines on which another's lease has just ended
         self._reasons: dict[str, str] = {}  # machine id -> why it is not leased
 
     @property
@@ -291,6 +292,7 @@ class Leases:
                 lambda: self._tools.client.read_lease(machine_id)
             )
             if now_held is None:
+                self.outwaited.add(machine_id)
                 return
             may_be_ours = may_be_ours and now_held.expires_at == held.expires_at
             held = now_held

@@ -188,8 +188,9 @@ async def _look_under_leases(deployment: Deployment) -> Fleet:
     """
     asked: set[str] = set()
     while True:
-        fleet = await deployment.lookout.look_unless_halted()
+        fleet = await deployment.lookout.look_after(deployment.leases.outwaited)
         if not await _hold(deployment, fleet, but=asked):
+            deployment.leases.outwaited.clear()
             return fleet
         asked |= fleet.by_id.keys()
 

@@ -268,7 +268,7 @@ def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
 
 
 def done_means_serving(story: Story) -> Iterator[str]:
-    """At the end of a run that says done every place that served serves, or is named.
+    """At the last look of a run that says done every place that served serves, or is named.
 
     `immediate` waits for nothing, and what two runs do to each other is judged elsewhere.
     """
@@ -282,9 +282,26 @@ def done_means_serving(story: Story) -> Iterator[str]:
     for group in {machine.group for machine in managed(story.before).values()}:
         before = _places(story.before, group)
         served = sum(any(m.serves for m in place) for place in before)
-        serves = sum(m.serves for m in managed(run.after).values() if m.group == group)
+        seen = _seen_to_serve(story, run)
+        serves = sum(m.id in seen for m in managed(run.after).values() if m.group == group)
         if serves < served:
             yield f"{group}: {serves} serve at the end, not {served}, and nobody is told"
+
+
+def _seen_to_serve(story: Story, run: Run) -> set[str]:
+    """Who served when the last list was answered, or when it was read by itself after that."""
+    looks = [
+        (call.applied_s, call)
+        for call in wire.of_run(story, run)
+        if call.operation in ("list", "read") and call.is_good and call.applied_s is not None
+    ]
+    last_s = max((at for at, call in looks if call.operation == "list"), default=math.inf)
+    seen: set[str] = set()
+    for at, call in looks:
+        if at >= last_s:
+            served = _served_between(story, at, at)
+            seen |= served if call.operation == "list" else served & {call.machine}
+    return seen
 
 
 def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:

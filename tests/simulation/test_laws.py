@@ -63,6 +63,7 @@ ONCE_BROKEN = (
 RIVALS_ONCE_BROKEN = (
     1127,
     2900,
+    3014,
     4034,
     5513,
     6576,
