@@ -101,7 +101,13 @@ class Evidence:
     @property
     def broken(self) -> tuple[Machine, ...]:
         """The sick that were healthy in this run, or have ended by themselves."""
-        return tuple(m for m in self.sick if m.id in self.traces.healthy or m.is_down)
+        return tuple(machine for machine in self.sick if self._is_to_blame(machine))
+
+    def _is_to_blame(self, machine: Machine) -> bool:
+        """One that is being restarted after a bad exit is, where the run has written to it."""
+        crashed = bool(machine.exits) and machine.exits[0].is_bad
+        is_ours = machine.id in self.traces.written
+        return machine.id in self.traces.healthy or machine.is_down or (crashed and is_ours)
 
     @property
     def has_arrived(self) -> bool:

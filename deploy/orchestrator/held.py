@@ -47,7 +47,7 @@ class _Held:
     ttl_s: float
     lost: str = ""  # why no write may rely on it any more
     is_gone: bool = False  # the platform says that it is not ours
-    in_doubt: bool = False  # a refresh was refused, and no read has said why
+    in_doubt: bool = False  # the platform does not find it, and no read has said more
     refreshing: anyio.Event | None = None
 
     @property
@@ -130,8 +130,8 @@ class HeldLeases:
             )
         if held.in_doubt:
             raise LeaseLost(
-                f"the lease on machine {machine_id} may be lost: a refresh was refused, and no "
-                "read has been answered since",
+                f"the lease on machine {machine_id} may be lost: a refresh did not find it, and "
+                "no read has been answered since",
                 machine_id=machine_id,
             )
         if held.left_s <= 0:
@@ -214,10 +214,11 @@ class HeldLeases:
     async def _judge(self, machine_id: str, held: _Held, failure: DeployError) -> None:
         """After a refresh that failed: one that is refused is lost only if a read says so, too."""
         if _is_refused(failure):
+            held.in_doubt = failure.meaning is Meaning.MISSING
             try:
                 found = await self._tools.client.read_lease(machine_id)
             except DeployError:
-                held.in_doubt = True  # asked again with the next refresh, while there is time
+                pass  # asked again with the next refresh, while there is time
             else:
                 if found is None or not self.is_ours(found):
                     held.is_gone = True

@@ -307,8 +307,11 @@ def _seen_to_serve(story: Story, run: Run) -> set[str]:
 def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
     """When a blue is stopped or destroyed, the last look before has shown every green serving.
 
-    A green whose host is lost, or that is gone, says nothing about the app.
+    A green whose host is lost, or that is gone, says nothing about the app; `immediate` looks at
+    nobody's health.
     """
+    if story.scenario.strategy == "immediate":
+        return
     turned_s = min(
         (at for run in story.runs for at, p in _starts(run) if p.direction == "back"),
         default=math.inf,
