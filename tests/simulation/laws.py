@@ -358,7 +358,7 @@ def _could_not_know(story: Story) -> bool:
     """Whether the run that gave the advice was kept from seeing what its release is like."""
     run = max(story.runs, key=lambda each: each.ended_s)
     is_hopeless = _words(run.release.image) & (_BROKEN_WORDS | _UNSTEADY_WORDS | _SILENT_WORDS)
-    return bool(is_hopeless) and run.finished is not None and run.finished.cause is Cause.PLATFORM
+    return bool(is_hopeless) and run.finished is not None and run.finished.cause is not Cause.APP
 
 
 def _last_look_s(story: Story, call: Call) -> float:
