@@ -105,7 +105,7 @@ class Evidence:
 
     def _is_to_blame(self, machine: Machine) -> bool:
         """One that is being restarted after a bad exit is, where the run has written to it."""
-        crashed = bool(machine.exits) and machine.exits[0].is_bad
+        crashed = bool(machine.exits) and machine.exits[0].is_bad and machine.state != "started"
         is_ours = machine.id in self.traces.written
         return machine.id in self.traces.healthy or machine.is_down or (crashed and is_ours)
 

@@ -97,9 +97,10 @@ async def rollback_app(
 
 
 def _newest_deploy(app: str, fleet: Fleet) -> Intent | None:
-    """The deploy that wrote last, finished or not, as what is to be undone.
+    """The newest deploy, finished or not, as what is to be undone.
 
-    Raises UsageProblem where that is another tool's, which leaves no way back.
+    Raises UsageProblem where another tool wrote last, which leaves no way back. What the
+    platform put back to an earlier release is newer than the deploy, and not what it did.
     """
     newest = max(
         fleet.managed,
@@ -116,7 +117,9 @@ def _newest_deploy(app: str, fleet: Fleet) -> Intent | None:
             hint=f"{Invocation(app=app).history()} shows the releases, "
             "`deploy rollback --to RELEASE` brings one back",
         )
-    return Intent(deploy=deploy_id, digest="", image=newest.image, strategy=DEFAULT)
+    ours = (m for m in fleet.managed if is_stamped(m, fly_release(m)[0]))
+    newest = max(ours, key=lambda m: (fly_release(m)[1], time_ms(m.version)))
+    return Intent(deploy=fly_release(newest)[0], digest="", image=newest.image, strategy=DEFAULT)
 
 
 def _with_hidden(found: TakenUp, intent: Intent) -> TakenUp:

@@ -134,6 +134,10 @@ class Leases:
         """The machine is gone, and its lease with it."""
         self._held.forget(machine_id)
 
+    def is_usable(self, machine_id: str) -> bool:
+        """Whether a write may leave under the lease now."""
+        return self._held.is_usable(machine_id)
+
     def holds(self, machine_id: str) -> bool:
         return self._held.holds(machine_id)
 

@@ -230,6 +230,14 @@ def test_a_fault_that_once_broke_a_law_breaks_none(rule: Rule, strategy: str) ->
         assert ruling.faults == (), ruling.title
 
 
+def test_a_machine_put_back_with_its_mark_keeps_nobody_from_taking_the_deploy_up() -> None:
+    """Nor does a rollback take it for the newest deploy's, which would destroy it."""
+    rule = Rule(Spot("update", "web first", "work"), 0, BY_NAME["reverted as a new version"])
+    story = simulate(Scenario(strategy="immediate", rules=(rule,)))
+    assert [advice.promise for advice, _ in story.advised] == ["finishes it", "undoes it"]
+    assert broken_laws(story) == []
+
+
 def test_one_seed_tells_one_story() -> None:
     scenario = Scenario(seed=7, strategy="canary", machines=3, groups=2)
     first, second = (simulate(scenario, Chaos(7, 0.1, KINDS)) for _ in range(2))
