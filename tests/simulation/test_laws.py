@@ -15,6 +15,7 @@ from tests.simulation.laws import broken_laws, managed
 from tests.simulation.laws_of_calls import no_lease_is_lost_that_nobody_took
 from tests.simulation.weather import HICCUPS, Weather, draw, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, KINDS, Rule, Spot
+from tests.worlds.simulated.habits import NO_HABITS
 from tests.worlds.simulated.story import USUAL_LATENCY_S
 from tests.worlds.simulated.transport import Chaos
 from tests.worlds.simulated.world import BROKEN, Scenario, simulate
@@ -206,7 +207,11 @@ def test_a_slow_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
 
 
 def _as_once(weather: Weather) -> Weather:
-    """As these worlds were when they were found: no call of a rival failed, and none waited."""
+    """As these worlds were when they were found: no server had habits.
+
+    No call of a rival failed, and none waited.
+    """
+    weather = replace(weather, scenario=replace(weather.scenario, habits=NO_HABITS))
     if weather.play != "rivals":
         return weather
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
@@ -214,7 +219,8 @@ def _as_once(weather: Weather) -> Weather:
 
 @pytest.mark.parametrize("seed", RIVALS_ONCE_BROKEN)
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
-    weather = draw(seed)
+    drawn = draw(seed)
+    weather = replace(drawn, scenario=replace(drawn.scenario, habits=NO_HABITS))
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
