@@ -16,7 +16,7 @@ from rollout.commands import options
 from rollout.errors import InvalidValue, SourceProblem
 from rollout.file.edit import flag_in
 from rollout.flag import Flag
-from rollout.guard import Event, Guard, parse_event
+from rollout.flag.guard import Event, Guard, parse_event
 from rollout.outcomes import rows, state
 from rollout.outcomes.account import Account
 from rollout.outcomes.ledger import Ledger

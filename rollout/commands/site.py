@@ -13,7 +13,7 @@ import click
 from rollout.commands import gathering, options
 from rollout.errors import SourceProblem
 from rollout.flag import Flag
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.outcomes.account import Account
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe

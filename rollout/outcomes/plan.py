@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import log
 
 from rollout.flag import EVERYBODY, Flag, percent_text
-from rollout.guard import HOLDBACK_DAYS, Guard
+from rollout.flag.guard import HOLDBACK_DAYS, Guard
 from rollout.outcomes.account import Account
 from rollout.outcomes.evidence import HARM, affordable
 from rollout.outcomes.power import coins_needed

@@ -10,7 +10,7 @@ from math import log
 from typing import Final, Literal, NamedTuple
 
 from rollout.flag import Flag, percent_text
-from rollout.guard import HOLDBACK_DAYS
+from rollout.flag.guard import HOLDBACK_DAYS
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.power import coins_needed
 

@@ -6,7 +6,7 @@ import pytest
 
 from rollout.errors import BadFlagFile
 from rollout.file import flagfile
-from rollout.guard import Event, Guard
+from rollout.flag.guard import Event, Guard
 from tests.rollout.commands.running import run
 
 HEAD = "version: 1\nflags:\n  a:\n    bucket_by: app\n    inside: 1\n    outside: 0\n"

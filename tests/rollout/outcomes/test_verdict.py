@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from rollout.flag import Flag
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.verdict import Outlook, Verdict, decide, odds, outlook, span
 from tests.rollout.outcomes.making import DAY, FLAG, START, ledger_of, made

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from rollout.bucketing import BUCKETS, Draw, Generation
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.wording import show
 
 Value: TypeAlias = bool | int | float | str | Mapping[str, Any]
