@@ -162,6 +162,12 @@ flags:
   half: {bucket_by: app, percent: 50, inside: 5, outside: 0}
   float: {bucket_by: app, percent: 100, inside: 0.5, outside: 1}
   object: {bucket_by: app, percent: 100, inside: {show: true, list: [1]}, outside: {}}
+  listed:
+    bucket_by: app
+    percent: 0
+    inside: new
+    outside: old
+    always_inside: {org: ["7", "true"]}
   colour:
     bucket_by: app
     variants:
@@ -182,6 +188,10 @@ ASKED: list[tuple[str, Any, dict[str, Any], Any, str]] = [
     ("float", 0.25, {"targetingKey": "x"}, 0.5, ""),
     ("object", {"a": "b"}, {"targetingKey": "x"}, {"show": True, "list": [1]}, ""),
     ("colour", "?", {"targetingKey": "x"}, "#00f", ""),
+    ("listed", "?", {"targetingKey": "x", "org": 7}, "new", ""),
+    ("listed", "?", {"targetingKey": "x", "org": True}, "new", ""),
+    ("listed", "?", {"targetingKey": "x", "org": 8}, "old", ""),
+    ("listed", "?", {"targetingKey": "x", "org": ["7"]}, "?", "INVALID_CONTEXT"),
 ]
 """Flag, the program's default, which differs; context, and the value with its error."""
 
@@ -199,7 +209,8 @@ def by_python(provider: Any) -> list[dict[str, Any]]:
     api.set_provider_and_wait(provider)
     client, found = api.get_client(), []
     for flag, default, context, *_ in ASKED:
-        who = EvaluationContext(context.get("targetingKey"))
+        others = {name: value for name, value in context.items() if name != "targetingKey"}
+        who = EvaluationContext(context.get("targetingKey"), others)
         details = getattr(client, f"get_{kinds[type(default)]}_details")(flag, default, who)
         found.append({
             "value": details.value, "errorCode": details.error_code,
