@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rollout.serving.service import TEXT
+
 CLIENTS = Path(__file__).parent / "clients"
 GO = "TIDEGATE_GO_CLIENTS"
 """Set to build the clients in Go that are not in the cache, which takes a minute or two."""
@@ -75,3 +77,11 @@ def build(place: Path) -> None:
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"go could not build the client {name}: {str(error.stderr)[-300:]}")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A flags file with TEXT in it."""
+    path = tmp_path / "flags.yaml"
+    path.write_text(TEXT)
+    return path

@@ -218,6 +218,8 @@ flags:
       middle: {weight: 0.125, value: 2}
       large: {weight: 37.125, value: 3, always: {app: [app-7]}}
       none: {weight: 50.25, value: 0}
+  "off": {enabled: false, bucketing: flagd-2, bucket_by: app, percent: 100, inside: 5, outside: 0}
+  everybody: {bucketing: flagd-2, bucket_by: app, percent: 100, inside: 5, outside: 0}
 """
 MANY = [f"app-{number}" for number in range(100_000)]
 
@@ -268,6 +270,26 @@ def test_the_javascript_provider_hashes_what_is_not_ascii_in_a_way_of_its_own(
     units = [f"ünit-{number}" for number in range(2000)]
     found = asked_as_a_process(["node", "flagd.mjs"], node_modules, tmp_path, "two", units)
     assert found != ours("two", units)
+
+
+@pytest.mark.parametrize("key", ["off", "everybody", "two", "several"])
+def test_the_javascript_provider_has_the_files_value_for_who_has_no_unit(
+    key: str, node_modules: Path, tmp_path: Path
+) -> None:
+    nobody_and_one = ["", "app-1"]
+    found = asked_as_a_process(["node", "flagd.mjs"], node_modules, tmp_path, key, nobody_and_one)
+    assert found == ours(key, nobody_and_one)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("key", ["off", "everybody", "two", "several"])
+def test_flagd_itself_has_the_files_value_for_who_has_no_unit(
+    key: str, go_clients: Path, tmp_path: Path
+) -> None:
+    nobody_and_one = ["", "app-1"]
+    command = [str(go_clients / "flagd")]
+    found = asked_as_a_process(command, go_clients, tmp_path, key, nobody_and_one)
+    assert found == ours(key, nobody_and_one)
 
 
 @pytest.mark.timeout(600)
