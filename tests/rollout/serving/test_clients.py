@@ -23,7 +23,7 @@ from openfeature.exception import (
 
 from rollout import Flags
 from rollout.openfeature import RolloutProvider
-from tests.rollout.serving.service import Service, running
+from tests.rollout.serving.service import TEXT, Service, replace, running
 
 
 def test_the_python_client_gets_what_the_library_says(file: Path) -> None:
@@ -224,3 +224,29 @@ def test_the_javascript_clients_get_what_the_library_says(
     expected = "TYPE_MISMATCH" if program == "server.mjs" else "TARGETING_KEY_MISSING"
     assert mismatched["errorCode"] == expected
     assert (missing["value"], missing["errorCode"]) == (-1, "FLAG_NOT_FOUND")
+
+
+def test_the_python_client_sees_a_bump_with_its_next_request(file: Path) -> None:
+    with running("--file", str(file)) as service:
+        api.set_provider_and_wait(OFREPProvider(service.url))
+        client, hello = api.get_client(), EvaluationContext("hello")
+        assert client.get_integer_value("deploy-retries", -1, hello) == 5
+        replace(file, TEXT.replace("percent: 50", "percent: 0", 1))
+        service.said(f"{file} has changed: deploy-retries")
+        assert client.get_integer_value("deploy-retries", -1, hello) == 0
+        api.shutdown()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["server", "web"])
+def test_the_javascript_clients_see_a_bump(kind: str, node_modules: Path, file: Path) -> None:
+    with running("--file", str(file)) as service:
+        command = ["node", "bump.mjs", kind, service.url]
+        with subprocess.Popen(command, cwd=node_modules, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            try:
+                assert process.stdout.readline() == b"5\n"
+                replace(file, TEXT.replace("percent: 50", "percent: 0", 1))
+                assert process.stdout.readline() == b"0\n"
+            finally:
+                process.kill()
