@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -127,9 +127,24 @@ def _record(flag: Flag, now: datetime) -> dict[str, Any]:
         "salt": flag.salt,
         "inside": flag.inside,
         "outside": flag.outside,
-        "variants": msgspec.to_builtins(flag.variants),
+        "variants": [
+            {
+                "variant": each.name,
+                "weight": each.weight / 1000,
+                "value": each.value,
+                "always": _lists(each.always),
+            }
+            for each in flag.variants
+        ],
+        "always_inside": _lists(flag.always_inside),
+        "always_outside": _lists(flag.always_outside),
+        "guard": flag.guard.words if flag.guard else None,
         **said,
     }
+
+
+def _lists(always: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
+    return {attribute: sorted(texts) for attribute, texts in always.items()}
 
 
 def _state(flag: Flag, now: datetime) -> str:
