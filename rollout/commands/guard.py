@@ -53,11 +53,6 @@ def guard(
         flag, (*reports, *places), coins, state, gathering.event_of(event), now, file
     )
     found, settings = gathering.flag_of(given)
-    if found.variants:
-        raise EditRefused(
-            f"{flag} has variants, and a guard compares two sides",
-            hint="write inside, outside and percent instead of variants to let outcomes move it",
-        )
     if isinstance(found.rollout, Ramp):
         raise EditRefused(
             f"{flag} has a ramp, which moves it by the clock",

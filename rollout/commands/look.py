@@ -13,7 +13,7 @@ import msgspec
 from rollout.commands import options
 from rollout.commands.printing import bold, expiry, print_json
 from rollout.errors import InvalidValue
-from rollout.flag import Decision, Flag, Ramp, percent_text, share_text, value_text
+from rollout.flag import Decision, Flag, Ramp, level_text, percent_text, value_text
 from rollout.flags import Flags
 from rollout.wording import show, table
 
@@ -150,9 +150,7 @@ def _lists(always: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
 def _state(flag: Flag, now: datetime) -> str:
     if not flag.enabled:
         return "off"
-    if flag.variants:
-        return "/".join(percent_text(each.weight) for each in flag.variants) + " %"
-    state = share_text(flag.threshold_at(now))
+    state = level_text(flag, now)
     if not isinstance(flag.rollout, Ramp):
         return f"{state} (guard)" if flag.guard else state
     return f"{state} (paused)" if flag.rollout.paused else f"{state} (ramp)"

@@ -45,7 +45,11 @@ def site(
     given = gathering.Given("", (*reports, *places), None, None, None, now, file)
     runs = Reports(given.places, Run)
     newest, units, keys = _overview(runs, found.flags)
-    accounts = {key: _account(flag, given, now) for key, flag in found.flags.items() if key in keys}
+    accounts = {
+        key: _account(flag, given, now)
+        for key, flag in found.flags.items()
+        if key in keys and not flag.variants
+    }
     whole = Site(
         flags=found.flags,
         versions=history.versions(file),

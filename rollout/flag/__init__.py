@@ -254,6 +254,13 @@ def share_text(threshold: int) -> str:
     return f"{percent_text(threshold)} %"
 
 
+def level_text(flag: Flag, now: datetime) -> str:
+    """How far a flag is at `now`: "5 %", or the weights of its variants, "10/20.5/69.5 %"."""
+    if flag.variants:
+        return "/".join(percent_text(each.weight) for each in flag.variants) + " %"
+    return share_text(flag.threshold_at(now))
+
+
 def arrow_text(was: int, is_now: int) -> str:
     """Two thresholds: "1 % -> 5 %"."""
     return f"{share_text(was)} -> {share_text(is_now)}"

@@ -91,7 +91,7 @@ def test_outcomes_do_not_move_a_flag_with_variants(tmp_path: Any) -> None:
     flags.write_text(VARIED)
     result = run("guard", "a", "--plan", "--file", str(flags))
     assert result.exit_code == 1
-    assert "a has variants, and a guard compares two sides" in result.output
+    assert "a has variants, and outcomes are compared between two sides" in result.output
     assert flags.read_text() == VARIED
 
 
