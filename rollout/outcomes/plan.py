@@ -30,7 +30,7 @@ def plan_lines(flag: Flag, guard: Guard, account: Account | None) -> Iterator[st
     )
     yield (
         f"advanced at {words['advance']} to 1 that all failures together rise by less than "
-        f"{guard.budget:.0%}; {HOLDBACK_DAYS} d at the last stage"
+        f"{100 * guard.budget:g} %; {HOLDBACK_DAYS} d at the last stage"
     )
     yield ""
     per_day = f", at {rate:.1f} coins a day" if rate else ""

@@ -22,7 +22,9 @@ def test_it_advances_with_exit_code_10_and_writes_one_line() -> None:
     write(Path("r.jsonl"), deploys(0.5, 0.5))
     told = run("guard", FLAG, "--reports", "r.jsonl", at=AT)
     assert told.exit_code == 10
-    assert told.output.startswith("advance: at 50 % all failures together rise by less than 25%")
+    assert told.output.startswith(
+        "advance: deploy-retries to 50 %, failures rise by less than 25 %: "
+    )
     assert Path("flags.yaml").read_text() == FLAGS
     told = run("guard", FLAG, "--reports", "r.jsonl", "--write", at=AT)
     assert told.exit_code == 10
@@ -34,7 +36,7 @@ def test_it_kills_with_exit_code_20_and_switches_the_flag_off() -> None:
     write(Path("r.jsonl"), deploys(0.6, 0.2))
     told = run("guard", FLAG, "--reports", "r.jsonl", "--write", at=AT)
     assert told.exit_code == 20
-    assert told.output.startswith("kill: failures are more frequent inside: ")
+    assert told.output.startswith("kill: deploy-retries, failures are more frequent inside: ")
     assert "    enabled: false\n    percent: 25  # the number\n" in Path("flags.yaml").read_text()
     assert run("guard", FLAG, "--reports", "r.jsonl", "--write", at=AT).exit_code == 0
 
