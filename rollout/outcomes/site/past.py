@@ -109,18 +109,23 @@ def _words(before: Flag | None, after: Flag | None, at: datetime) -> tuple[str, 
     if before is None:
         return f"new, at {level_text(after, at) if after.enabled else share_text(0)}", "info"
     was, is_now = level_text(before, at), level_text(after, at)
-    if before.enabled and not after.enabled:
-        return f"killed, it was at {was}", "bad"
-    if after.enabled and not before.enabled:
-        return f"switched on again, at {is_now}", "good"
-    if _paused(after) and not _paused(before):
-        return f"paused at {is_now}", "warn"
+    if switched := _switched(before, after):
+        word, tone = switched
+        return f"{word} {was if tone == 'bad' else is_now}", tone
     if was != is_now:
         rises = after.threshold_at(at) > before.threshold_at(at)
         return f"{was} -> {is_now}", "good" if rises else "warn"
     if before.rollout != after.rollout:
         return f"planned anew, at {is_now}", "info"
     return f"changed, still at {is_now}", "dull"
+
+
+def _switched(before: Flag, after: Flag) -> tuple[str, str] | None:
+    if before.enabled and not after.enabled:
+        return "killed, it was at", "bad"
+    if after.enabled and not before.enabled:
+        return "switched on again, at", "good"
+    return ("paused at", "warn") if _paused(after) and not _paused(before) else None
 
 
 def _paused(flag: Flag) -> bool:

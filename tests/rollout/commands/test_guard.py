@@ -81,6 +81,11 @@ def test_the_plan_says_what_every_stage_takes() -> None:
     rows = [" ".join(line.split()) for line in told.output.splitlines()]
     assert "5 % 48 to 132 959 to 2,504 274 to 711 94 to 233" in rows
     assert any(row.startswith("95 % - ") for row in rows)
+    told = run("guard", FLAG, "--plan", "--output", "json", at=AT)
+    first, *_, last = json.loads(told.stdout)["stages"]
+    assert (first["percent"], first["advance"]) == (5.0, {"half": 48, "sure": 132})
+    assert first["kill"]["1.5"] == {"half": 959, "sure": 2504}
+    assert (last["percent"], last["advance"]) == (95.0, None)
 
 
 CODE = """\
