@@ -195,11 +195,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     @property
     def bucket(self) -> int | None:
         """Where the unit stands, 0..99999; None unless the reason is SPLIT."""
-        # bucketing.bucket_of without the price of the call, nor of asking first.
-        try:
-            return self.hash32 * BUCKETS >> 32  # type: ignore[operator]  # None is caught
-        except TypeError:
-            return None
+        hash32 = self.hash32  # bucketing.bucket_of, without the price of the call
+        return None if hash32 is None else (hash32 * BUCKETS) >> 32
 
     @property
     def flag(self) -> str:
