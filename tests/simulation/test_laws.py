@@ -213,6 +213,12 @@ def _as_once(weather: Weather) -> Weather:
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
 
 
+@pytest.mark.parametrize("seed", [700158, 700181])
+def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed: int) -> None:
+    weather = draw(seed)
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
 @pytest.mark.parametrize("seed", RIVALS_ONCE_BROKEN)
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
     drawn = draw(seed)
