@@ -104,7 +104,7 @@ async def test_too_much_memory_is_an_out_of_memory_kill(engine: str) -> None:
 async def test_a_volume_outlives_the_machine_but_not_the_platform(
     engine: str, tmp_path: Path
 ) -> None:
-    keys = {"mounts": [{"volume": "vol_1", "path": "/data"}]}
+    keys: dict[str, Any] = {"mounts": [{"volume": "vol_1", "path": "/data"}]}
     async with runtime(engine) as running:
         await (await running.start(spec("echo kept > /data/it", **keys))).wait()
         await (await running.start(spec("cat /data/it", **keys))).wait()
@@ -115,7 +115,7 @@ async def test_a_volume_outlives_the_machine_but_not_the_platform(
 async def test_with_a_state_a_volume_is_there_again_for_the_next_platform(
     engine: str, tmp_path: Path
 ) -> None:
-    keys = {"mounts": [{"volume": "vol_1", "path": "/data"}]}
+    keys: dict[str, Any] = {"mounts": [{"volume": "vol_1", "path": "/data"}]}
     state = anyio.Path(tmp_path / "kept")
     await state.mkdir()
     await run(spec("echo kept > /data/it", **keys), engine, Path(state))
