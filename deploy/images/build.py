@@ -73,7 +73,7 @@ def _command(
     needs = [what for what, is_so in needed_by.items() if is_so]
     if needs and not has_buildkit:
         raise BuildFailed(
-            f"no image was built: BuildKit is needed for {' and '.join(needs)}, and this client lacks it",
+            f"no image was built: this client has no BuildKit, for {' and '.join(needs)}",
             hint="install Docker's buildx plugin: https://docs.docker.com/go/buildx/",
         )
     dockerfile = _beside_its_ignorefile(recipe, scratch)

@@ -43,7 +43,7 @@ async def _of_docker(host: str, environ: Mapping[str, str]) -> dict[str, str]:
         helper = (config.get("credHelpers") or {}).get(host) or config.get("credsStore")
         if helper:
             return await _of_helper(str(helper), host, environ)
-        text = base64.b64decode(config["auths"][host]["auth"]).decode()
+        text = base64.b64decode(config["auths"][host]["auth"], validate=True).decode()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     user, _, password = text.partition(":")
