@@ -17,7 +17,7 @@ from tests.worlds import engines
 pytestmark = pytest.mark.anyio
 
 LINES: list[str] = []
-SECRET = """\
+READS_ONE = """\
 FROM scratch
 COPY busybox /bin/sh
 COPY busybox /bin/cat
@@ -74,7 +74,7 @@ async def test_without_the_cache_every_layer_is_built_anew(recipe: Recipe, engin
 async def test_a_secret_is_there_for_its_build_and_in_no_layer(
     recipe: Recipe, engine: str, buildkit_path: str
 ) -> None:
-    recipe.dockerfile.write_text(SECRET)
+    recipe.dockerfile.write_text(READS_ONE)
     image = await built(replace(recipe, secrets={"token": "hush"}), engine, PATH=buildkit_path)
     assert any("hush" in line for line in LINES), LINES
     history = engines.call(engine, "GET", f"/images/{image}/history")
