@@ -16,11 +16,15 @@ import shutil
 import socket
 import subprocess
 import tarfile
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.worlds.outside import until
 
 IMAGE = "tidegate-test:1"
 REPOSITORY = IMAGE.partition(":")[0]
@@ -162,3 +166,64 @@ def _packed(files: Mapping[str, bytes]) -> bytes:
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
     return packed.getvalue()
+
+
+class OwnEngine:
+    """A Docker engine of a test's own, that it may end, start again and fill up."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.address = f"unix://{directory}/docker.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        data, runs, pid = (self._directory / name for name in ("data", "exec", "pid"))
+        command: list[str | Path] = [
+            "dockerd",
+            "--data-root",
+            data,
+            "--exec-root",
+            runs,
+            "--pidfile",
+            pid,
+        ]
+        command += ["--host", self.address, "--iptables=false", "--ip6tables=false"]
+        command += ["--bridge", "none", "--shutdown-timeout", "1"]
+        with (self._directory / "log").open("a") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        until("the engine answers", self._answers)
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as tried:
+            if tried.connect_ex(self.address.removeprefix("unix://")):
+                return False
+        with suppress(httpx.HTTPError):
+            call(self.address, "GET", "/info")
+            return True
+        return False
+
+
+@contextmanager
+def own_engine(*, disk_mb: int) -> Iterator[OwnEngine]:
+    """With a disk of its own; only root can have one."""
+    if os.getuid() != 0 or shutil.which("dockerd") is None:
+        raise NoEngine("only root can start an engine: dockerd")
+    directory = Path(tempfile.mkdtemp(prefix="tg"))  # short: a socket's path has 107 characters
+    disk = directory / "data"
+    disk.mkdir()
+    mount: list[str | Path] = ["mount", "-t", "tmpfs", "-o", f"size={disk_mb}m", "tmpfs", disk]
+    engine = OwnEngine(directory)
+    subprocess.run(mount, check=True)
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.end()
+        for path in (*(directory / "exec" / "netns").glob("*"), disk):
+            subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
+        shutil.rmtree(directory, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,9 @@ from deploy.images.engine import Engine
 from deploy.local.config import Config, convert
 from deploy.local.runtime import CannotStart, Ended, Spec
 from deploy.local.runtimes.containers import ContainerRuntime, reference
-from tests.worlds import engines
+from deploy.local.runtimes.either import EitherRuntime
+from deploy.local.runtimes.process import ProcessRuntime
+from tests.worlds import engines, registries
 
 pytestmark = pytest.mark.anyio
 
@@ -226,3 +229,52 @@ async def test_a_check_that_finds_nobody_says_where_the_app_listens(engine: str)
 )
 def test_a_reference_is_a_name_and_a_tag_or_digest(image: str, wanted: tuple[str, str]) -> None:
     assert reference(image) == wanted
+
+
+@pytest.mark.skipif(
+    "TIDEGATE_SOAK_S" not in os.environ, reason="half a minute: set TIDEGATE_SOAK_S"
+)
+@pytest.mark.timeout(300)
+async def test_fifty_containers_have_an_address_each_and_all_go(
+    engine: str, tmp_path: Path
+) -> None:
+    addresses: list[tuple[str, int]] = []
+    async with runtime(engine) as running:
+
+        async def start() -> None:
+            machine = await running.start(spec("exec sleep 1000", guest={"memory_mb": 16}))
+            addresses.append(machine.address(8080))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(start)
+        assert len(set(addresses)) == 50
+    assert engines.ours(engine, tmp_path) == []
+
+
+async def test_a_registry_that_hangs_holds_up_neither_a_destroy_nor_the_end(
+    engine: str,
+) -> None:
+    with registries.silent() as address, anyio.fail_after(20):
+        async with runtime(engine) as running:
+            with anyio.move_on_after(0.5) as destroyed:
+                await running.start(spec(image=f"{address}/hello:v1"))
+            assert destroyed.cancelled_caught
+            assert [f"pulling {address}/hello:v1"] == LINES
+
+
+async def test_either_is_a_container_where_there_is_an_image_or_no_command(
+    engine: str, tmp_path: Path
+) -> None:
+    where = {"exec": ["/bin/sh", "-c", "test -f /app && echo container || echo process"]}
+    processes = ProcessRuntime(directory=tmp_path)
+    LINES.clear()
+    async with EitherRuntime(processes, ContainerRuntime(Engine(engine))) as running:
+        for image in (engines.IMAGE, "nowhere:1"):
+            await (await running.start(spec(image=image, init=where))).wait()
+        assert LINES == ["container", "process"]
+        mute = convert({"image": "nowhere:1"}, Config, "config")
+        assert running.objection(mute) == ""
+        assert "image is missing" in running.objection(Config())
+        with pytest.raises(CannotStart, match="could not pull image nowhere:1"):
+            await running.start(spec(image="nowhere:1"))
