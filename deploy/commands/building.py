@@ -7,6 +7,7 @@ there, named by its digest, so that an image that has not changed is no change.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from deploy.commands.folded import Folded, fold
 from deploy.commands.order import Order
 from deploy.commands.starting import new_id
 from deploy.commands.target import Target
-from deploy.errors import BuildFailed, UsageProblem
+from deploy.errors import BuildFailed, Interrupted, UsageProblem
 from deploy.flytoml.appconfig import BuildSection
 from deploy.images.build import INSTALL, build
 from deploy.images.engine import Engine, EngineGone, EngineRefused, find_engine
@@ -29,6 +30,7 @@ from deploy.images.login import FLY, login
 from deploy.images.push import push
 from deploy.images.recipe import Recipe
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FLY_RUNS = "linux/amd64"
 
 
@@ -91,9 +93,28 @@ def build_image(asked: Build) -> str:
     """Build and push it: the name to deploy it by. Raises BuildFailed."""
     began_s = time.monotonic()
     with fold(sys.stderr, os.environ, f"build {asked.reference}") as output:
-        image = anyio.run(_build, asked, output)
+        image = anyio.run(_build_unless_told, asked, output)
     verb = "pushed" if asked.pushes else "built"
     output.say_for_good(f"{verb} {image} ({time.monotonic() - began_s:.1f} s)")
+    return image
+
+
+async def _build_unless_told(asked: Build, output: Folded) -> str:
+    """A signal ends the build, and nothing has begun. Raises Interrupted."""
+    image = ""
+
+    async def on_signal() -> None:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            number = await anext(signals)
+            name = signal.Signals(number).name
+            raise Interrupted(
+                f"interrupted by {name} while the image was built; nothing is deployed"
+            )
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(on_signal)
+        image = await _build(asked, output)
+        tasks.cancel_scope.cancel()
     return image
 
 

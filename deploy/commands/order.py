@@ -91,7 +91,7 @@ def _image(order: Order, config: AppConfig) -> str:
         raise UsageProblem(
             "no image to deploy",
             hint="name one with --image, in fly.toml as [build] image, or in DEPLOY_IMAGE; "
-            "or build one with --build",
+            "or build one: `deploy --build`",
         )
     refuse_unsendable("the image", image)
     if any(character.isspace() for character in image):

@@ -2,7 +2,7 @@
 
 Calls and streams, and what an answer means; knows nothing of builds, machines or
 deploys. https://docs.docker.com/reference/api/engine/ describes the API; what is
-used here has been there since engine 20.10, and Podman serves it too.
+used here has been there since engine 20.10.
 """
 
 from __future__ import annotations
@@ -112,10 +112,7 @@ class Engine:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line.strip():
-                        told = json.loads(line)
-                        if "error" in told:
-                            raise EngineRefused(told["error"])
-                        yield told
+                        yield _told(line)
 
 
 class _gone:  # noqa: N801 - reads as the statement that it is
@@ -138,6 +135,16 @@ def _refuse(answer: httpx.Response) -> None:
         except (ValueError, KeyError, TypeError):
             message = answer.text[:200] or f"status {answer.status_code}"
         raise EngineRefused(message.strip(), answer.status_code)
+
+
+def _told(line: bytes) -> Mapping[str, Any]:
+    try:
+        told = dict(json.loads(line))
+    except (ValueError, TypeError):
+        raise EngineGone("what answers is no Docker engine") from None
+    if "error" in told:
+        raise EngineRefused(str(told["error"]))
+    return told
 
 
 def _is_tcp(address: str) -> bool:

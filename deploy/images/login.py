@@ -1,4 +1,4 @@
-"""Who pushes: the token for Fly.io's registry, for any other what Docker's client knows.
+"""Who pushes and pulls: the token at Fly.io's registry, elsewhere what Docker's client knows.
 
 The token goes to registry.fly.io, and to a registry on this computer; to no other.
 """
@@ -22,8 +22,9 @@ _USER = "x"  # any: the token alone counts
 async def login(registry: str, token: str, environ: Mapping[str, str]) -> dict[str, str]:
     """The login that the engine is to use, as its API takes it; empty where there is none."""
     host = registry.partition("/")[0]
-    if host == FLY or is_loopback(host.rpartition(":")[0] or host):
-        named = {"username": _USER, "password": token} if token else {}
+    is_told = host == FLY or is_loopback(host.rpartition(":")[0] or host)
+    if token and is_told:
+        named = {"username": _USER, "password": token}
     else:
         named = await _of_docker(host, environ)
     return {**named, "serveraddress": host} if named else {}

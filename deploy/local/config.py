@@ -105,7 +105,7 @@ class File(msgspec.Struct, frozen=True):
 
     guest_path: str = ""
     raw_value: str | None = None
-    mode: int | None = None
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o7777)] | None = None
 
 
 class StopConfig(msgspec.Struct, frozen=True):

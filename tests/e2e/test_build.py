@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from examples.demo import traffic
 from tests.e2e.test_containers import FLY_TOML, QUICK
 from tests.worlds import engines, registries
-from tests.worlds.outside import BIN, Project, clean_environ, platform
+from tests.worlds.outside import BIN, Project, clean_environ, finish, platform, until
 
 SHIM = """#!/bin/sh
 echo "$@" >> {log}
@@ -135,3 +136,28 @@ def test_without_an_engine_it_is_one_sentence_that_says_what_to_do(project: Proj
     assert "--image" in done.err
     done = project.deploy("--build", PATH=str(BIN))
     assert (done.code, "there is no `docker` here" in done.err) == (7, True)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_build_and_nothing_is_deployed(project: Project, name: str) -> None:
+    (project.directory / "Dockerfile").write_text(
+        'FROM scratch\nCOPY busybox /bin/sleep\nRUN ["/bin/sleep", "100"]\n'
+    )
+    under_way = project.begin("--build", "--no-push")
+    until("it is built", lambda: _children(under_way.pid) != [])
+    under_way.send_signal(signal.Signals[name])
+    done = finish(under_way)
+    assert done.code == 130, done
+    assert f"interrupted by {name} while the image was built" in done.err
+    assert project.get("/v1/apps")["apps"] == []
+
+
+def _children(pid: int) -> list[str]:
+    """The builds that a process has begun."""
+    listed = subprocess.run(
+        ["ps", "-ww", "--ppid", str(pid), "-o", "args="],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [line for line in listed.stdout.splitlines() if " --iidfile " in line]

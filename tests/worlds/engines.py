@@ -188,7 +188,7 @@ class OwnEngine:
             pid,
         ]
         command += ["--host", self.address, "--iptables=false", "--ip6tables=false"]
-        command += ["--bridge", "none", "--shutdown-timeout", "1"]
+        command += ["--shutdown-timeout", "1"]
         with (self._directory / "log").open("a") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         until("the engine answers", self._answers)

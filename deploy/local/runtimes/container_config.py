@@ -50,6 +50,16 @@ def container_config(spec: Spec, owner: Owner, network: str, *, cpus: int) -> di
     }
 
 
+def unreadable_file(config: Config) -> str:
+    """What is wrong with one of its files, as a sentence; "" if they are all right."""
+    for file in config.files or ():
+        try:
+            base64.b64decode(file.raw_value or "", validate=True)
+        except ValueError:
+            return f"config.files: the raw_value of {file.guest_path[:40]!r} is not base64"
+    return ""
+
+
 def files_as_tar(config: Config) -> Iterator[tuple[str, bytes]]:
     """(directory to unpack in, archive) with what [[files]] put into a machine."""
     files = [file for file in config.files or () if file.raw_value is not None]

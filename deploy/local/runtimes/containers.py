@@ -9,6 +9,8 @@ was killed has left there, is known by its labels (`ownership`).
 from __future__ import annotations
 
 import json
+import os
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,15 +21,17 @@ import anyio
 
 from deploy.errors import UsageProblem
 from deploy.images.engine import Engine, EngineGone, EngineRefused
+from deploy.images.login import header, login
 from deploy.local.background import HasTasks
 from deploy.local.config import Config
 from deploy.local.runtime import CannotStart, Spec
 from deploy.local.runtimes.container import Container
-from deploy.local.runtimes.container_config import container_config, files_as_tar
+from deploy.local.runtimes.container_config import container_config, files_as_tar, unreadable_file
 from deploy.local.runtimes.ownership import PLATFORM, Owner, forget_left_over, is_left_over
 
 AT_ONCE = 8  # containers that are made or removed at once: more only queue in the engine
 PULL_IDLE_S = 60.0  # a registry that says nothing for so long says nothing more
+_IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@+-]{0,500}", re.ASCII)
 _ENGINE_BACK_S = 30.0  # for an engine that restarts, before a machine cannot start
 _ASK_AGAIN_S = 0.5
 _REMOVED_WITHIN_S = 20.0
@@ -75,7 +79,11 @@ class ContainerRuntime(HasTasks):
         self._owner.__exit__()
 
     def objection(self, config: Config) -> str:
-        return "" if config.image else "config.image is missing: a container needs an image"
+        if not config.image:
+            return "config.image is missing: a container needs an image"
+        if not _IMAGE.fullmatch(config.image) or ".." in config.image:
+            return f"config.image: {config.image[:40]!r} is not an image reference"
+        return unreadable_file(config)
 
     async def has_image(self, image: str) -> bool:
         try:
@@ -156,7 +164,10 @@ class ContainerRuntime(HasTasks):
         name, tag = reference(image)
         params = {"fromImage": name, "tag": tag}
         try:
-            told = self.engine.progress("/images/create", idle_s=PULL_IDLE_S, params=params)
+            who = header(await login(name, "", os.environ))
+            told = self.engine.progress(
+                "/images/create", idle_s=PULL_IDLE_S, params=params, headers=who
+            )
             async for _ in told:
                 pass
         except (EngineRefused, EngineGone) as error:

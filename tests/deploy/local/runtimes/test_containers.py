@@ -159,6 +159,31 @@ async def test_an_image_for_another_architecture_says_so(engine: str) -> None:
     assert lines[0].startswith("the image is for s390x, and this engine is ")
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"image": "../containers/json?all=1"},
+        {"image": "a b"},
+        {"image": "UPPER/case:1"},
+        {"files": [{"guest_path": "/x", "raw_value": "!"}]},
+        {"files": [{"guest_path": "", "raw_value": "eA=="}]},
+        {"mounts": [{"volume": "../x", "path": "/data"}]},
+        {"mounts": [{"volume": "vol_1", "path": "data"}]},
+        {"guest": {"cpus": -1}},
+        {"guest": {"memory_mb": 10**30}},
+    ],
+    ids=str,
+)
+async def test_what_no_engine_can_run_is_refused_or_cannot_start(
+    keys: dict[str, Any], engine: str
+) -> None:
+    async with runtime(engine) as running:
+        what = spec("echo", **keys)
+        if not running.objection(what.config):
+            with anyio.fail_after(20), pytest.raises(CannotStart):
+                await running.start(what)
+
+
 async def test_without_an_engine_it_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match="no Docker engine answers at") as told:
         async with runtime(f"unix://{tmp_path}/none.sock"):
