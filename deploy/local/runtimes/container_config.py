@@ -53,6 +53,8 @@ def container_config(spec: Spec, owner: Owner, network: str, *, cpus: int) -> di
 def unreadable_file(config: Config) -> str:
     """What is wrong with one of its files, as a sentence; "" if they are all right."""
     for file in config.files or ():
+        if not file.guest_path.startswith("/"):
+            return f"config.files: {file.guest_path[:40]!r} is not a path from the root"
         try:
             base64.b64decode(file.raw_value or "", validate=True)
         except ValueError:
