@@ -32,7 +32,6 @@ from deploy.local.runtimes.ownership import PLATFORM, Owner, forget_left_over, i
 AT_ONCE = 8  # containers that are made or removed at once: more only queue in the engine
 PULL_IDLE_S = 60.0  # a registry that says nothing for so long says nothing more
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@+-]{0,500}", re.ASCII)
-_ENGINE_BACK_S = 30.0  # for an engine that restarts, before a machine cannot start
 _ASK_AGAIN_S = 0.5
 _REMOVED_WITHIN_S = 20.0
 
@@ -40,8 +39,11 @@ _REMOVED_WITHIN_S = 20.0
 class ContainerRuntime(HasTasks):
     """Runs machines in an engine; leaving the context removes all that it made there."""
 
-    def __init__(self, engine: Engine, *, state: Path | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, state: Path | None = None, engine_back_s: float = 30.0
+    ) -> None:
         self.engine = engine
+        self._engine_back_s = engine_back_s  # for one that restarts, until a machine cannot start
         self._owner = Owner(state)
         self._network = f"tidegate-{self._owner.id}"
         self._cpus = 1
@@ -51,7 +53,7 @@ class ContainerRuntime(HasTasks):
 
     async def __aenter__(self) -> Self:
         self._places = anyio.CapacityLimiter(AT_ONCE)
-        self._owner.__enter__()
+        self._own()
         try:
             about = await self.engine.call("GET", "/info")
             self._cpus, self._architecture = about["NCPU"], about["Architecture"]
@@ -61,8 +63,9 @@ class ContainerRuntime(HasTasks):
             await self.engine.call("POST", "/networks/create", json=network)
         except (EngineGone, EngineRefused) as error:
             await self._let_go()
+            why = "refuses" if isinstance(error, EngineRefused) else "does not answer"
             raise UsageProblem(
-                f"no Docker engine answers at {self.engine.address}: {error}",
+                f"the Docker engine at {self.engine.address} {why}: {error}",
                 hint="start Docker, or name its socket in DOCKER_HOST, or use --runtime process",
             ) from None
         return await super().__aenter__()
@@ -73,6 +76,15 @@ class ContainerRuntime(HasTasks):
                 await self._remove_all(left_over=False)
             await self._let_go()
         return await super().__aexit__(*error)
+
+    def _own(self) -> None:
+        try:
+            self._owner.__enter__()
+        except OSError as error:
+            raise UsageProblem(
+                f"containers cannot be kept track of: {error.filename}: {error.strerror}",
+                hint="set XDG_STATE_HOME to a directory of yours, or use --runtime process",
+            ) from None
 
     async def _let_go(self) -> None:
         await self.engine.__aexit__()
@@ -87,21 +99,24 @@ class ContainerRuntime(HasTasks):
 
     async def has_image(self, image: str) -> bool:
         try:
-            return await self._inspect_image(image) is not None
+            is_name = _IMAGE.fullmatch(image) is not None
+            return is_name and await self._inspect_image(image) is not None
         except (EngineGone, EngineRefused):
             return False
 
     async def start(self, spec: Spec) -> Container:
-        with anyio.CancelScope() as waiting:
-            waiting.deadline = anyio.current_time() + _ENGINE_BACK_S
-            while True:
-                try:
-                    return await self._start(spec)
-                except EngineRefused as error:
-                    raise CannotStart(_why(error, spec.config.image or "")) from None
-                except EngineGone:
-                    await anyio.sleep(_ASK_AGAIN_S)
-        raise CannotStart(f"the Docker engine did not answer for {_ENGINE_BACK_S:g} s")
+        gone_since_s: float | None = None
+        while True:
+            try:
+                return await self._start(spec)
+            except EngineRefused as error:
+                raise CannotStart(_why(error, spec.config.image or "")) from None
+            except EngineGone as error:
+                now_s = anyio.current_time()
+                gone_since_s = gone_since_s or now_s
+                if now_s - gone_since_s > self._engine_back_s:
+                    raise CannotStart(f"the Docker engine does not answer: {error}") from None
+                await anyio.sleep(_ASK_AGAIN_S)
 
     # -- starting --------------------------------------------------------------------
 

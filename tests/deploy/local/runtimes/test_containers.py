@@ -185,10 +185,35 @@ async def test_what_no_engine_can_run_is_refused_or_cannot_start(
 
 
 async def test_without_an_engine_it_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageProblem, match="no Docker engine answers at") as told:
+    with pytest.raises(UsageProblem, match="does not answer") as told:
         async with runtime(f"unix://{tmp_path}/none.sock"):
             pass
     assert "--runtime process" in told.value.hint
+
+
+async def test_a_machine_waits_for_an_engine_that_is_away_and_then_cannot_start(
+    engine: str, tmp_path: Path
+) -> None:
+    async with ContainerRuntime(Engine(engine), engine_back_s=1.0) as running:
+        there = running.engine
+        running.engine = Engine(f"unix://{tmp_path}/none.sock")
+        with anyio.fail_after(20), pytest.raises(CannotStart, match="does not answer"):
+            await running.start(spec("echo"))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(running.start, spec("echo here"))
+            await anyio.sleep(0.1)
+            running.engine = there
+
+
+async def test_without_a_place_for_its_file_it_is_one_sentence(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = anyio.Path(tmp_path / "taken")
+    await taken.write_text("a file")
+    monkeypatch.setenv("XDG_STATE_HOME", str(taken))
+    with pytest.raises(UsageProblem, match="containers cannot be kept track of"):
+        async with runtime(engine):
+            pass
 
 
 async def test_of_two_platforms_each_removes_its_own(engine: str, tmp_path: Path) -> None:
@@ -280,8 +305,10 @@ async def test_fifty_containers_have_an_address_each_and_all_go(
 async def test_a_registry_that_hangs_holds_up_neither_a_destroy_nor_the_end(
     engine: str,
 ) -> None:
+    LINES.clear()
     with registries.silent() as address, anyio.fail_after(20):
-        async with runtime(engine) as running:
+        # A pull may take longer than an engine may be away.
+        async with ContainerRuntime(Engine(engine), engine_back_s=0.1) as running:
             with anyio.move_on_after(0.5) as destroyed:
                 await running.start(spec(image=f"{address}/hello:v1"))
             assert destroyed.cancelled_caught
