@@ -24,8 +24,8 @@ DIGEST = re.compile(r"127\.0\.0\.1:\d+/\w+@sha256:[0-9a-f]{64}")
 
 
 @pytest.fixture(scope="module")
-def registry(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    assert engine
+def registry(docker_registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    assert docker_registry
     directory = tmp_path_factory.mktemp("registry")
     with registries.registry(directory, token=registries.TOKEN) as address:
         yield address

@@ -26,12 +26,16 @@ http: {{addr: "127.0.0.1:{port}"}}
 _AUTH = "auth: {{htpasswd: {{realm: test, path: {path}}}}}\n"
 
 
+def program() -> str:
+    found = shutil.which("docker-registry")
+    if found is None:
+        raise NoEngine("there is no docker-registry: apt-get install docker-registry")
+    return found
+
+
 @contextmanager
 def registry(directory: Path, *, token: str = "") -> Iterator[str]:
     """A docker-registry on this computer: its HOST:PORT. With a token only who bears it may."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        raise NoEngine("there is no docker-registry: apt-get install docker-registry")
     port = free_port()
     config = directory / "registry.yml"
     text = _CONFIG.format(root=directory / "blobs", port=port)
@@ -40,7 +44,7 @@ def registry(directory: Path, *, token: str = "") -> Iterator[str]:
         text += _AUTH.format(path=directory / "htpasswd")
     config.write_text(text)
     with (directory / "registry.log").open("w") as log:
-        process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
+        process = subprocess.Popen([program(), "serve", str(config)], stdout=log, stderr=log)
     try:
         until("the registry listens", lambda: _listens(port))
         yield f"127.0.0.1:{port}"

@@ -13,7 +13,7 @@ from deploy.images.engine import Engine
 from deploy.images.push import Bounds, push
 from tests.worlds import engines, registries
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("docker_registry")]
 
 QUICK = Bounds(tries=3, pause_s=0.01, idle_s=1.0, total_s=20.0)
 LINES: list[str] = []
