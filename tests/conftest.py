@@ -39,7 +39,7 @@ def docker_registry() -> str:
     """The program of that name."""
     with _or_skip():
         program = registries.program()
-    return program
+    return program  # noqa: RET504 - to mypy, a context may swallow what it returns
 
 
 @contextmanager
