@@ -66,6 +66,7 @@ Exit codes:
   4    refused by the platform's API
   5    leased, or meanwhile overtaken, by another deploy: it is named
   6    the platform is down
+  7    the image could not be built or pushed
   130  interrupted: what runs where is listed
 """
 

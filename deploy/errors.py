@@ -2,6 +2,7 @@
 
     DeployError                 message, hint, and a `meaning`; rendered once, in cli.py
     |-- UsageProblem            the person deploying: options, environment, fly.toml, flags
+    |-- BuildFailed             the person deploying: the Dockerfile, the engine or the registry
     |-- AppFailed               the owner of the app: it exits, or its checks fail
     |-- CallFailed              one call to the platform; its meaning comes from the answer
     |-- NotTheApi               who set the address or the proxy: nothing there can be read
@@ -36,6 +37,7 @@ EXIT_IN_BETWEEN = 3
 EXIT_REFUSED = 4
 EXIT_LEASED = 5
 EXIT_OUTAGE = 6
+EXIT_NOT_BUILT = 7
 EXIT_INTERRUPTED = 130
 
 
@@ -54,6 +56,7 @@ class Meaning(Enum):
     LEASED = "somebody else holds the lease"
     REJECTED = "the request or the token is wrong"
     USAGE = "it cannot be done as it was asked for"
+    NOT_BUILT = "there is no image to deploy: nothing was begun"
     APP = "the app is broken: deploying again would break it again"
     BLOCKED = "only the platform or a person can clear the way"
     OUTAGE = "the platform is down"
@@ -95,6 +98,7 @@ _EXIT_CODES = {
     Meaning.LEASED: EXIT_LEASED,
     Meaning.LEASE_LOST: EXIT_LEASED,
     Meaning.OUTAGE: EXIT_OUTAGE,
+    Meaning.NOT_BUILT: EXIT_NOT_BUILT,
     Meaning.INTERRUPTED: EXIT_INTERRUPTED,
 }
 
@@ -126,6 +130,12 @@ class UsageProblem(DeployError):
     """The command, its environment, fly.toml or the flags file cannot be used as given."""
 
     meaning = Meaning.USAGE
+
+
+class BuildFailed(DeployError):
+    """The image could not be built or pushed; the platform was not asked for anything."""
+
+    meaning = Meaning.NOT_BUILT
 
 
 class AppFailed(DeployError):

@@ -22,10 +22,11 @@ _OPTIONS_ELSEWHERE = {
     "--now": "a deploy asks for nothing but volumes: leave it out, or write `--yes`",
     "--token": "the token is read from FLY_API_TOKEN only",
     "--access-token": "the token is read from FLY_API_TOKEN only",
-    "--remote-only": "images are built elsewhere: build and push it, then give --image",
-    "--local-only": "images are built elsewhere: build and push it, then give --image",
-    "--build-only": "images are built elsewhere: build and push it, then give --image",
-    "--dockerfile": "images are built elsewhere: build and push it, then give --image",
+    "--remote-only": "images are built by the Docker engine here: `--build`, or give --image",
+    "--local-only": "images are built by the Docker engine here: write `--build`",
+    "--dockerfile": 'write [build] dockerfile = "..." into fly.toml, and give `--build`',
+    "--build-target": 'write [build] build-target = "..." into fly.toml',
+    "--image-label": "a build is tagged deployment-ID, and its digest is deployed",
     "--immediate": "write `--strategy immediate`",
 }
 

@@ -15,7 +15,15 @@ from typing import Any
 
 import click
 
-from deploy.commands.values import Duration, MaxUnavailable, lease, names, pairs_of, unless
+from deploy.commands.values import (
+    Duration,
+    MaxUnavailable,
+    lease,
+    names,
+    pairs_of,
+    secrets_of,
+    unless,
+)
 from deploy.plan.strategies import STRATEGY_NAMES
 
 
@@ -102,6 +110,47 @@ RELEASE = Options(
         ),
         MAX_UNAVAILABLE,
         FORCE,
+    ),
+)
+
+BUILD = Options(
+    "Build",
+    (
+        click.Option(
+            ["--build"],
+            metavar="[DIR]",
+            is_flag=False,
+            flag_value="",
+            help="Build the image from DIR and deploy it. [default: fly.toml's directory]",
+        ),
+        click.Option(
+            ["--build-arg", "build_args"],
+            metavar="KEY=VALUE",
+            multiple=True,
+            callback=pairs_of,
+            help="Set an ARG of the Dockerfile.",
+        ),
+        click.Option(
+            ["--build-secret", "build_secrets"],
+            metavar="NAME[=VALUE]",
+            multiple=True,
+            callback=secrets_of,
+            help="Mount a secret; without VALUE that of the variable NAME.",
+        ),
+        click.Option(["--no-cache"], is_flag=True, help="Build every layer anew."),
+        click.Option(["--build-only"], is_flag=True, help="Build, and deploy nothing."),
+        click.Option(
+            ["--push/--no-push", "pushes"],
+            default=None,
+            help="Push what is built. [default: push, unless --build-only]",
+        ),
+        click.Option(
+            ["--registry"],
+            metavar="HOST[/PATH]",
+            default="registry.fly.io",
+            show_default=True,
+            help="Registry to push to.",
+        ),
     ),
 )
 
@@ -263,7 +312,7 @@ CONSENT = Options(
     ),
 )
 
-DEPLOY = (RELEASE, FLAG, SELECTION, HEALTH, RUN, CONSENT)
+DEPLOY = (RELEASE, BUILD, FLAG, SELECTION, HEALTH, RUN, CONSENT)
 
 
 class Command(click.Command):

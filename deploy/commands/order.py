@@ -22,8 +22,12 @@ from deploy.run import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A deploy as it was asked for. None means not given."""
+    """A deploy as it was asked for. None means not given.
 
+    `deploy_id` is empty unless something was named for the deploy before it began.
+    """
+
+    deploy_id: str = ""
     image: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     strategy: str | None = None
@@ -132,7 +136,8 @@ def _image(order: Order, config: AppConfig) -> str:
     if not image:
         raise UsageProblem(
             "no image to deploy",
-            hint="name one with --image, in fly.toml as [build] image, or in DEPLOY_IMAGE",
+            hint="name one with --image, in fly.toml as [build] image, or in DEPLOY_IMAGE; "
+            "or build one: `deploy --build`",
         )
     refuse_unsendable("the image", image)
     if any(character.isspace() for character in image):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -76,6 +77,21 @@ def pairs_of(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
             name = param.opts[0]
             raise UsageProblem(f"{name} {text!r} is not KEY=VALUE", hint=f"write {name} KEY=value")
     return {key: value for key, _equals, value in pairs}
+
+
+def secrets_of(
+    _: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> Mapping[str, str]:
+    """NAME=VALUE, or NAME for the value of that environment variable: off the command line."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or (not equals and name not in os.environ):
+            option = param.opts[0]
+            what = f"there is no variable {name}" if name else "it has no name"
+            raise UsageProblem(f"{option}: {what}", hint=f"export {name or 'NAME'}=... before it")
+        found[name] = value if equals else os.environ[name]
+    return found
 
 
 def unless(_: click.Context, __: click.Parameter, is_given: bool) -> bool:

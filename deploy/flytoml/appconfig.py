@@ -14,7 +14,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, DecimalException
 from typing import Any
 
@@ -48,16 +48,11 @@ _MOST_SHOWN = 20
 _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 # tomllib needs time by the square of a dotted key's length.
 _LONG_KEY = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){65}""")
-_BUILD_KEYS = (
+_OTHER_BUILDERS = (
     "builder",
-    "args",
     "buildpacks",
     "settings",
     "builtin",
-    "dockerfile",
-    "ignorefile",
-    "build-target",
-    "build_target",
     "compression",
     "compression_level",
 )
@@ -97,8 +92,23 @@ class DeploySection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSection:
+    """[build], where it says how an image is built; "" and no `args` is what it does not say.
+
+    `dockerfile` and `ignorefile` are paths from the directory of fly.toml.
+    """
+
+    dockerfile: str = ""
+    ignorefile: str = ""
+    target: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppConfig:
-    """A whole fly.toml; `image` is that of [build], `groups` are in the file's order.
+    """A whole fly.toml; `image` and `build` are of [build], `groups` are in the file's order.
+
+    `build` is None where [build] says nothing about building.
 
     `warnings` are about what can be deployed, and may not be meant.
     """
@@ -106,6 +116,7 @@ class AppConfig:
     app: str | None
     primary_region: str | None
     image: str | None
+    build: BuildSection | None = None
     groups: tuple[Group, ...]
     deploy: DeploySection
     warnings: tuple[str, ...] = ()
@@ -124,10 +135,12 @@ def parse(
     """
     problems: list[Problem] = []
     top = Table(_load(text, name), "", problems)
+    image, build = _build(top)
     config = AppConfig(
         app=_app(top),
         primary_region=top.text("primary_region") or None,
-        image=_image(top),
+        image=image,
+        build=build,
         groups=_groups(top, read_file, problems),
         deploy=_deploy_section(top),
     )
@@ -180,15 +193,23 @@ def _app(top: Table) -> str | None:
     return app
 
 
-def _image(top: Table) -> str | None:
+def _build(top: Table) -> tuple[str | None, BuildSection | None]:
+    """The image that [build] names, and how it says that one is built."""
     build = top.table("build")
     if build is None:
-        return None
+        return None, None
     image = build.text("image") or None
+    args = build.table("args")
+    section = BuildSection(
+        dockerfile=build.text("dockerfile") or "",
+        ignorefile=build.text("ignorefile") or "",
+        target=build.text("build-target") or build.text("build_target") or "",
+        args={} if args is None else {name: args.scalar(name) for name in args.names()},
+    )
     build.refuse("compose", "several containers in a machine, which are not deployed here")
-    build.leave("say how the image is built; name one that is built, with --image", *_BUILD_KEYS)
+    build.leave("build without a Dockerfile, or by other means", *_OTHER_BUILDERS)
     build.end()
-    return image
+    return image, section if section != BuildSection() else None
 
 
 def _deploy_section(top: Table) -> DeploySection:

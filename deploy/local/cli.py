@@ -14,7 +14,7 @@ from deploy.errors import DeployError
 
 @click.group()
 def local() -> None:
-    """Run the Machines API on this computer, with processes as machines."""
+    """Run the Machines API on this computer, with processes or containers as machines."""
 
 
 @local.command()
@@ -46,6 +46,13 @@ def local() -> None:
     default=".",
     type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True),
     help="Directory that machines' commands run in.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["process", "docker", "auto"]),
+    default="process",
+    show_default=True,
+    help="What machines are: commands, containers, or for each one what its image allows.",
 )
 @click.option(
     "--state",

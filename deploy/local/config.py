@@ -92,6 +92,20 @@ class Restart(msgspec.Struct, frozen=True):
 
 class Mount(msgspec.Struct, frozen=True):
     volume: str | None = None
+    path: str | None = None
+
+
+class Guest(msgspec.Struct, frozen=True):
+    cpus: int | None = None
+    memory_mb: int | None = None
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file that is put into the machine; `raw_value` is base64."""
+
+    guest_path: str = ""
+    raw_value: str | None = None
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o7777)] | None = None
 
 
 class StopConfig(msgspec.Struct, frozen=True):
@@ -110,15 +124,22 @@ class Config(msgspec.Struct, frozen=True, dict=True):
     services: tuple[Service, ...] | None = None
     checks: dict[str, Check] | None = None
     mounts: tuple[Mount, ...] | None = None
+    guest: Guest | None = None
+    files: tuple[File, ...] | None = None
     restart: Restart | None = None
     stop_config: StopConfig | None = None
     auto_destroy: bool | None = None
 
     @property
+    def command(self) -> Init:
+        """`init`, or where that says nothing the first of `processes`."""
+        own = self.init or Init()
+        return own if own.argv or not self.processes else self.processes[0]
+
+    @property
     def argv(self) -> tuple[str, ...]:
-        """The command: `init`, or the first of `processes`; empty if there is none."""
-        own = self.init.argv if self.init else ()
-        return own or (self.processes[0].argv if self.processes else ())
+        """The whole command; empty if there is none."""
+        return self.command.argv
 
     @property
     def group(self) -> str:

@@ -8,7 +8,7 @@ contract. Time comes from a `Clock`, waiting from anyio.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -46,6 +46,22 @@ class Spec:
     version: str
     config: Config
     write: Callable[[str], None]  # takes each line of the machine's output
+
+
+def promised_environment(spec: Spec, ports: Mapping[int, int]) -> dict[str, str]:
+    """What every machine finds in its environment; `ports` has a real one for each internal one."""
+    promised = {
+        "FLY_APP_NAME": spec.app,
+        "FLY_MACHINE_ID": spec.machine_id,
+        "FLY_MACHINE_VERSION": spec.version,
+        "FLY_IMAGE_REF": spec.config.image or "",
+        "FLY_PROCESS_GROUP": spec.config.group,
+        "FLY_REGION": spec.region,
+    }
+    for internal, port in ports.items():
+        promised.setdefault("PORT", str(port))
+        promised[f"PORT_{internal}"] = str(port)
+    return promised
 
 
 @dataclass(frozen=True, slots=True)

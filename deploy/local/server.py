@@ -7,22 +7,27 @@ ends. What a machine writes goes to standard output, prefixed with its name.
 from __future__ import annotations
 
 import ipaddress
+import os
 import secrets
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from deploy.errors import UsageProblem
+from deploy.images.engine import Engine, find_engine
 from deploy.local import detached
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
 from deploy.local.http import api
 from deploy.local.routing.router import Router
+from deploy.local.runtime import Runtime
+from deploy.local.runtimes.containers import ContainerRuntime
+from deploy.local.runtimes.either import EitherRuntime
 from deploy.local.runtimes.process import ProcessRuntime
 from deploy.local.serving import HttpServer, address, listen
 from deploy.local.store import SqliteStore
@@ -43,6 +48,7 @@ class Options:
     seed: int | None
     directory: Path
     state: Path | None
+    runtime: str
     detach: bool
     log: Path | None
 
@@ -68,7 +74,7 @@ def serve(options: Options, say: Say) -> None:
         store = SqliteStore(options.state) if options.state else None
         async with (
             AsyncExitStack() as stack,
-            ProcessRuntime(directory=options.directory) as runtime,
+            _runtime(options) as runtime,
             Router(host=options.host, say=say) as router,
             Platform(
                 runtime=runtime,
@@ -92,6 +98,15 @@ def serve(options: Options, say: Say) -> None:
                 server.end()
 
     anyio.run(run)
+
+
+def _runtime(options: Options) -> AbstractAsyncContextManager[Runtime]:
+    """What machines are. Raises UsageProblem, when it is entered, where no engine answers."""
+    processes = ProcessRuntime(directory=options.directory)
+    if options.runtime == "process":
+        return processes
+    containers = ContainerRuntime(Engine(find_engine(os.environ)), state=options.state)
+    return containers if options.runtime == "docker" else EitherRuntime(processes, containers)
 
 
 def _leave(options: Options, listener: socket.socket, say: Say) -> Callable[[], None] | None:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo import outcomes, traffic
+from examples.demo import images, outcomes, traffic
 from examples.demo.stage import Broken, Stage, set_up
 
 # With this seed at this rate the writes that set hello up are all carried out,
@@ -61,10 +61,17 @@ def main() -> int:
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     began = time.monotonic()
+    has_images = "--images" in sys.argv[1:]
+    if has_images and (why := images.missing()):
+        console.print(why)
+        return 0
     try:
-        with set_up(console) as stage:
-            acts = tell(stage)
-        show_table(console, acts)
+        if has_images:
+            images.tell(console, hiccups=HICCUPS, seed=SEED, machines=MACHINES)
+        else:
+            with set_up(console) as stage:
+                acts = tell(stage)
+            show_table(console, acts)
     except Broken as problem:
         sys.stdout.flush()
         sys.stderr.write(f"demo: {problem}\n")

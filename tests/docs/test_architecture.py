@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PICTURES = {"deploy": "deploy", "orchestrator": "deploy.orchestrator", "plan": "deploy.plan"}
+PICTURES = {
+    "deploy": "deploy",
+    "images": "deploy.images",
+    "orchestrator": "deploy.orchestrator",
+    "plan": "deploy.plan",
+}
 
 
 def _drawn(name: str) -> list[set[str]]:

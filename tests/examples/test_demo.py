@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -61,3 +64,16 @@ def test_in_between_is_both_the_exit_code_and_the_machines(
     act = Act(name="", code=code, report={}, machines=Counter(machines), tally=Tally())
 
     assert is_mixed(act) is mixed
+
+
+def test_without_an_engine_the_story_with_images_says_so_and_ends_well() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.demo", "--images"],
+        env={**os.environ, "DOCKER_HOST": "unix:///nowhere.sock"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "to see the story with real images" in done.stdout

@@ -214,6 +214,15 @@ def write_project(directory: Path) -> None:
 @contextmanager
 def platform(directory: Path, *options: str) -> Iterator[str]:
     """`deploy local up` in a directory with an app for as long as the block runs: its address."""
+    with running_platform(directory, *options) as (_, address):
+        yield address
+
+
+@contextmanager
+def running_platform(
+    directory: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The same, and its process."""
     if not (directory / "fly.toml").exists():
         write_project(directory)
     log = directory / "platform.log"
@@ -230,7 +239,7 @@ def platform(directory: Path, *options: str) -> Iterator[str]:
         until("it listens", lambda: bool(_ADDRESS.search(log.read_text())) or _ended(process))
         found = _ADDRESS.search(log.read_text())
         assert found is not None, log.read_text()
-        yield found.group(1)
+        yield process, found.group(1)
     finally:
         process.send_signal(signal.SIGINT)
         try:

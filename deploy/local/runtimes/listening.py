@@ -30,7 +30,13 @@ def listening(session: int) -> list[Address]:
     inodes = {inode for process in _processes(session) for inode in _sockets(process)}
     if not inodes:
         return []
-    return sorted({address for inode, address in _listeners() if inode in inodes})
+    listeners = _listeners(_PROC / "net")
+    return sorted({address for inode, address in listeners if inode in inodes})
+
+
+def listening_beside(pid: int) -> list[Address]:
+    """The TCP addresses taken in the network of a process: a container has one of its own."""
+    return sorted({address for _, address in _listeners(_PROC / str(pid) / "net")})
 
 
 def _processes(session: int) -> Iterator[Path]:
@@ -56,11 +62,11 @@ def _sockets(process: Path) -> Iterator[str]:
                     yield found[1]
 
 
-def _listeners() -> Iterator[tuple[str, Address]]:
-    """(inode, address) of every TCP socket that listens."""
+def _listeners(net: Path) -> Iterator[tuple[str, Address]]:
+    """(inode, address) of every TCP socket that listens in a network."""
     for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         with suppress(OSError):
-            for line in (_PROC / "net" / name).read_text().splitlines()[1:]:
+            for line in (net / name).read_text().splitlines()[1:]:
                 _, local, _, state, *rest = line.split()
                 if state == _LISTENS:
                     host, _, port = local.partition(":")

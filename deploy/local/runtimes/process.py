@@ -9,7 +9,6 @@ runs in the directory that the platform was given.
 from __future__ import annotations
 
 import os
-import re
 import signal as signals
 import subprocess
 import sys
@@ -24,20 +23,25 @@ from anyio.abc import Process
 
 from deploy.local.config import Check, Config
 from deploy.local.ports import Ports
-from deploy.local.runtime import Address, CannotStart, Ended, HostStatus, Report, Spec, written
+from deploy.local.runtime import (
+    Address,
+    CannotStart,
+    Ended,
+    HostStatus,
+    Report,
+    Spec,
+    promised_environment,
+    written,
+)
 from deploy.local.runtimes import checks, reaper
 from deploy.local.runtimes.listening import listening, listening_is_known
+from deploy.local.runtimes.output import Say, say_lines
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - shown, not listened on
-_LINE_LIMIT_BYTES = 16 * 1024  # a longer line is shown in pieces
 _LOOK_FIRST_S, _LOOK_AGAIN_S = 0.05, 1.0  # for where an app listens
 _LAST_WORDS_S = 1.0  # for output that is still in the pipe when the process has ended
-_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _KEPT_FROM_MACHINES = frozenset({"FLY_API_TOKEN", "TIDEGATE_LOCAL_TOKEN"})
-
-Say = Callable[[str], None]
-"""Takes one line of a machine's output."""
 
 
 class ProcessRuntime:
@@ -105,17 +109,7 @@ def environment(spec: Spec, ports: Mapping[int, int]) -> dict[str, str]:
     over the machine's own.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in _KEPT_FROM_MACHINES}
-    promised = {
-        "FLY_APP_NAME": spec.app,
-        "FLY_MACHINE_ID": spec.machine_id,
-        "FLY_MACHINE_VERSION": spec.version,
-        "FLY_IMAGE_REF": spec.config.image or "",
-        "FLY_PROCESS_GROUP": spec.config.group,
-        "FLY_REGION": spec.region,
-    }
-    for internal, port in ports.items():
-        promised.setdefault("PORT", str(port))
-        promised[f"PORT_{internal}"] = str(port)
+    promised = promised_environment(spec, ports)
     return {"PYTHONUNBUFFERED": "1", **inherited, **(spec.config.env or {}), **promised}
 
 
@@ -235,18 +229,9 @@ class LocalProcess:
                 os.killpg(self.pid, signal)
 
     async def _read_output(self, drained: anyio.Event) -> None:
-        rest = b""
         if self._process.stdout is not None:
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                async for chunk in self._process.stdout:
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        self._say(_plain(line))
-                    if len(rest) > _LINE_LIMIT_BYTES:
-                        self._say(_plain(rest))
-                        rest = b""
-        if rest:
-            self._say(_plain(rest))
+                await say_lines(self._process.stdout, self._say)
         drained.set()
 
 
@@ -291,7 +276,3 @@ class Reaper:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
-
-
-def _plain(line: bytes) -> str:
-    return _UNPRINTABLE.sub("", line.decode(errors="replace"))

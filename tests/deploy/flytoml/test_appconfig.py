@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.errors import EXIT_USAGE, UsageProblem
-from deploy.flytoml.appconfig import AppConfig, AppConfigProblem, parse
+from deploy.flytoml.appconfig import AppConfig, AppConfigProblem, BuildSection, parse
 from deploy.plan.group import Group
 from tests.deploy.flytoml.texts import problems_of
 
@@ -412,7 +412,7 @@ def test_a_release_command_may_have_no_timeout() -> None:
 @pytest.mark.parametrize(
     ("text", "path", "effect"),
     [
-        ('[build]\ndockerfile = "Dockerfile"', "build.dockerfile", "how the image is built"),
+        ('[build]\nbuilder = "heroku/x"', "build.builder", "build without a Dockerfile"),
         ('[deploy]\nseed_command = "./seed"', "deploy.seed_command", "run once"),
         (
             '[mounts]\nsource = "a"\ndestination = "/a"\ninitial_size = "3gb"',
@@ -441,3 +441,22 @@ def test_two_groups_on_one_port_are_a_warning_and_one_service_for_both_is_none()
     assert "port 80" in warning
     assert '"web"' in warning
     assert parse(groups + service.format('["web", "api"]')).warnings == ()
+
+
+def test_what_build_says_of_building_is_read_and_nothing_is_none() -> None:
+    text = """
+[build]
+dockerfile = "docker/web"
+ignorefile = "docker/ignore"
+build-target = "prod"
+[build.args]
+VERSION = "1"
+DEBUG = false
+"""
+    assert parse(text).build == BuildSection(
+        dockerfile="docker/web",
+        ignorefile="docker/ignore",
+        target="prod",
+        args={"VERSION": "1", "DEBUG": "false"},
+    )
+    assert parse('[build]\nimage = "hello:v1"').build is None

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import httpx
+from starlette.types import ASGIApp
 
 from deploy.local.engine import Platform
 from deploy.local.hiccups import Hiccups
@@ -17,6 +18,7 @@ from deploy.local.store import Store
 from tests.worlds.simulated.habits import NO_HABITS, Habits, Inhabited, inhabit
 from tests.worlds.simulated.runtime import Behaviour, SimulatedRuntime, simulated_clock
 
+PATIENCE_S = 20
 QUICK = (0.0, 0.01)
 QUICKLY: Mapping[str, Behaviour] = {
     "ok": Behaviour(boot_s=QUICK, healthy_after_s=QUICK, stop_s=QUICK),
@@ -44,11 +46,11 @@ def config(image: str = "ok", **keys: Any) -> dict[str, Any]:
 
 
 @dataclass
-class World:
+class Served:
+    """A platform over its own API, whatever its machines are."""
+
     platform: Platform
-    runtime: SimulatedRuntime
     client: httpx.AsyncClient
-    inhabited: Inhabited
 
     async def create(self, image: str = "ok", **request: Any) -> dict[str, Any]:
         """A new machine, waited for until it runs (unless it is not to be launched)."""
@@ -77,10 +79,16 @@ class World:
         return await self.until(machine_id, lambda machine: machine["state"] == state)
 
     async def until(self, machine_id: str, is_so: Any) -> dict[str, Any]:
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_S):
             while not is_so(machine := await self.get(machine_id)):  # noqa: ASYNC110 - from outside
                 await anyio.sleep(0.005)
         return machine
+
+
+@dataclass
+class World(Served):
+    runtime: SimulatedRuntime
+    inhabited: Inhabited
 
 
 @asynccontextmanager
@@ -98,8 +106,10 @@ async def world(
     ) as platform:
         application = api.app(platform, token=token)
         inhabited = inhabit(application, habits, platform.clock)
-        served = application if habits == NO_HABITS else inhabited
-        transport = httpx.ASGITransport(app=served)
-        base_url = "http://127.0.0.1:4280"
-        async with httpx.AsyncClient(transport=transport, base_url=base_url) as client:
-            yield World(platform, runtime, client, inhabited)
+        async with client_of(application if habits == NO_HABITS else inhabited) as client:
+            yield World(platform, client, runtime, inhabited)
+
+
+def client_of(application: ASGIApp) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app=application)
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4280")
