@@ -3,6 +3,7 @@
     DeployError                 message, hint, and a `meaning`; rendered once, in cli.py
     |-- UsageProblem            the person deploying: options, environment, fly.toml, flags
     |-- AppFailed               the owner of the app: it exits, or its checks fail
+    |-- HookFailed              the owner of the app, whose pre-deploy hook says no
     |-- CallFailed              one call to the platform; its meaning comes from the answer
     |-- NotInTime               a machine did not get where it was sent; nobody said why
     |-- TakenBack               a machine runs another version than the one that was written
@@ -134,6 +135,12 @@ class AppFailed(DeployError):
 
     meaning = Meaning.APP
     log: tuple[str, ...] | None = None
+
+
+class HookFailed(DeployError):
+    """The pre-deploy hook failed: nothing was begun."""
+
+    meaning = Meaning.APP
 
 
 class CallFailed(DeployError):

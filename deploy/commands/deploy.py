@@ -24,7 +24,7 @@ def run_command(target: Target, yes: bool, **options: Any) -> None:
     """Deploy the app in DIR."""
     order = order_of(options)
     get_consent(anyio.run(doubts_of_deploy, target, order), is_given=yes)
-    run_and_leave(options, partial(deploy_app, target, order))
+    run_and_leave(target, options, partial(deploy_app, target, order))
 
 
 async def deploy_app(target: Target, order: Order, emit: Emit) -> RunFinished:

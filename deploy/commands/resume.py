@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from deploy.api.machine import Fleet
-from deploy.commands.options import ENV, FLAG, RUN, Options, app_command
+from deploy.commands.options import ENV, FLAG, RUN, TELL, Options, app_command
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import start_run
@@ -29,10 +29,12 @@ from deploy.run import Task
 _RELEASE = Options("Release", (ENV,))
 
 
-@app_command("resume", _RELEASE, FLAG, RUN, needs_config=True, example="deploy resume --app hello")
+@app_command(
+    "resume", _RELEASE, FLAG, RUN, TELL, needs_config=True, example="deploy resume --app hello"
+)
 def resume_command(target: Target, **options: Any) -> None:
     """Finish a deploy that was left unfinished, from any computer."""
-    run_and_leave(options, partial(resume_app, target, order_of(options)))
+    run_and_leave(target, options, partial(resume_app, target, order_of(options)))
 
 
 async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | None:
