@@ -119,6 +119,14 @@ class PathChosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeasesTaken:
+    """So many of the pass's leases are held; told once a second, where it takes that long."""
+
+    taken: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """What the first pass that gets its leases is to do: one (machine, group, verb) per action.
 
@@ -236,6 +244,7 @@ class RunFinished:
 Event = (
     RunStarted
     | PathChosen
+    | LeasesTaken
     | Planned
     | PassStarted
     | MachineMoved

@@ -150,6 +150,24 @@ class Connection:
             self._check(operation, machine_id, answer)
         return answer
 
+    async def lines(
+        self, operation: str, path: str, query: Mapping[str, str]
+    ) -> AsyncGenerator[str, None]:
+        """The lines of an answer as they come, for as long as they come. Raises CallFailed."""
+        url = f"{path}?{urlencode(query)}"
+        try:
+            async with (
+                self._pools["waits"].one() as client,
+                client.stream("GET", url, timeout=_timeout(None)) as response,
+            ):
+                if response.status_code != 200:
+                    answer = Answer(response.status_code, response.headers, await _body(response))
+                    raise _refused(operation, "", self._without_secret(answer))
+                async for line in response.aiter_lines():
+                    yield line
+        except (httpx.HTTPError, _Unread) as error:
+            raise _unanswered(operation, "", error, self._host) from None
+
     async def _exchange(
         self,
         operation: str,
@@ -255,7 +273,7 @@ async def _body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _timeout(read_s: float) -> httpx.Timeout:
+def _timeout(read_s: float | None) -> httpx.Timeout:
     return httpx.Timeout(connect=5.0, read=read_s, write=15.0, pool=30.0)
 
 
