@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from importlib import import_module
 
 import click
@@ -150,7 +149,7 @@ def _render(error: Exception) -> int:
     """One line, a hint, and the code that it ends with."""
     ours = as_ours(error)
     if ours is not error and os.environ.get("TIDEGATE_TRACEBACK"):
-        traceback.print_exception(error)
+        sys.excepthook(type(error), error, error.__traceback__)
     # Ours may have several lines; a server's words get one, and may not steer the screen.
     said = str(ours) if isinstance(ours, UsageProblem | OwnFault) else printable(str(ours))
     _say(said, ours.hint)

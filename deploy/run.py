@@ -41,7 +41,7 @@ from deploy.orchestrator.watch import Watch
 from deploy.plan.planners import Planner
 from deploy.plan.release import Release
 from deploy.plan.selection import Selection
-from deploy.plan.strategies import strategy_of
+from deploy.plan.strategies import strategy_named
 from deploy.retries import Retries
 
 _GRACE_S = 10.0  # after the first signal
@@ -216,7 +216,9 @@ async def _conclude(
 
 async def _last_look(deployment: Deployment) -> Fleet:
     """How the app stands; what was not waited for may have changed since any look before."""
-    has_waited = deployment.aim.waits_for_health and strategy_of(deployment.memory.release).waits
+    has_waited = (
+        deployment.aim.waits_for_health and strategy_named(deployment.memory.release.strategy).waits
+    )
     lookout = deployment.lookout
     fleet = await (lookout.look_unless_just_seen() if has_waited else lookout.look())
     return await deployment.watch.read_again(fleet)

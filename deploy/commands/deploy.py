@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 
 from deploy.commands.consent import doubts_of_deploy, get_consent
-from deploy.commands.options import DEPLOY, app_command
+from deploy.commands.on_app import app_command
+from deploy.commands.options import DEPLOY
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import new_id, start_run

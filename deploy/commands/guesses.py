@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from difflib import get_close_matches
 
 from deploy.errors import UsageProblem
 from deploy.wording import printable
@@ -32,6 +31,8 @@ _OPTIONS_ELSEWHERE = {
 
 def misread(word: str, commands: Collection[str]) -> UsageProblem:
     """The problem with a first word that is neither a command nor something on this disk."""
+    from difflib import get_close_matches  # most command lines have no such word
+
     shown = printable(word, 60)
     near = get_close_matches(word, sorted(commands), n=1)
     if word in _COMMANDS_ELSEWHERE:

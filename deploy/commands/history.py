@@ -10,7 +10,8 @@ import anyio
 import click
 
 from deploy.api.client import connect
-from deploy.commands.options import OUTPUT, app_command
+from deploy.commands.on_app import app_command
+from deploy.commands.options import OUTPUT
 from deploy.commands.reading import LOOK_S, patience, read_fleet, read_versions
 from deploy.commands.target import Target
 from deploy.wording import table

@@ -13,7 +13,8 @@ from deploy.addresses import url_is_loopback
 from deploy.api.client import MachinesClient, connect
 from deploy.api.wire import LogLine
 from deploy.commands.completion import complete_machine
-from deploy.commands.options import OUTPUT, TARGET, Options, app_command
+from deploy.commands.on_app import app_command
+from deploy.commands.options import OUTPUT, TARGET, Options
 from deploy.commands.reading import LOOK_S, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed, UsageProblem

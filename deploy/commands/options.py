@@ -1,32 +1,22 @@
 """The options of `deploy`, under their headings, named for the fields that they set.
 
 An option of a run is called in code as a field of `Order`, of its `Settings` or
-of their `Selection` is: so `order_of` reads it without a list of its own.
+of their `Selection` is: so `order_of` reads it without a list of its own. What an
+option needs to be read or completed is loaded then: the help shows all of them.
 """
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from deploy.commands.completion import (
-    complete_app,
-    complete_directory,
-    complete_group,
-    complete_machine,
-)
-from deploy.commands.environment import check_local, check_reachable
-from deploy.commands.target import find_target
 from deploy.commands.values import Duration, MaxUnavailable, lease, names, pairs_of, unless
 from deploy.plan.strategies import STRATEGY_NAMES
-from deploy.retries import AUTO, parse_setting
-from deploy.wording import printable
 
 
 @dataclass(frozen=True)
@@ -35,6 +25,20 @@ class Options:
 
     heading: str
     params: tuple[click.Parameter, ...]
+
+
+def _later(module: str, function: str) -> Callable[..., Any]:
+    """The function of that module of deploy/, loaded when it is called."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"deploy.{module}"), function)(*arguments)
+
+    return call
+
+
+_COMPLETE_GROUP = _later("commands.completion", "complete_group")
+_COMPLETE_MACHINE = _later("commands.completion", "complete_machine")
+_RETRIES = _later("retries", "parse_setting")
 
 
 def _several(name: str, metavar: str, help_: str, complete: Any = None) -> click.Option:
@@ -51,12 +55,12 @@ TARGET = Options(
             metavar="[DIR]",
             default=".",
             type=click.Path(path_type=Path),
-            shell_complete=complete_directory,
+            shell_complete=_later("commands.completion", "complete_directory"),
         ),
         click.Option(
             ["--app", "-a"],
             metavar="NAME",
-            shell_complete=complete_app,
+            shell_complete=_later("commands.completion", "complete_app"),
             help="App name, also FLY_APP. [default: fly.toml's]",
         ),
         click.Option(
@@ -106,9 +110,9 @@ FLAG = Options(
         click.Option(
             ["--deploy-retries", "retries"],
             metavar="auto|N",
-            default=AUTO,
+            default="auto",
             show_default=True,
-            callback=lambda _ctx, _param, text: parse_setting(text),
+            callback=lambda _ctx, _param, text: _RETRIES(text),
             help="Passes after the first; 0 takes the legacy path, auto asks the flag.",
         ),
         click.Option(
@@ -122,11 +126,11 @@ FLAG = Options(
 SELECTION = Options(
     "Machines",
     (
-        _several("--only-machines", "ID,...", "Deploy to these machines only.", complete_machine),
-        _several("--exclude-machines", "ID,...", "Skip these machines.", complete_machine),
+        _several("--only-machines", "ID,...", "Deploy to these machines only.", _COMPLETE_MACHINE),
+        _several("--exclude-machines", "ID,...", "Skip these machines.", _COMPLETE_MACHINE),
         _several("--regions", "R,...", "Deploy to these regions only."),
         _several("--exclude-regions", "R,...", "Skip machines in these regions."),
-        _several("--process-groups", "G,...", "Deploy these process groups only.", complete_group),
+        _several("--process-groups", "G,...", "Deploy these process groups only.", _COMPLETE_GROUP),
         click.Option(
             ["--update-only"], is_flag=True, help="Update machines; create and destroy none."
         ),
@@ -321,51 +325,3 @@ def write_options(
     if rows:
         with formatter.section(heading):
             formatter.write_dl(rows)
-
-
-def app_command(
-    name: str,
-    *groups: Options,
-    needs_config: bool,
-    example: str,
-    only_looks: bool = False,
-    hidden: bool = False,
-) -> Callable[[Callable[..., Any]], Command]:
-    """A command that goes to an app: it gets the `target` that TARGET and the environment name.
-
-    One that `only_looks` ends at once where the platform cannot be reached; others
-    wait for it as long as a deploy does.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Command:
-        @functools.wraps(function)
-        def with_target(
-            directory: Path, app: str | None, config_path: Path | None, **options: Any
-        ) -> None:
-            target = find_target(
-                directory,
-                app=app,
-                config_path=config_path,
-                environ=os.environ,
-                needs_config=needs_config,
-            )
-            if target.app_from and target.config:
-                of_file = f"{target.app_from}; fly.toml is that of {target.config.app}"
-                click.echo(printable(f"app {target.app}, from {of_file}"), err=True)
-            check_local(target.address)
-            if only_looks:
-                check_reachable(target.address, os.environ)
-            for warning in target.config.warnings if target.config else ():
-                click.echo(f"warning: {warning}", err=True)
-            function(target, **options)
-
-        return Command(
-            name=name,
-            groups=groups if TARGET in groups else (TARGET, *groups),
-            example=example,
-            callback=with_target,
-            help=function.__doc__,
-            hidden=hidden,
-        )
-
-    return decorate

@@ -15,7 +15,7 @@ from deploy.flytoml.appconfig import AppConfig
 from deploy.plan.group import Group
 from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release
 from deploy.plan.selection import Selection
-from deploy.plan.strategies import DEFAULT, STRATEGIES
+from deploy.plan.strategies import DEFAULT, strategy_named
 from deploy.run import Settings
 
 
@@ -115,7 +115,7 @@ def _groups(order: Order, config: AppConfig) -> tuple[Group, ...]:
 
 def _strategy(order: Order, config: AppConfig) -> str:
     strategy = order.strategy or config.deploy.strategy or DEFAULT
-    if not order.settings.waits_for_health and STRATEGIES[strategy].extras is not None:
+    if not order.settings.waits_for_health and strategy_named(strategy).extras is not None:
         raise UsageProblem(
             f"strategy {strategy} waits for health, and --detach does not",
             hint="leave --detach out, or use --strategy rolling or immediate",

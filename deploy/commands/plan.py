@@ -13,7 +13,8 @@ import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
-from deploy.commands.options import FLAG, HEALTH, OUTPUT, RELEASE, SELECTION, app_command
+from deploy.commands.on_app import app_command
+from deploy.commands.options import FLAG, HEALTH, OUTPUT, RELEASE, SELECTION
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import LOOK_S, owner_of, read_fleet
 from deploy.commands.starting import context_of, new_id

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from deploy.api.machine import Fleet
-from deploy.commands.options import ENV, FLAG, RUN, TELL, Options, app_command
+from deploy.commands.on_app import app_command
+from deploy.commands.options import ENV, FLAG, RUN, TELL, Options
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import start_run

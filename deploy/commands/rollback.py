@@ -15,7 +15,8 @@ import click
 
 from deploy.api.client import connect
 from deploy.api.machine import Fleet, Machine
-from deploy.commands.options import FLAG, MAX_UNAVAILABLE, RUN, TELL, Options, app_command
+from deploy.commands.on_app import app_command
+from deploy.commands.options import FLAG, MAX_UNAVAILABLE, RUN, TELL, Options
 from deploy.commands.order import Order, order_of
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.running import run_and_leave
@@ -30,7 +31,7 @@ from deploy.plan.intent import BACK, Intent
 from deploy.plan.planners import towards_configs, towards_nothing
 from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release, next_number
 from deploy.plan.stamps import DEPLOY, fly_release, is_stamped
-from deploy.plan.strategies import DEFAULT, STRATEGIES
+from deploy.plan.strategies import DEFAULT, STRATEGY_NAMES, strategy_named
 from deploy.run import Task
 from deploy.wording import printable
 
@@ -103,8 +104,9 @@ def _newest_deploy(fleet: Fleet) -> Intent | None:
 
 def _with_hidden(found: TakenUp, intent: Intent) -> TakenUp:
     """The same, with whether the run before may have made machines that no list shows yet."""
-    strategy = STRATEGIES.get(intent.strategy)
-    expected = strategy.extras(found.base.machines) if strategy and strategy.extras else 0
+    is_known = intent.strategy in STRATEGY_NAMES
+    extras = strategy_named(intent.strategy).extras if is_known else None
+    expected = extras(found.base.machines) if extras else 0
     return replace(found, may_hide=len(found.made) < expected)
 
 

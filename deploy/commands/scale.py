@@ -13,7 +13,8 @@ import click
 from deploy.api.client import connect
 from deploy.api.machine import Fleet
 from deploy.commands.consent import doubts_of_scale, get_consent
-from deploy.commands.options import CONSENT, FLAG, RUN, TARGET, TELL, Options, app_command
+from deploy.commands.on_app import app_command
+from deploy.commands.options import CONSENT, FLAG, RUN, TARGET, TELL, Options
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import read_fleet
 from deploy.commands.running import run_and_leave

@@ -15,7 +15,8 @@ import click
 from deploy.addresses import url_is_loopback
 from deploy.api.client import connect
 from deploy.api.machine import Fleet, Machine
-from deploy.commands.options import OUTPUT, app_command
+from deploy.commands.on_app import app_command
+from deploy.commands.options import OUTPUT
 from deploy.commands.reading import LOOK_S, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed

@@ -7,7 +7,7 @@ computer it is put together from what the deploy wrote on the platform.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,26 +49,39 @@ class Base:
         A machine that the deploy made is no part of it, unless everybody who held
         its place before is gone: then it has taken that.
         """
-        places = places_of(fleet.managed, deploy_id)
-        heirs, replaced = places.heirs, places.stood_in_for
-        there = [m for m in fleet.managed if not is_made_by(m, deploy_id) or m.id in heirs]
+        there = _there(fleet, deploy_id)
         written = [machine for machine in there if is_stamped(machine, deploy_id)]
         found = {machine.id: versions.get(machine.id, {}) for machine in written}
-        old = {machine.id: machine for machine in there}
-        ran = [machine for machine in there if machine.id in replaced]
-        old |= {m.id: replace(m, state="started", cordoned=False) for m in ran}
+        old = _as_they_ran(there, places_of(fleet.managed, deploy_id).stood_in_for)
         old |= {machine.id: _as_it_was(machine, found[machine.id]) for machine in written}
         return cls(
             Fleet.of(old.values()),
             serving=frozenset(m.id for m in there if _served(m, old[m.id])),
             down=frozenset(m.id for m in written if _was(m)[2]),
-            lost=frozenset(m.id for m in written if m.metadata.get(FROM, "") not in found[m.id]),
+            lost=frozenset(m.id for m in written if _came_from(m) not in found[m.id]),
         )
+
+
+def _there(fleet: Fleet, deploy_id: str) -> list[Machine]:
+    """The machines that were there before the deploy, or have taken the place of such."""
+    heirs = places_of(fleet.managed, deploy_id).heirs
+    return [m for m in fleet.managed if not is_made_by(m, deploy_id) or m.id in heirs]
+
+
+def _as_they_ran(there: list[Machine], replaced: Container[str]) -> dict[str, Machine]:
+    """By id. What another machine stands in for served, whatever has become of it."""
+    return {
+        m.id: replace(m, state="started", cordoned=False) if m.id in replaced else m for m in there
+    }
 
 
 def _is_canary(machine: Machine) -> bool:
     role = role_of(machine)
     return role is not None and role.is_canary
+
+
+def _came_from(machine: Machine) -> str:
+    return machine.metadata.get(FROM, "")
 
 
 def _was(machine: Machine) -> tuple[str, bool, bool]:
@@ -85,7 +98,7 @@ def _was_brought_down(machine: Machine, unfinished: set[str]) -> bool:
 
 
 def _as_it_was(machine: Machine, versions: Mapping[str, Mapping[str, Any]]) -> Machine:
-    came_from = machine.metadata.get(FROM, "")
+    came_from = _came_from(machine)
     state, cordoned, _ = _was(machine)
     return replace(
         machine,

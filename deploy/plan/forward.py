@@ -41,7 +41,7 @@ from deploy.plan.stamps import (
     replacement_name,
     slot_name,
 )
-from deploy.plan.strategies import strategy_of
+from deploy.plan.strategies import strategy_named
 
 # A machine in one of these states was not running, and is left not running.
 _COLD = frozenset({"stopped", "stopping", "suspended", "suspending", "created"})
@@ -160,7 +160,7 @@ def _must_move(situation: Situation, group: Group, machine: Machine, *, launch: 
     """Whether another machine takes the place, since an update will not do."""
     is_refused = machine.id in situation.refused and not machine.config.get("mounts")
     was_there = machine.id in situation.base.machines.by_id
-    swaps = strategy_of(situation.release).swaps and launch and was_there
+    swaps = strategy_named(situation.release.strategy).swaps and launch and was_there
     return is_refused or swaps or machine.is_out_of_reach or not mounts_fit(group, machine)
 
 
@@ -200,7 +200,7 @@ def _replacement(
         config=first,
         then=then,
         launch=launch,
-        cordoned=launch and strategy_of(release).swaps,
+        cordoned=launch and strategy_named(release.strategy).swaps,
         replaces=machine.id,
     )
 

@@ -20,7 +20,8 @@ from deploy.plan.steps import (
     step,
     track,
 )
-from deploy.plan.strategies import Scene, strategy_of
+from deploy.plan.strategies import strategy_named
+from deploy.plan.strategies.strategy import Scene
 
 
 def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Action]) -> Schedule:
@@ -29,7 +30,7 @@ def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Actio
     What proves the release (canaries, greens) must do so in every group before
     anything old is touched in any.
     """
-    strategy = strategy_of(release)
+    strategy = strategy_named(release.strategy)
     removals = [action for action in actions if isinstance(action, Destroy)]
     proofs: list[Track] = []
     tracks: list[Track] = []
@@ -71,7 +72,7 @@ def refuse_unsuited(release: Release, fleet: Fleet) -> None:
                 machine_id=machine.id,
                 hint=f"wait for the host, or leave it out: --exclude-machines {machine.id}",
             )
-    strategy = strategy_of(release)
+    strategy = strategy_named(release.strategy)
     mounted = _with_mounts(release, fleet)
     if strategy.extras is not None and mounted:
         raise UsageProblem(

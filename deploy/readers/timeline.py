@@ -188,6 +188,8 @@ class Timeline:
     hiccups: list[tuple[float, HiccupMet]] = field(default_factory=list)
     notices: list[Noticed] = field(default_factory=list)
     _known: dict[str, Track] = field(default_factory=dict)
+    _settled: int = 0
+    _concerned: int = 0
     _is_empty: bool = True
 
     @classmethod
@@ -204,8 +206,7 @@ class Timeline:
     @property
     def tally(self) -> tuple[int, int]:
         """(machines that are settled, machines that the run is about)."""
-        ours = [track for track in self.tracks if track.moves or track.verb]
-        return sum(track.kind in SETTLED for track in ours), len(ours)
+        return self._settled, self._concerned
 
     def add(self, at: float, event: Event) -> Track | None:
         """Take in one event; returns the machine it is about, where it is about one."""
@@ -236,13 +237,21 @@ class Timeline:
 
     def _move(self, at: float, event: MachineMoved) -> Track:
         track = self._find(event)
+        self._count(track, -1)
         track.machine_id = event.machine_id or track.machine_id
         track.name = event.name or track.name
         track.group = event.group or track.group
         for ref in filter(None, (track.machine_id, track.name)):
             self._known[ref] = track
         track.moves.append((at, event))
+        self._count(track, 1)
         return track
+
+    def _count(self, track: Track, by: int) -> None:
+        """Keeps the tally as it goes, since it is asked for at every move of every machine."""
+        if track.moves or track.verb:
+            self._concerned += by
+            self._settled += by * (track.kind in SETTLED)
 
     def _find(self, event: MachineMoved) -> Track:
         """By id first; a name is somebody else's once its machine has another id or is gone."""
@@ -278,7 +287,9 @@ class Timeline:
     def _plan(self, event: Planned) -> None:
         for ref, group, verb in event.actions:
             track = self._known.get(ref) or self._new(ref)
+            self._count(track, -1)
             track.group, track.verb = group, verb
+            self._count(track, 1)
 
     def _pass(self, at: float, event: PassStarted | PassFinished | BackingOff) -> None:
         match event:

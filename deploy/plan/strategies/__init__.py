@@ -1,20 +1,21 @@
-"""The rollout strategies, a file each; this is the list of them."""
+"""The rollout strategies, a file each; this is the list of them.
+
+A strategy is loaded when it is asked for: the command line wants their names alone.
+"""
 
 from __future__ import annotations
 
-from deploy.plan.release import Release
-from deploy.plan.strategies.bluegreen import BLUEGREEN
-from deploy.plan.strategies.canary import CANARY
-from deploy.plan.strategies.immediate import IMMEDIATE
-from deploy.plan.strategies.rolling import ROLLING
-from deploy.plan.strategies.strategy import Scene, Strategy
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-STRATEGIES = {each.name: each for each in (ROLLING, CANARY, BLUEGREEN, IMMEDIATE)}
-STRATEGY_NAMES = tuple(STRATEGIES)
-DEFAULT = ROLLING.name
+if TYPE_CHECKING:
+    from deploy.plan.strategies.strategy import Strategy
 
-__all__ = ["DEFAULT", "STRATEGIES", "STRATEGY_NAMES", "Scene", "Strategy", "strategy_of"]
+STRATEGY_NAMES = ("rolling", "canary", "bluegreen", "immediate")
+DEFAULT = STRATEGY_NAMES[0]
 
 
-def strategy_of(release: Release) -> Strategy:
-    return STRATEGIES[release.strategy]
+def strategy_named(name: str) -> Strategy:
+    """The STRATEGY of the file of that name, which is one of STRATEGY_NAMES."""
+    found: Strategy = import_module(f"{__name__}.{name}").STRATEGY
+    return found

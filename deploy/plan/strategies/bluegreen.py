@@ -31,6 +31,6 @@ def roll(scene: Scene) -> Steps:
     )
 
 
-BLUEGREEN = Strategy(
+STRATEGY = Strategy(
     name="bluegreen", prove=prove, roll=roll, extras=len, swaps=True, needs_checks=True
 )

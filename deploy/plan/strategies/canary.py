@@ -39,4 +39,4 @@ def _one_per_group(fleet: Fleet) -> int:
     return len({machine.group for machine in fleet})
 
 
-CANARY = Strategy(name="canary", prove=prove, roll=roll, extras=_one_per_group)
+STRATEGY = Strategy(name="canary", prove=prove, roll=roll, extras=_one_per_group)

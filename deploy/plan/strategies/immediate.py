@@ -12,4 +12,4 @@ def roll(scene: Scene) -> Steps:
     return (step(begun, Gate.NONE, required=False),)
 
 
-IMMEDIATE = Strategy(name="immediate", roll=roll, waits=False)
+STRATEGY = Strategy(name="immediate", roll=roll, waits=False)

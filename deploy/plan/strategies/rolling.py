@@ -29,4 +29,4 @@ def roll(scene: Scene) -> Steps:
     )
 
 
-ROLLING = Strategy(name="rolling", roll=roll)
+STRATEGY = Strategy(name="rolling", roll=roll)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from deploy.events import Event, HiccupMet, MachineMoved, Phase, Planned, RunFinished
 from deploy.readers.chart import HICCUP, render_timeline
-from deploy.readers.timeline import KIND, Kind, Timeline
+from deploy.readers.timeline import KIND, SETTLED, Kind, Timeline
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run
 
 
@@ -125,6 +125,9 @@ def test_no_run_breaks_the_fold_and_time_only_goes_forward(run: list[Entry]) -> 
             assert span.begin_s <= span.end_s
     moves = sum(isinstance(event, MachineMoved) for _, event in run)
     assert sum(len(track.moves) for track in timeline.tracks) == moves
+    concerned = [track for track in timeline.tracks if track.moves or track.verb]
+    settled = [track for track in concerned if track.kind in SETTLED]
+    assert timeline.tally == (len(settled), len(concerned))
 
 
 @given(any_run, st.integers(0, 200), st.booleans())
