@@ -155,7 +155,10 @@ def _arrived(evidence: Evidence) -> _Verdict:
     if evidence.sick:
         said = f"{said}; {_does_not_serve(evidence.sick)}"
     if not evidence.traces.written and not removals:
-        return _Verdict(Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do")
+        pushed_again = "" if evidence.done else "a tag that was pushed again needs --force"
+        return _Verdict(
+            Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do", hint=pushed_again
+        )
     return _Verdict(
         Result.DONE,
         EXIT_DONE,

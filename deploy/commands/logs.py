@@ -14,7 +14,7 @@ from deploy.api.client import MachinesClient, connect
 from deploy.api.wire import LogLine
 from deploy.commands.completion import complete_machine
 from deploy.commands.on_app import app_command
-from deploy.commands.options import OUTPUT, TARGET, Options
+from deploy.commands.options import TARGET, Options
 from deploy.commands.reading import LOOK_S, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed, UsageProblem
@@ -35,6 +35,13 @@ _LOGS = Options(
             show_default=True,
             help="Newest lines to show.",
         ),
+        click.Option(
+            ["--output"],
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="json prints one object a line.",
+        ),
     ),
 )
 
@@ -43,7 +50,6 @@ _LOGS = Options(
     "logs",
     _LOGS,
     TARGET,
-    OUTPUT,
     needs_config=False,
     example="deploy logs app-1 --follow",
 )

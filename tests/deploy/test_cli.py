@@ -220,3 +220,12 @@ def test_local_alone_shows_its_help(
 ) -> None:
     assert run(monkeypatch, "local") == 0
     assert "Usage: deploy local" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [*((name,) for name in COMMANDS), ("local", "up"), ("local", "down")]
+)
+def test_every_command_has_one_example_and_fits_80_columns(words: tuple[str, ...]) -> None:
+    text = shown(*words, "--help")
+    assert text.count("Example: ") == 1
+    assert max(map(len, text.splitlines())) <= 80
