@@ -134,7 +134,7 @@ class _Group(click.Group):
         except OSError as error:
             # Whatever reads and changes files has its own errors: this is the output's.
             if error.errno == errno.EPIPE:
-                raise  # whoever read it has seen enough; click leaves quietly
+                raise  # the reader has seen enough; click leaves quietly
             click.echo(f"Error: the output cannot be written: {error.strerror or error}", err=True)
             click.echo("Hint: a change of the file was made before it was to be shown", err=True)
             _let_go_of_output()

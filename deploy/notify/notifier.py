@@ -1,8 +1,8 @@
 """The reader that tells others: a hook before anything changes, and everybody else at the end.
 
-Whoever cannot be told is one warning: nothing here changes how a deploy ends,
-except that a pre-deploy hook that fails keeps it from beginning. Others are told
-once the closing report is on the screen, one after the other, each within bounds.
+A failure here is one warning and does not change how a deploy ends, except that a
+pre-deploy hook that fails keeps it from beginning. Notifications go out one after the
+other, each within bounds, once the closing report is on the screen.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Notifier:
             for tell in self._others():
                 self._safely(tell)
         except KeyboardInterrupt:
-            self._warn("interrupted: not everybody was told of the deploy, which has ended")
+            self._warn("interrupted: some notifications were not sent; the deploy has ended")
 
     @property
     def _report(self) -> Report:
