@@ -100,6 +100,9 @@ def judge(evidence: Evidence) -> Judgement:
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
         log=_log_of(evidence.cause) if found.exit_code else (),
+        image_before=", ".join(sorted({m.image for m in evidence.base.machines if m.image}))
+        if evidence.base
+        else "",
     )
     return Judgement(event, found.is_settled)
 

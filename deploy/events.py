@@ -227,7 +227,8 @@ class MachineStands:
 class RunFinished:
     """The last event: the result, every machine, and the machines left over with their remedy.
 
-    `cause` is None where the run is done; `log` is the last lines that the machine wrote
+    `cause` is None where the run is done; `image_before` is what ran before it, with
+    commas where machines differed; `log` is the last lines that the machine wrote
     whose app failed, where it was that.
     """
 
@@ -239,6 +240,7 @@ class RunFinished:
     machines: tuple[MachineStands, ...] = ()
     leftovers: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
+    image_before: str = ""
 
 
 Event = (

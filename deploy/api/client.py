@@ -281,7 +281,7 @@ class MachinesClient:
         return read("read lease", machine_id, response.content, wire.lease)
 
     async def release_lease(self, machine_id: str, *, nonce: str) -> None:
-        """Give a lease back; one that has expired already is as good as given back."""
+        """Give a lease back; one that has expired already counts as given back."""
         path = f"{self._path(machine_id)}/lease"
         try:
             await self._connection.send(

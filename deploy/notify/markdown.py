@@ -42,6 +42,7 @@ def render_markdown(timeline: Timeline) -> str:
 def _facts(report: Report) -> list[tuple[str, ...]]:
     facts = {
         "image": report.image,
+        "image before": report.image_before,
         "deploy": report.deploy_id,
         "strategy": report.strategy,
         "path": report.decision.sentence if report.decision else "",

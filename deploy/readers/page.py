@@ -104,6 +104,7 @@ def _facts(report: Report) -> str:
         ("By", report.user),
         ("Commit", report.commit[:12]),
         ("Image", short_image(report.image)),
+        ("Image before", ", ".join(map(short_image, report.image_before.split(", ")))),
         ("Strategy", report.strategy),
         ("Path", report.path),
         ("Passes", passes),

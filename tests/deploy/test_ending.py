@@ -609,3 +609,8 @@ def test_what_is_unchanged_names_force_for_a_tag_that_was_pushed_again() -> None
     unchanged = evidence(AFTER, DONE, written=NOTHING)
     assert "--force" in judge(unchanged).event.hint
     assert judge(replace(unchanged, done="has 2 machines in group web")).event.hint == ""
+
+
+def test_an_end_names_the_images_that_ran_before() -> None:
+    assert judge(evidence(AFTER, DONE)).event.image_before == OLD
+    assert judge(evidence(None, DONE, base=None)).event.image_before == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -43,8 +44,13 @@ def test_a_flyctl_option_that_is_ours_under_its_own_name_is_on_the_page() -> Non
         assert f"`{option}`" in table
 
 
-def literals() -> Iterator[str]:
+@cache
+def literals() -> tuple[str, ...]:
     """Every text in the programs, with `{}` for what is put into it."""
+    return tuple(_literals())
+
+
+def _literals() -> Iterator[str]:
     for package in ("deploy", "rollout", "tidegate"):
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
