@@ -5,6 +5,7 @@
     |-- AppFailed               the owner of the app: it exits, or its checks fail
     |-- HookFailed              the owner of the app, whose pre-deploy hook says no
     |-- CallFailed              one call to the platform; its meaning comes from the answer
+    |-- NotTheApi               who set the address or the proxy: nothing there can be read
     |-- NotInTime               a machine did not get where it was sent; nobody said why
     |-- TakenBack               a machine runs another version than the one that was written
     |-- ShownUndone             an action was seen to be done, and a later look shows it undone
@@ -147,8 +148,9 @@ class CallFailed(DeployError):
     """One call to the platform that brought no usable answer.
 
     `status` is the HTTP status, or None when no complete answer came; `holder`
-    is the id of the machine that has the name which a create asked for. Made by
-    `deploy.api.meaning`, which reads the meaning off the answer.
+    is the id of the machine that has the name which a create asked for. What is
+    `garbled` was answered, and cannot be read. Made by `deploy.api.meaning`, which
+    reads the meaning off the answer.
     """
 
     def __init__(
@@ -162,9 +164,11 @@ class CallFailed(DeployError):
         holder: str = "",
         request_id: str = "",
         retry_after_s: float | None = None,
+        garbled: bool = False,
         hint: str = "",
     ) -> None:
         super().__init__(message, machine_id=machine_id, hint=hint)
+        self.garbled = garbled
         self.operation = operation
         self.meaning = meaning
         self.status = status
@@ -177,6 +181,12 @@ class CallFailed(DeployError):
         answer = f" ({self.status})" if self.status is not None else ""
         trace = f" [fly-request-id {self.request_id}]" if self.request_id else ""
         return f"{self.operation}{where}{answer}: {self.message}{trace}"
+
+
+class NotTheApi(DeployError):
+    """An address where nothing has ever been answered that can be read."""
+
+    meaning = Meaning.REJECTED
 
 
 class NotInTime(DeployError):

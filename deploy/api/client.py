@@ -119,7 +119,7 @@ class MachinesClient:
             if values > _LIST_VALUES:
                 break
         said = f"the list of machines does not end, or is over {_LIST_VALUES:,} values"
-        raise call_failed(said, operation="list", status=200)
+        raise call_failed(said, operation="list", status=200, garbled=True)
 
     async def machine(self, machine_id: str) -> Machine:
         await self._pace_reads.turn("read", machine_id)

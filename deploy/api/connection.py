@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, TypeVar, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import httpx
@@ -199,15 +200,17 @@ class Connection:
             refused = _refused(operation, machine_id, answer)
             self._note_silence(refused)
             raise refused
-        if "html" in answer.headers.get("content-type", ""):
-            page = call_failed(
-                "the answer is a web page, not the API's",
+        if unexpected := _unexpected(answer):
+            other = call_failed(
+                unexpected,
                 operation=operation,
                 machine_id=machine_id,
                 status=answer.status if answer.status < 300 else None,
+                garbled=True,
+                hint=_where(self.address),
             )
-            self._note_silence(page)
-            raise page
+            self._note_silence(other)
+            raise other
         self._silent_since = None
         if not 200 <= answer.status < 300:
             raise _refused(operation, machine_id, answer)
@@ -284,7 +287,7 @@ def _unanswered(
     never_sent = isinstance(error, _NEVER_SENT)
     hint = "check FLY_FLAPS_BASE_URL and the network" if never_sent else ""
     if isinstance(error, _Unread):
-        said = str(error)
+        said, hint = str(error), _where(str(address))
     elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         said = f"cannot reach {address.host}:{address.port or 443}: {str(error) or 'timed out'}"
     elif isinstance(error, httpx.TimeoutException | TimeoutError):
@@ -292,8 +295,32 @@ def _unanswered(
     else:
         said = f"the connection broke: {str(error) or type(error).__name__}"
     return call_failed(
-        said, operation=operation, machine_id=machine_id, sent=not never_sent, hint=hint
+        said,
+        operation=operation,
+        machine_id=machine_id,
+        sent=not never_sent,
+        garbled=isinstance(error, _Unread),
+        hint=hint,
     )
+
+
+def _where(address: str) -> str:
+    """Whom to ask about an answer that is not the API's: the address, and a proxy before it."""
+    host = urlsplit(address).hostname or ""
+    proxy = "" if proxy_bypass(host) else getproxies().get(urlsplit(address).scheme, "")
+    by = f" through the proxy {urlsplit(proxy).hostname}" if proxy else ""
+    return f"asked {address}{by}: check FLY_FLAPS_BASE_URL and what is in between"
+
+
+def _unexpected(answer: Answer) -> str:
+    """What an answer is that no Machines API gives; empty for one that it may give."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip()
+    if 300 <= answer.status < 400:
+        location = answer.headers.get("location", "")
+        return f"HTTP {answer.status} leads elsewhere{f', to {location}' if location else ''}"
+    if "html" in kind:
+        return f"HTTP {answer.status} with a web page ({kind}), which is not the API's"
+    return ""
 
 
 def _refused(operation: str, machine_id: str, answer: Answer) -> CallFailed:
@@ -331,4 +358,5 @@ def read(operation: str, machine_id: str, body: bytes, decode: Callable[[bytes],
             operation=operation,
             machine_id=machine_id,
             status=200,
+            garbled=True,
         ) from None

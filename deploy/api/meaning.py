@@ -91,13 +91,14 @@ def call_failed(
     code: str = "",
     request_id: str = "",
     retry_after_s: float | None = None,
+    garbled: bool = False,
     hint: str = "",
 ) -> CallFailed:
     """A failed call with its meaning.
 
     `status` is the HTTP status, None when no complete answer came; `sent` is
     False only when the request surely never reached the server; `code` is the
-    `status` field of Fly's error body.
+    `status` field of Fly's error body; `garbled` is an answer that cannot be read.
     """
     meaning = _meaning(operation, status, sent, code, message)
     named = _NAME_HOLDER.search(message) if meaning is Meaning.NAME_TAKEN else None
@@ -110,6 +111,7 @@ def call_failed(
         holder=named.group(1) if named else "",
         request_id=request_id,
         retry_after_s=retry_after_s,
+        garbled=garbled,
         hint=hint,
     )
 

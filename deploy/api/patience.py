@@ -36,6 +36,8 @@ class Patience:
     async def ask(self, read: Callable[[], Awaitable[T]], *, within_s: float | None = None) -> T:
         """The answer of `read`, asked again while its failure is a hiccup and time remains.
 
+        What cannot be read is asked for once more: the same again is no hiccup.
+
         The last real failure passes through. `within_s` shortens the patience, it
         never lengthens it; nor does a `Retry-After` for which there is no time.
         """
@@ -47,7 +49,7 @@ class Patience:
             return min(growing(state), max(0.0, deadline - anyio.current_time()))
 
         policy = AsyncRetrying(
-            retry=retry_if_exception(_is_worth_asking_again),
+            retry=retry_if_exception(_WorthAskingAgain()),
             stop=lambda _: anyio.current_time() >= deadline,
             wait=wait_s,
             sleep=anyio.sleep,
@@ -75,8 +77,17 @@ class PassBackoff(wait_base):
         return max(self._growing(retry_state), min(asked, 10 * PASS_LIMIT_S))
 
 
-def _is_worth_asking_again(error: BaseException) -> bool:
-    return isinstance(error, CallFailed) and error.meaning is Meaning.REPEAT
+class _WorthAskingAgain:
+    """A hiccup is, unless it is the answer that could not be read the last time either."""
+
+    def __init__(self) -> None:
+        self._garbled = ""
+
+    def __call__(self, error: BaseException) -> bool:
+        if not isinstance(error, CallFailed) or error.meaning is not Meaning.REPEAT:
+            return False
+        before, self._garbled = self._garbled, error.message if error.garbled else ""
+        return not error.garbled or error.message != before
 
 
 class _Growing(wait_base):

@@ -27,10 +27,11 @@ from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
 from deploy.orchestrator.memory import TakenUp
 from deploy.plan.base import Base, Versions
+from deploy.plan.history import releases_of, time_ms
 from deploy.plan.intent import BACK, Intent
 from deploy.plan.planners import towards_configs, towards_nothing
 from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release, next_number
-from deploy.plan.stamps import DEPLOY, fly_release, is_stamped
+from deploy.plan.stamps import fly_release, is_stamped
 from deploy.plan.strategies import DEFAULT, STRATEGY_NAMES, strategy_named
 from deploy.run import Task
 from deploy.wording import printable
@@ -94,12 +95,26 @@ async def rollback_app(
 
 
 def _newest_deploy(fleet: Fleet) -> Intent | None:
-    """The deploy that wrote the highest release, finished or not, as what is to be undone."""
-    stamped = [m for m in fleet.managed if is_stamped(m, m.metadata.get(DEPLOY, ""))]
-    if not stamped:
+    """The deploy that wrote last, finished or not, as what is to be undone.
+
+    Raises UsageProblem where that is another tool's, which leaves no way back.
+    """
+    newest = max(
+        fleet.managed,
+        key=lambda m: (time_ms(m.version), *reversed(fly_release(m))),
+        default=None,
+    )
+    if newest is None:
         return None
-    newest = max(stamped, key=lambda m: (fly_release(m)[1], m.metadata[DEPLOY]))
-    return Intent(deploy=newest.metadata[DEPLOY], digest="", image=newest.image, strategy=DEFAULT)
+    deploy_id, number = fly_release(newest)
+    if not is_stamped(newest, deploy_id):
+        raise UsageProblem(
+            f"release {number or deploy_id or newest.image} was made by another tool, "
+            "which left no note of what ran before it",
+            hint="`deploy history` shows the releases, `deploy rollback --to RELEASE` brings "
+            "one back",
+        )
+    return Intent(deploy=deploy_id, digest="", image=newest.image, strategy=DEFAULT)
 
 
 def _with_hidden(found: TakenUp, intent: Intent) -> TakenUp:
@@ -124,6 +139,12 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
         if (config := _config_of(machine, known, fleet, to)) is not None
     }
     hint = f"`deploy history --app {target.app}` shows the releases that the platform still knows"
+    meant = [past.deploy for past in releases_of(fleet, known) if str(past.number) == to]
+    if len(meant) > 1:
+        raise UsageProblem(
+            f"release {printable(to)} is {len(meant)} deploys: {', '.join(meant)}",
+            hint=f"name one by its id, as in `deploy rollback --to {meant[0]}`",
+        )
     if not configs:
         raise UsageProblem(f"{target.app} has no release {printable(to)}", hint=hint)
     missing = sorted(machine.id for machine in fleet if machine.id not in configs)

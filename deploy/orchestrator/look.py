@@ -14,7 +14,7 @@ from functools import partial
 import anyio
 
 from deploy.api.machine import Fleet, Machine
-from deploy.errors import CallFailed, Meaning
+from deploy.errors import CallFailed, Meaning, NotTheApi
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
@@ -182,14 +182,23 @@ class Lookout:
 
     async def _list(self) -> Fleet:
         """The list; an empty one only if there is nothing to expect, or it is repeated."""
-        fleet = Fleet.of(await self._tools.patience.ask(self._tools.client.machines))
+        fleet = await self._list_once()
         expects_none = self._memory.has_looked and not self._memory.known
         for _ in range(_EMPTY_LOOKS - 1):
             if fleet.managed or expects_none:
                 break
             await anyio.sleep(_ODD_PAUSE_S)
-            fleet = Fleet.of(await self._tools.patience.ask(self._tools.client.machines))
+            fleet = await self._list_once()
         return fleet
+
+    async def _list_once(self) -> Fleet:
+        """Raises NotTheApi where not even the first list can be read: no pass can help that."""
+        try:
+            return Fleet.of(await self._tools.patience.ask(self._tools.client.machines))
+        except CallFailed as failure:
+            if failure.garbled and not self._memory.has_looked:
+                raise NotTheApi(str(failure), hint=failure.hint) from None
+            raise
 
     async def _read_the_odd(self, listed: Mapping[str, Machine]) -> dict[str, Machine | None]:
         """Machines that do not fit what we know, each by itself; None is gone.

@@ -300,6 +300,98 @@ def test_history_tells_the_releases_newest_first() -> None:
     on_stage(play)
 
 
+def test_history_says_of_each_deploy_who_made_it_and_how_it_ended() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.deploy(BROKEN)
+        await _killed(stage, dies=Death("update", 1))
+        await anyio.sleep(30)
+        await stage.resume()
+        stage.deploy_elsewhere(NEWER, release=9)
+        await anyio.sleep(60)
+        await stage.scale("web", 4)
+        past = await stage.history()
+        assert [(one.image, one.outcome, one.is_ours) for one in past] == [
+            (NEWER, "done", False),
+            (NEW, "done", True),
+            (BROKEN, "rolled back", True),
+            (OLD, "done", True),
+        ]
+        began = [one.at for one in past if one.at]
+        assert (len(began), began) == (4, sorted(began, reverse=True))
+        assert [one.is_number_shared for one in past] == [False, True, True, False]
+
+    on_stage(play)
+
+
+def test_history_tells_an_unfinished_deploy() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, dies=Death("update", 1))
+        await anyio.sleep(30)
+        newest, before = await stage.history()
+        assert (newest.image, newest.outcome) == (NEW, "unfinished")
+        assert (before.image, before.outcome, before.is_current) == (OLD, "done", True)
+
+    on_stage(play)
+
+
+# -- beside other tools ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_after_another_tools_deploy_rollback_says_so_and_names_to(is_killed: bool) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await stage.deploy(dies=Death("update", 1) if is_killed else None)
+        await anyio.sleep(60)
+        stage.deploy_elsewhere(NEWER, release=9)
+        await anyio.sleep(60)
+        told = await stage.rollback()
+        assert isinstance(told.error, UsageProblem)
+        assert "another tool" in told.error.message
+        assert "--to" in told.error.hint
+        assert told.writes == []
+        assert (await stage.rollback("1")).exit_code == 0
+        assert stage.images == [OLD] * 2
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("command", ["resume", "status"])
+def test_a_deploy_that_another_tool_went_over_is_not_unfinished(command: str) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await _killed(stage, dies=Death("update", 1))
+        await anyio.sleep(60)
+        stage.deploy_elsewhere(NEWER, release=9)
+        await anyio.sleep(60)
+        if command == "status":
+            assert "unfinished" not in await stage.status()
+        else:
+            told = await stage.resume()
+            assert (told.finished, told.writes) == (None, [])
+        assert stage.images == [NEWER] * 2
+
+    on_stage(play)
+
+
+def test_a_number_that_two_deploys_have_is_refused_and_an_id_is_taken() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await stage.deploy(BROKEN)
+        await stage.deploy()
+        await stage.deploy(NEWER)
+        told = await stage.rollback("2")
+        assert isinstance(told.error, UsageProblem)
+        assert "release 2 is 2 deploys" in told.error.message
+        done = next(one.deploy for one in await stage.history() if one.image == NEW)
+        assert (await stage.rollback(done)).exit_code == 0
+        assert stage.images == [NEW] * 2
+
+    on_stage(play)
+
+
 # -- others ------------------------------------------------------------------------------
 
 

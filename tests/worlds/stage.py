@@ -21,7 +21,7 @@ import httpx
 import msgspec
 
 from deploy.commands.deploy import deploy_app
-from deploy.commands.history import PastRelease, history_of
+from deploy.commands.history import history_of
 from deploy.commands.order import Order
 from deploy.commands.plan import plan_app
 from deploy.commands.resume import resume_app
@@ -32,11 +32,13 @@ from deploy.commands.target import Target
 from deploy.errors import DeployError
 from deploy.events import Event, Noticed, PassStarted, RunFinished, RunStarted
 from deploy.flytoml.appconfig import AppConfig, parse
+from deploy.local.requests import UpdateMachine
 from deploy.local.runtime import Spec
 from deploy.local.state import Machine
 from deploy.orchestrator.release_command import GROUP as RELEASE_COMMAND_GROUP
 from deploy.plan.configs import created_config
 from deploy.plan.group import Group
+from deploy.plan.history import PastRelease
 from deploy.plan.release import Release
 from deploy.plan.stamps import INTENT, slot_name
 from deploy.plan.steps import Schedule
@@ -218,6 +220,15 @@ class Stage:
         old = Release(app=APP, deploy_id=OLD_ID, image=image, groups=(group,))
         config = {**created_config(old, group), **UNKNOWN_KEYS, **(keys or {})}
         return self.world.create(name, config, launch=launch).id
+
+    def deploy_elsewhere(self, image: str, *, release: int) -> None:
+        """What another tool makes of the app: it copies metadata and writes its own release id."""
+        for name in self.fleet:
+            machine = self.machine(name)
+            own = {"fly_release_id": f"foreign{release}", "fly_release_version": str(release)}
+            config = {**machine.raw, "image": image, "metadata": {**machine.metadata, **own}}
+            request = msgspec.convert({"config": config}, UpdateMachine)
+            self.world.platform.update(machine, request, owner="another tool")
 
     # -- commands --------------------------------------------------------------------
 

@@ -53,6 +53,23 @@ def test_a_read_is_asked_again_until_it_answers(backend: str) -> None:
     assert len(reads.times) == 4
 
 
+def _garbled(said: str) -> CallFailed:
+    return call_failed(said, operation="list", status=200, garbled=True)
+
+
+def test_what_cannot_be_read_the_same_way_twice_is_no_hiccup() -> None:
+    reads = _Reads(_garbled("a page"), _garbled("a page"))
+    with pytest.raises(CallFailed, match="a page"):
+        _ask(60, reads)
+    assert len(reads.times) == 2
+
+
+def test_what_cannot_be_read_in_two_ways_may_pass_and_so_may_one_after_a_hiccup() -> None:
+    one, other = _garbled("a page"), _garbled("half a list")
+    reads = _Reads(one, other, _hiccup(), other)
+    assert _ask(60, reads) == "answer"
+
+
 def test_no_patience_is_one_attempt() -> None:
     reads = _Reads(_hiccup())
     with pytest.raises(CallFailed):

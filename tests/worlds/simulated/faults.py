@@ -47,7 +47,8 @@ class Nature(Enum):
 class Kind:
     """One way to fail. `late_s`: the request reaches the platform that long after it was sent.
 
-    `effect` names what else happens on the platform, see `effects`.
+    `effect` names what else happens on the platform, see `effects`. What is `garbled`
+    ends a run that it meets twice in its first look: there is no Machines API.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Kind:
     late_s: float = 0.0
     operations: frozenset[str] = EVERYTHING
     nature: Nature = Nature.HICCUP
+    garbled: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -151,8 +153,8 @@ KINDS: tuple[Kind, ...] = (
         body=_error("machine not found"),
         operations=frozenset({"read", "wait", "acquire", "update", "uncordon", "cordon", "mark"}),
     ),
-    Kind(name="half a body", answer=Answer.HALF, reaches=True),
-    Kind(name="HTML", status=200, body=_PAGE, headers=_HTML),
+    Kind(name="half a body", answer=Answer.HALF, reaches=True, garbled=True),
+    Kind(name="HTML", status=200, body=_PAGE, headers=_HTML, garbled=True),
     Kind(name="HTML 502", status=502, body=_PAGE, headers=_HTML),
     Kind(name="empty list", answer=Answer.EMPTY, operations=frozenset({"list"})),
     Kind(name="stale", answer=Answer.STALE, operations=frozenset({"list", "read"})),
