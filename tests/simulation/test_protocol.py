@@ -243,7 +243,8 @@ def test_every_method_of_the_client_is_asked_by_hand(by_hand: dict[str, list[Cal
     public = {
         name
         for name, method in vars(MachinesClient).items()
-        if inspect.iscoroutinefunction(method) and not name.startswith("_")
+        if not name.startswith("_")
+        and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method))
     }
     assert by_hand.keys() == public
     assert {method for method, calls in by_hand.items() if not calls} == {"turn_to_create"}
