@@ -119,7 +119,9 @@ def test_a_file_that_makes_no_sense_is_refused_before_anything_is_sent(project: 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 
 
-def act(project: Project, **inputs: str) -> tuple[int, str, dict[str, str]]:
+def act(
+    project: Project, *, around: dict[str, str] | None = None, **inputs: str
+) -> tuple[int, str, dict[str, str]]:
     """The run step of the action as a runner runs it: (exit code, output, its outputs)."""
     (step,) = [step for step in ACTION["runs"]["steps"] if step["id"] == "run"]
     known = {name: str(each.get("default", "")) for name, each in ACTION["inputs"].items()}
@@ -141,7 +143,8 @@ def act(project: Project, **inputs: str) -> tuple[int, str, dict[str, str]]:
             "GITHUB_STEP_SUMMARY": str(temp / "summary.md"),
             "RUNNER_TEMP": str(temp),
             "FLY_APP": "" if inputs.get("app") else project.app,
-        },
+        }
+        | (around or {}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -170,6 +173,25 @@ def test_the_action_deploys_with_outputs_and_a_summary(project: Project) -> None
     assert {machine["config"]["env"]["A"] for machine in project.machines()} == {"two words"}
     summary = (project.directory / "runner" / "summary.md").read_text()
     assert summary.startswith("## ✅ deploy")
+
+
+def test_the_action_records_a_deployment_where_the_token_allows_it(project: Project) -> None:
+    with listening((201, b'{"id": 7}'), (201, b"{}"), (403, b"{}")) as github:
+        around = {
+            "GITHUB_API_URL": github.address,
+            "GITHUB_REPOSITORY": "owner/hello",
+            "GITHUB_SHA": "0" * 40,
+        }
+        words = {"image": V1, "environment": "production", "token": "ghs_planted0123"}
+        code, told, _ = act(project, around=around, **words)
+        assert (code, "warning" in told) == (0, False), told
+        code, told, _ = act(project, around=around, **words)
+    assert code == 0
+    assert "the token needs `deployments: write`" in told
+    assert "ghs_planted0123" not in told
+    _, status, _ = github.got
+    assert status.path == "/repos/owner/hello/deployments/7/statuses"
+    assert json.loads(status.body)["state"] == "success"
 
 
 def test_the_action_fails_as_the_deploy_does(project: Project) -> None:
