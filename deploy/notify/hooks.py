@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ def run_hook(name: str, hook: Hook, report: Report, environ: Mapping[str, str], 
     with tempfile.TemporaryDirectory(prefix="tidegate-") as directory:
         path = Path(directory) / "report.json"
         path.write_text(f"{report.to_line()}\n", encoding="utf-8")
-        code = _run(name, hook, environment(report, environ, path), cwd)
+        with _ended_by_signals():
+            code = _run(name, hook, environment(report, environ, path), cwd)
     if code:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise NotTold(f"the {name} hook {how}")
@@ -69,6 +70,25 @@ def _run(name: str, hook: Hook, environ: Mapping[str, str], cwd: Path) -> int:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does: the hook is not left behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with suppress(ValueError):  # not in the main thread: signals are not ours there
+            for number in before:
+                signal.signal(number, interrupt)
+        yield
+    finally:
+        with suppress(ValueError):
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _stderr() -> int:

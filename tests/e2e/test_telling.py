@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deploy.notify.listening import listening
-from tests.worlds.outside import BIN, ROOT, SICK, V1, V2, Project, clean_environ
+from tests.worlds.outside import BIN, ROOT, SICK, V1, V2, Project, clean_environ, finish, until
 
 TOKEN = "fm2_planted-b4c5d6e7f8a9"  # noqa: S105 - planted to be searched for
 
@@ -74,6 +77,20 @@ def test_a_pre_deploy_hook_that_fails_stops_before_anything_changes(project: Pro
     assert (project.directory / "after").exists()
     assert forced.code == 0
     assert project.versions() != before
+
+
+def test_a_signal_ends_a_pre_deploy_hook_and_nothing_is_changed(project: Project) -> None:
+    (project.directory / "tidegate.toml").write_text(
+        "[hooks]\npre-deploy = 'echo $$ > pid; exec sleep 600'\n"
+    )
+    under_way = project.begin("-i", V1)
+    pid = project.directory / "pid"
+    until("the hook runs", lambda: pid.is_file() and bool(pid.read_text().strip()))
+    under_way.send_signal(signal.SIGTERM)
+    assert finish(under_way).code == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert project.app not in [app["name"] for app in project.get("/v1/apps")["apps"]]
 
 
 def test_who_does_not_answer_changes_neither_the_end_nor_the_output(project: Project) -> None:
