@@ -75,9 +75,10 @@ def parse(text: str, environ: Mapping[str, str], name: str = NAME) -> Settings:
     """What the file says. Raises UsageProblem, which never shows an address."""
     try:
         said = msgspec.convert(_with_list(tomllib.loads(text)), _File)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        problem = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise UsageProblem(
-            f"{name} is not valid TOML: {error}", hint="docs/notify.md shows its form"
+            f"{name} is not valid TOML: {problem}", hint="docs/notify.md shows its form"
         ) from None
     except msgspec.ValidationError as error:
         problem = printable(str(error)).replace("$.", "").replace("`$`", "the file")

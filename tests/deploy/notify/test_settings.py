@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from deploy.errors import UsageProblem
 from deploy.events import Result
@@ -78,6 +81,15 @@ def test_what_makes_no_sense_is_refused_and_named_without_secrets(text: str, nam
     assert named in refused.value.message
     assert refused.value.hint
     assert "s3cret" not in refused.value.message + refused.value.hint
+
+
+@given(st.text() | st.from_regex(r"\[(notify|hooks)\]\n[a-z-]+ = .{0,40}"))
+@example("a = " + "[" * 5000)
+@example('[notify.webhook]\nurl = "https://a:b"')
+@example('[notify.webhook]\nurl = "http://[::1"')
+def test_any_text_is_settings_or_a_usage_problem(text: str) -> None:
+    with suppress(UsageProblem):
+        parse(text, {})
 
 
 def test_an_address_is_shown_without_its_secret() -> None:
