@@ -6,6 +6,7 @@
     |-- HookFailed              the owner of the app, whose pre-deploy hook says no
     |-- CallFailed              one call to the platform; its meaning comes from the answer
     |-- NotTheApi               who set the address or the proxy: nothing there can be read
+    |-- Miscounted              the platform: its list of machines is not the one that it counts
     |-- NotInTime               a machine did not get where it was sent; nobody said why
     |-- TakenBack               a machine runs another version than the one that was written
     |-- ShownUndone             an action was seen to be done, and a later look shows it undone
@@ -187,6 +188,13 @@ class NotTheApi(DeployError):
     """An address where nothing has ever been answered that can be read."""
 
     meaning = Meaning.REJECTED
+
+
+class Miscounted(DeployError):
+    """Fewer machines are listed than the app is said to have."""
+
+    meaning = Meaning.REPEAT
+    operation = "list"
 
 
 class NotInTime(DeployError):

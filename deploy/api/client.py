@@ -16,7 +16,7 @@ import httpx
 
 from deploy.api import wire
 from deploy.api.connection import READ_TIMEOUT_S, Answer, Connection, open_connection, read
-from deploy.api.machine import TERMINAL, Lease, Machine
+from deploy.api.machine import TERMINAL, AppInfo, Lease, Machine
 from deploy.api.meaning import call_failed
 from deploy.api.pace import Pace
 from deploy.errors import CallFailed
@@ -64,10 +64,10 @@ class MachinesClient:
 
     # -- the app ---------------------------------------------------------------
 
-    async def organization(self) -> str:
-        """The slug of the app's organisation. A missing app is a CallFailed with status 404."""
+    async def read_app(self) -> AppInfo:
+        """A missing app is a CallFailed with status 404."""
         body = await self._call("read app", "GET", self._app_path)
-        return read("read app", "", body, wire.organization)
+        return read("read app", "", body, wire.app)
 
     async def create_app(self, organization: str) -> None:
         request = {"app_name": self.app, "name": self.app, "org_slug": organization}

@@ -45,6 +45,10 @@ READ_TIMEOUT_S = 30.0
 _REST_S = 60.0  # to be connected, to send, and for the rest of an answer that has begun
 _CONNECTIONS: dict[Purpose, int] = {"calls": 64, "waits": 256, "refreshes": 32}
 
+# A server may take a request on a connection that was idle, and close it: then nobody knows
+# whether a write happened. One that was used within the last second is alive.
+_LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=1.0)
+
 _SECRET_FROM = 8  # a shorter token is one of a platform for trying, and may be a common word
 _HIDDEN = "[token]"
 
@@ -77,7 +81,7 @@ async def open_connection(
                 headers=headers,
                 verify=verify,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none
-                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+                limits=_LIMITS,
                 transport=transport,
             )
             stack.push_async_callback(client.aclose)

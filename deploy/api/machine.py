@@ -195,6 +195,19 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class AppInfo:
+    """An app as the platform describes it.
+
+    `organization` is the slug of its owner, empty where the server does not say;
+    `machine_count` counts its machines, those of other tools included, None where the
+    server does not.
+    """
+
+    organization: str
+    machine_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A lease on one machine as the platform describes it; `expires_at` is in Unix seconds.
 

@@ -8,12 +8,14 @@ Shapes: Fly.io's published OpenAPI document and FACTS in ARCHITECTURE.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from deploy.api.machine import Check, Exit, Lease, Machine
+from deploy.api.machine import AppInfo, Check, Exit, Lease, Machine
 
+_SERVICE_CHECK = "servicecheck-"  # what Fly.io calls a service's checks begins so
 VALUES_LIMIT = 400_000  # a list of a thousand machines has a quarter of that
 
 
@@ -89,6 +91,17 @@ class _Machine(msgspec.Struct):
     events: list[_Event] | None = None
 
 
+class _Labels(msgspec.Struct):
+    metadata: Any = None
+
+
+class _Owned(msgspec.Struct):
+    """What says whose a machine is, of one that cannot be read otherwise."""
+
+    config: _Labels | None = None
+    incomplete_config: _Labels | None = None
+
+
 class _Lease(msgspec.Struct):
     nonce: _Nonce | None = None
     expires_at: int | None = None
@@ -111,6 +124,7 @@ class _Organization(msgspec.Struct):
 
 class _App(msgspec.Struct):
     organization: _Organization | None = None
+    machine_count: int | None = None
 
 
 class _Volume(msgspec.Struct):
@@ -133,7 +147,11 @@ def machine(body: bytes) -> Machine:
 
 
 def machines(body: bytes) -> list[Machine]:
-    return [_machine(raw) for raw in _decode(body, list[_Machine])]
+    """All but those of other tools that cannot be read: no deploy has to do with them."""
+    try:
+        return [_machine(raw) for raw in _decode(body, list[_Machine])]
+    except Unreadable:
+        return [read for raw in _decode(body, list[msgspec.Raw]) for read in _if_ours(bytes(raw))]
 
 
 def lease(body: bytes) -> Lease:
@@ -149,10 +167,10 @@ def versions(body: bytes) -> list[tuple[str, Mapping[str, Any]]]:
     return [(entry.version, entry.user_config or {}) for entry in _decode(body, list[_Version])]
 
 
-def organization(body: bytes) -> str:
-    """The slug of the organisation that owns an app, empty where the server does not say."""
-    owner = _decode(body, _App).organization
-    return (owner.slug if owner else None) or ""
+def app(body: bytes) -> AppInfo:
+    said = _decode(body, _App)
+    owner = said.organization
+    return AppInfo((owner.slug if owner else None) or "", said.machine_count)
 
 
 def free_volumes(body: bytes) -> list[tuple[str, str, str]]:
@@ -207,6 +225,19 @@ def values(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
+def _if_ours(body: bytes) -> list[Machine]:
+    """The machine, nothing where it is another tool's. Raises Unreadable for one of a deploy."""
+    try:
+        return [machine(body)]
+    except Unreadable:
+        told = _decode(body, _Owned)
+        config = told.config if told.config is not None else told.incomplete_config
+        metadata = config.metadata if config is not None else None
+        if isinstance(metadata, dict) and metadata.get("fly_platform_version") == "v2":
+            raise
+        return []
+
+
 # What a `Machine` has under the same name; its own default where the server says nothing.
 _SAME = (
     "id",
@@ -222,7 +253,7 @@ _SAME = (
 
 
 def _machine(raw: _Machine) -> Machine:
-    return Machine(
+    read = Machine(
         **{name: value for name in _SAME if (value := getattr(raw, name))},
         version=raw.version or raw.instance_id or "",
         config=_config(raw),
@@ -231,6 +262,18 @@ def _machine(raw: _Machine) -> Machine:
         failure=_failure(raw),
         incomplete=raw.config is None and raw.incomplete_config is not None,
     )
+    return replace(read, checks=_configured(read)) if read.checks else read
+
+
+def _configured(read: Machine) -> tuple[Check, ...]:
+    """The checks that its configuration asks for: the platform's own say nothing of the app.
+
+    Those of services are named after them; a server with other names has all its checks
+    counted.
+    """
+    named = read.config.get("checks") or {}
+    own = tuple(c for c in read.checks if c.name in named or c.name.startswith(_SERVICE_CHECK))
+    return own if len(own) >= read.configured_checks else read.checks
 
 
 def _config(raw: _Machine) -> dict[str, Any]:

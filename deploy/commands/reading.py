@@ -34,7 +34,7 @@ async def read_fleet(client: MachinesClient, *, within_s: float = OUTAGE_S) -> F
 async def owner_of(client: MachinesClient) -> tuple[bool, str]:
     """(whether the app exists, its organisation); what cannot be read now is left to the run."""
     try:
-        return True, await client.organization()
+        return True, (await client.read_app()).organization
     except CallFailed as failure:
         return failure.status != 404, ""
 

@@ -24,6 +24,7 @@ from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
 from deploy.plan.actions import Create
 from deploy.plan.configs import clone_config, created_config
+from deploy.plan.history import time_ms
 from deploy.plan.planners import towards_count
 from deploy.plan.release import Release
 from deploy.plan.stamps import slot_name
@@ -100,7 +101,7 @@ def _pattern(
     """A release that stands for what runs, and what a further machine of the group looks like."""
     siblings = fleet.group(group).machines
     if siblings:
-        newest = max(siblings, key=lambda machine: machine.version)
+        newest = max(siblings, key=lambda m: (time_ms(m.version), m.updated_at))
         config = clone_config(newest, deploy_id)
         release = Release(app=target.app, deploy_id=deploy_id, image=newest.image, groups=())
         return release, Create(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from deploy.api.client import connect
+import anyio
+
+from deploy.api.client import MachinesClient, connect
 from deploy.api.machine import Fleet
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.target import Target
+from deploy.errors import LeaseHeld
 from deploy.orchestrator.memory import TakenUp
 from deploy.orchestrator.tools import Tools
 from deploy.plan.base import Base, Versions
 from deploy.plan.intent import BACK, Intent, carriers, read_intent
 from deploy.plan.places import places_of
 from deploy.plan.stamps import is_made_by, is_stamped
+
+_OF_A_RUN = re.compile(r"([0-9a-z]{16})/[0-9a-z]{16}")  # what a run writes on its leases
+_LAG_S = 20.0  # the leases of a small fleet have run out by then
+_LOOK_EVERY_S = 1.0
 
 
 async def find_unfinished(
@@ -24,14 +32,43 @@ async def find_unfinished(
     Where there is none, `otherwise` names a finished one.
     """
     async with connect(target.address, target.token, target.app) as client:
-        fleet = await read_fleet(client)
-        intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
-        intent = max(intents, key=lambda i: (i.deploy, i.direction == BACK), default=None)
+        fleet, intent = await _look_until_known(client)
         intent = intent or otherwise(fleet)
         if intent is None:
             return fleet, {}, None
         stamped = [m for m in fleet.managed if is_stamped(m, intent.deploy)]
         return fleet, await read_versions(client, stamped, patience()), intent
+
+
+async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | None]:
+    """The machines, and the intent that they carry.
+
+    A list may lag behind a run that died just now, and show no intent yet; then its
+    leases are held. Raises LeaseHeld where that does not end.
+    """
+    until = anyio.current_time() + _LAG_S
+    while True:
+        fleet = await read_fleet(client)
+        intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
+        if intents:
+            return fleet, max(intents, key=lambda i: (i.deploy, i.direction == BACK))
+        holder = await _holder(client, fleet)
+        if not holder:
+            return fleet, None
+        if anyio.current_time() >= until:
+            raise LeaseHeld(
+                f"deploy {holder} holds the leases of {client.app}, and no machine shows it yet",
+                hint="wait until it is over; after a kill that is when its leases have run out",
+            )
+        await anyio.sleep(_LOOK_EVERY_S)
+
+
+async def _holder(client: MachinesClient, fleet: Fleet) -> str:
+    """The deploy that holds the machine which every run leases first; empty where none does."""
+    first = min((m.id for m in fleet.managed if not m.is_out_of_reach), default="")
+    lease = await patience().ask(lambda: client.read_lease(first)) if first else None
+    found = _OF_A_RUN.fullmatch(lease.description) if lease else None
+    return found[1] if found else ""
 
 
 async def take_up(deploy_id: str, direction: str, tools: Tools, fleet: Fleet) -> TakenUp:

@@ -13,8 +13,8 @@ from functools import partial
 
 import anyio
 
-from deploy.api.machine import Fleet, Machine
-from deploy.errors import CallFailed, Meaning, NotTheApi
+from deploy.api.machine import TERMINAL, Fleet, Machine
+from deploy.errors import CallFailed, Meaning, Miscounted, NotTheApi
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
@@ -186,10 +186,26 @@ class Lookout:
         expects_none = self._memory.has_looked and not self._memory.known
         for _ in range(_EMPTY_LOOKS - 1):
             if fleet.managed or expects_none:
-                break
+                return fleet
             await anyio.sleep(_ODD_PAUSE_S)
             fleet = await self._list_once()
+        if not fleet.managed and not self._memory.known:  # what is known is read by itself
+            await self._refuse_miscounted(fleet)
         return fleet
+
+    async def _refuse_miscounted(self, fleet: Fleet) -> None:
+        """A list that stays empty is no reason to create anything while the app has machines.
+
+        A list was once wrongly `[]`, and deploys made every machine a second time
+        (Fly.io, 2026-04-28).
+        """
+        counted = (await self._tools.patience.ask(self._tools.client.read_app)).machine_count or 0
+        listed = sum(1 for machine in fleet if machine.state not in TERMINAL)
+        if counted > listed:
+            raise Miscounted(
+                f"{listed} machines are listed, and the app has {counted}",
+                hint="see https://status.flyio.net; nothing is created before the list is right",
+            )
 
     async def _list_once(self) -> Fleet:
         """Raises NotTheApi where not even the first list can be read: no pass can help that."""

@@ -156,7 +156,7 @@ async def _create_app(deployment: Deployment) -> None:
         if failure.meaning.is_hiccup:
             raise
         try:
-            await patience.ask(client.organization)
+            await patience.ask(client.read_app)
         except CallFailed:
             raise failure from None
     deployment.memory.app_exists = True

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
-from tests.worlds.simulated.habits import Habits
-from tests.worlds.stage import NEW, Stage, on_stage
+from deploy.events import Result
+from tests.worlds.simulated.habits import NO_HABITS, Habits
+from tests.worlds.stage import NEW, OLD, Death, Stage, on_stage
+
+
+def _name(habits: Habits) -> str:
+    return next(
+        f"{key}={getattr(habits, key)}"
+        for key in habits.__slots__
+        if getattr(habits, key) != getattr(NO_HABITS, key)
+    )
 
 
 @pytest.mark.parametrize("strategy", ["rolling", "bluegreen"])
@@ -19,8 +29,14 @@ from tests.worlds.stage import NEW, Stage, on_stage
         Habits(list_lags_s=5),
         Habits(versions_without_config=True),
         Habits(drops_unknown_keys=True),
+        Habits(odd_machine=True),
+        Habits(empty_lists=4),
+        Habits(empty_lists=8),
+        Habits(refuses_release=(409,)),
+        Habits(refuses_release=(412, 412)),
+        Habits(paced=1),
     ],
-    ids=lambda habits: next(key for key in habits.__slots__ if getattr(habits, key)),
+    ids=_name,
 )
 def test_a_deploy_ends_wholly_new_whatever_the_habit(habits: Habits, strategy: str) -> None:
     async def play(stage: Stage) -> None:
@@ -29,3 +45,55 @@ def test_a_deploy_ends_wholly_new_whatever_the_habit(habits: Habits, strategy: s
         assert (told.exit_code, stage.images) == (0, [NEW] * 3)
 
     on_stage(play, habits=habits)
+
+
+@pytest.mark.parametrize("retries", [0, 5])
+@pytest.mark.parametrize(
+    ("habits", "received"),
+    [
+        (Habits(redirects_to="http://elsewhere.test/"), "to http://elsewhere.test/"),
+        (Habits(content_type="text/html"), "a web page (text/html)"),
+        (Habits(list_bytes=9 * 2**20), "over 8 MiB"),
+        (Habits(packs="gzip"), "packed"),
+    ],
+    ids=["redirect", "typed as HTML", "too long", "packed"],
+)
+def test_an_address_where_nothing_can_be_read_ends_at_once(
+    habits: Habits, received: str, retries: int
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        began_s = anyio.current_time()
+        told = await stage.deploy(retries=retries)
+        assert (told.exit_code, told.end.result) == (4, Result.REFUSED)
+        assert received in told.end.message
+        assert "FLY_FLAPS_BASE_URL" in told.end.hint
+        assert told.writes == []
+        assert anyio.current_time() - began_s < 10
+
+    on_stage(play, habits=habits)
+
+
+def test_nothing_is_created_where_a_list_is_wrongly_empty() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        told = await stage.deploy(retries=0)
+        assert told.of("create") == []
+        assert "0 machines are listed, and the app has 3" in told.end.message
+        assert stage.images == [OLD] * 3
+
+    on_stage(play, habits=Habits(empty_lists=6))
+
+
+@pytest.mark.parametrize(("command", "image"), [("resume", NEW), ("rollback", OLD)])
+def test_a_deploy_that_died_is_taken_up_although_no_list_shows_it_yet(
+    command: str, image: str
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dead = await stage.deploy(dies=Death("update", 1))
+        assert dead.has_died
+        told = await (stage.resume() if command == "resume" else stage.rollback())
+        assert (told.exit_code, stage.images) == (0, [image] * 3)
+
+    on_stage(play, habits=Habits(list_lags_s=5))

@@ -112,7 +112,10 @@ Saying = tuple[Any, Callable[[MachinesClient], Awaitable[Any]]]
 
 # Each method of the client with all that it can say, and an answer to it.
 BY_HAND: Mapping[str, Saying] = {
-    "organization": ({"organization": {"slug": "personal"}}, lambda c: c.organization()),
+    "read_app": (
+        {"organization": {"slug": "personal"}, "machine_count": 3},
+        lambda c: c.read_app(),
+    ),
     "create_app": ({}, lambda c: c.create_app("personal")),
     "local_services": ([], lambda c: c.local_services()),
     "local_logs": (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from deploy.api import connection
 from deploy.api.client import MachinesClient, connect
@@ -294,6 +297,41 @@ def test_every_connection_is_the_only_one_of_its_client(monkeypatch: pytest.Monk
     talk(Server(ok()), both)
     assert {each.max_connections for each in limits} == {1}
     assert len(limits) <= 2
+
+
+class _Impatient:
+    """Takes a second request on a kept connection, and closes it without an answer."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+
+    async def serve(self, stream: SocketStream) -> None:
+        self.connections += 1
+        async with stream:
+            await stream.receive()
+            body = json.dumps(MACHINE).encode()
+            head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n"
+            await stream.send(head.encode() + body)
+            with suppress(anyio.EndOfStream):
+                await stream.receive()
+
+
+def test_a_write_does_not_go_out_on_a_connection_that_was_idle() -> None:
+    server = _Impatient()
+
+    async def main() -> None:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - no query, a socket
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, server.serve)
+            async with connect(f"http://127.0.0.1:{port}", TOKEN, "app") as client:
+                await client.machine("m1")
+                await anyio.sleep(1.1)  # httpcore reads the real clock
+                await update(client)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main)
+    assert server.connections == 2
 
 
 # -- times -------------------------------------------------------------------------------

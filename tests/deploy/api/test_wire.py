@@ -21,7 +21,7 @@ DECODERS: tuple[Callable[[bytes], Any], ...] = (
     wire.machines,
     wire.lease,
     wire.versions,
-    wire.organization,
+    wire.app,
     wire.free_volumes,
     wire.volume_id,
     wire.objects,
@@ -220,6 +220,49 @@ def test_a_host_that_hides_the_configuration_is_told_from_one_that_has_none() ->
     assert not wire.machine(b'{"id":"m","state":"created"}').incomplete
 
 
+FOREIGN = (
+    {"id": "m.1", "state": "started", "config": {"metadata": {"n": 7}}},
+    {"id": "m1", "state": "started", "config": {"metadata": ["x"]}},
+    {"id": "m1", "state": "started", "events": [{"timestamp": 1.5}]},
+    {"id": 7, "state": None, "config": None, "incomplete_config": {"metadata": None}},
+)
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=str)
+def test_another_tools_machine_that_cannot_be_read_is_left_out(foreign: dict[str, Any]) -> None:
+    listed = wire.machines(json.dumps([foreign, SAMPLE]).encode())
+    assert [machine.id for machine in listed] == ["148e45"]
+
+
+def test_a_machine_of_a_deploy_that_cannot_be_read_makes_the_list_unreadable() -> None:
+    odd = {"id": "m.1", "state": "started", "config": {"metadata": {"fly_platform_version": "v2"}}}
+    for unreadable in (odd, {**odd, "config": None, "incomplete_config": odd["config"]}, None, 7):
+        with pytest.raises(wire.Unreadable):
+            wire.machines(json.dumps([SAMPLE, unreadable]).encode())
+
+
+def test_checks_of_the_platforms_own_do_not_decide_about_the_app() -> None:
+    own = [
+        {"name": "alive", "status": "passing"},
+        {"name": "servicecheck-00-http-8080", "status": "passing"},
+    ]
+    platforms = {"name": "host-vsock", "status": "critical"}
+    config: dict[str, Any] = {"services": [{"checks": [{}]}], "checks": {"alive": {}}}
+    sample = {"id": "m1", "state": "started", "config": config, "checks": [*own, platforms]}
+    one = wire.machine(json.dumps(sample).encode())
+    assert ([check.name for check in one.checks], one.checks_pass) == (
+        ["alive", "servicecheck-00-http-8080"],
+        True,
+    )
+
+
+def test_where_service_checks_have_other_names_every_check_counts() -> None:
+    config: dict[str, Any] = {"services": [{"checks": [{}]}]}
+    checks = [{"name": "http", "status": "critical"}, {"name": "x", "status": "passing"}]
+    sample = {"id": "m1", "state": "started", "config": config, "checks": checks}
+    assert not wire.machine(json.dumps(sample).encode()).checks_pass
+
+
 def test_a_lease_without_a_nonce_is_unreadable() -> None:
     with pytest.raises(wire.Unreadable):
         wire.lease(b'{"status":"success","data":{"expires_at":1}}')
@@ -241,7 +284,8 @@ def test_an_odd_status_does_not_hide_what_the_server_says(status: bytes) -> None
 
 @pytest.mark.parametrize("odd", ["", ".", "..", "../..", "a/b", "a b", "a\r\nX: y", "é", "m1\n"])
 def test_an_id_that_could_change_a_path_is_unreadable(odd: str) -> None:
-    body = json.dumps({**SAMPLE, "id": odd}).encode()
+    owned = {"metadata": {"fly_platform_version": "v2", "fly_process_group": "web"}}
+    body = json.dumps({**SAMPLE, "id": odd, "config": owned}).encode()
     for decode, text in ((wire.machine, body), (wire.machines, b"[" + body + b"]")):
         with pytest.raises(wire.Unreadable):
             decode(text)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from deploy.api.machine import Fleet
-from deploy.errors import CallFailed, NotInTime
+from deploy.errors import CallFailed, Miscounted, NotInTime
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.look import SharedList
 from deploy.plan.configs import created_config
@@ -107,10 +107,19 @@ def test_an_empty_list_where_machines_were_is_asked_for_again(times: int) -> Non
     on_bench(story, hits=[Hit("list", EMPTY, times=times)])
 
 
-def test_an_empty_list_is_believed_when_it_is_repeated() -> None:
+def test_an_empty_list_is_believed_when_it_is_repeated_and_the_app_counts_none() -> None:
     async def story(bench: Bench) -> None:
         assert len((await bench.deployment.lookout.look()).managed) == 0
         assert len(bench.calls("list")) == 3
+
+    on_bench(story, scenario=Scenario(machines=0))
+
+
+def test_an_empty_list_is_no_look_at_an_app_that_counts_machines() -> None:
+    async def story(bench: Bench) -> None:
+        with pytest.raises(Miscounted, match="0 machines are listed, and the app has 4"):
+            await bench.deployment.lookout.look()
+        assert len((await bench.deployment.lookout.look()).managed) == 2
 
     on_bench(story, hits=[Hit("list", EMPTY, times=3)])
 

@@ -381,7 +381,7 @@ async def _deploy(
     """What the command does, from reading the app to the report."""
     async with connect(ADDRESS, "local", APP, transport=transport) as client:
         try:
-            organization = await client.organization()
+            organization = (await client.read_app()).organization
         except CallFailed:
             organization = ""
         return await run(
