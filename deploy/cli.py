@@ -45,7 +45,7 @@ _COMMANDS = {
     ),
     "history": (
         "commands.history:history_command",
-        "Show the releases that the platform still knows, newest first.",
+        "Show the deploys that the platform still knows, newest first.",
     ),
     "report": (
         "commands.report:report_command",
