@@ -37,6 +37,9 @@ up by its name, as they do. What goes through OpenFeature's client is a
 block of its own, and what goes over HTTP is in RESULTS-serve.md. Times are medians over at least 5
 rounds, each over a fifth of the units, in which all take turns, in processor time.
 Compare the ratios: the nanoseconds are one machine's.
+
+The aims, without compiled code of our own: evaluate() at most 3.0 times the floor, reading the
+bucket at most 3.2 times, and our provider at most 1,000 ns above OpenFeature's own.
 """
 
 UNITS = 200_000

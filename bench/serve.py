@@ -34,6 +34,9 @@ HEADING = """\
 Printed by `scripts/bench serve --out bench/RESULTS-serve.md`: one flag over OFREP, wrk with
 one thread and 16 kept connections, each server a process of its own that shares the
 machine's processors with wrk. The memory is the most that was resident.
+
+The aims for rollout serve on two processors: over 12,000 requests a second, p99 under 10 ms and
+under 60 MB, also while its file changes every second.
 """
 
 _PATH = f"/ofrep/v1/evaluate/flags/{KEY}"

@@ -8,6 +8,7 @@
     |-- EditRefused         1   the file cannot be changed as asked; nothing was written
     |-- ExportRefused       1   another evaluator's format cannot say the same
     |-- Eviction            1   a change would throw units out of a cohort
+    |-- NotCompared         1   a flag whose outcomes have no two sides
     `-- InvalidValue        2   a value given by the caller: a unit, a percentage, a time
 
 A unit that is missing or unusable during an evaluation is no exception: it is a
@@ -100,6 +101,10 @@ class Eviction(RolloutError):
 
 class ExportRefused(RolloutError):
     """A flag has no exact equal in the format asked for."""
+
+
+class NotCompared(RolloutError):
+    """Outcomes are compared between two sides, and the flag has more."""
 
 
 class InvalidValue(RolloutError, ValueError):

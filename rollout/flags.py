@@ -41,21 +41,20 @@ class Flags(Mapping[str, Flag]):
     rollout.errors.UnknownFlag: flags.yaml has no flag b
     """
 
-    __slots__ = ("_deciders", "_flags", "source")
+    __slots__ = ("_deciders", "_flags", "_listing", "source")
 
     source: str
     _flags: Mapping[str, Flag]
-    _deciders: Mapping[str, tuple[str, bool, Decide]]
+    _deciders: Mapping[str, tuple[str, Decide]]
+    _listing: frozenset[str]
 
     def __init__(self, file: flagfile.FlagFile) -> None:
-        deciders = {
-            key: (flag.bucket_by, bool(flag.always), _decider(flag))
-            for key, flag in file.flags.items()
-        }
+        deciders = {key: (flag.bucket_by, _decider(flag)) for key, flag in file.flags.items()}
         for name, value in (
             ("source", file.source),
             ("_flags", file.flags),
             ("_deciders", deciders),
+            ("_listing", frozenset(key for key, flag in file.flags.items() if flag.always)),
         ):
             object.__setattr__(self, name, value)
 
@@ -102,11 +101,10 @@ class Flags(Mapping[str, Flag]):
         (0, 'ERROR', 'TARGETING_KEY_MISSING')
         """
         try:
-            bucket_by, _, decide = self._deciders[key]
-            unit = attributes[bucket_by]
+            bucket_by, decide = self._deciders[key]
+            return decide(attributes[bucket_by], attributes)
         except KeyError:
             return self.decider(key)(None, attributes)
-        return decide(unit, attributes)
 
     def decider(self, key: str) -> Decide:
         """The flag `key` as a function: from a unit to what the flag is worth for it now.
@@ -122,17 +120,21 @@ class Flags(Mapping[str, Flag]):
         >>> sum(decide(f"app-{number}").value for number in range(1000))
         93
         """
-        return self.deciding(key)[2]
+        return self.deciding(key)[1]
 
-    def deciding(self, key: str) -> tuple[str, bool, Decide]:
-        """The flag's `bucket_by`, whether it looks at other attributes, and its decider.
+    def deciding(self, key: str) -> tuple[str, Decide]:
+        """The flag's `bucket_by` and its decider, for who finds the unit in another way.
 
-        For those who find the unit in another way. Raises UnknownFlag.
+        Raises UnknownFlag.
         """
         try:
             return self._deciders[key]
         except KeyError:
             raise self._unknown(key) from None
+
+    def has_lists(self, key: str) -> bool:
+        """Whether the flag `key` looks at more than the unit."""
+        return key in self._listing
 
     def evaluate_at(self, now: datetime, key: str, context: Context) -> Decision:
         """The same at a given time, which must have an offset: pure, never reads the clock.

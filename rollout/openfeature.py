@@ -39,10 +39,11 @@ from openfeature.provider import AbstractProvider, Metadata
 from rollout import targeting
 from rollout.errors import BadFlagFile, RolloutError, UnknownFlag
 from rollout.flag import Decision
-from rollout.live import Live, State
+from rollout.live import Live
 
 Structure = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 
+_METADATA = Metadata(name="tidegate")  # the SDK asks for it with every evaluation
 _NOT_INITIALIZED = (ProviderNotReadyError, "the provider is not initialized")
 _TYPES: dict[type, str] = {
     bool: "a boolean", int: "an integer", float: "a float", str: "text", dict: "an object",
@@ -73,7 +74,7 @@ class RolloutProvider(AbstractProvider):
         self._watcher: threading.Thread | None = None
 
     def get_metadata(self) -> Metadata:
-        return Metadata(name="tidegate")
+        return _METADATA
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
         """Read the flags and begin to follow them.
@@ -143,34 +144,29 @@ class RolloutProvider(AbstractProvider):
     def _resolve(
         self, kind: type, key: str, context: EvaluationContext | None
     ) -> FlagResolutionDetails[Any]:
-        state = self._state()
+        live = self._live
+        if live is None:
+            failed, message = self._failure
+            raise failed(message)
+        state = live.state
         unit, attributes = (context.targeting_key, context.attributes) if context else (None, {})
         try:
             decision = targeting.evaluate(state.flags, key, unit, attributes)
         except UnknownFlag as unknown:
             raise FlagNotFoundError(_sentence(unknown)) from None
-        value = decision.value
+        value, outcome = decision.value, decision.outcome
         if type(value) is not kind:  # isinstance would take a boolean for an integer
             raise _mismatch(key, value, _TYPES[kind])
-        if decision.error_code:
+        if outcome.error_code:
             raise _context_error(decision)
         if kind is dict:
             value = deepcopy(value)  # what it answers is the caller's to change
         metadata = targeting.metadata(decision)
         metadata["source"] = state.source
+        # By position: as keywords they cost a fifth of a microsecond.
         return FlagResolutionDetails(
-            value=value,
-            variant=decision.variant,
-            reason=_REASONS[decision.reason],
-            flag_metadata=metadata,
+            value, None, None, _REASONS[outcome.reason], outcome.variant, metadata
         )
-
-    def _state(self) -> State:
-        live = self._live
-        if live is None:
-            kind, message = self._failure
-            raise kind(message)
-        return live.state
 
     def _open(self) -> Live:
         try:

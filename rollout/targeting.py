@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rollout.evaluate import NOTHING_ELSE
 from rollout.flag import Decision, Reason
 from rollout.flags import Flags
 
@@ -33,11 +32,13 @@ that is off is STATIC, and its metadata say `off`.
 
 def evaluate(flags: Flags, key: str, targeting_key: Any, attributes: Mapping[str, Any]) -> Decision:
     """What the flag `key` is worth now; raises UnknownFlag and nothing else."""
-    bucket_by, lists, decide = flags.deciding(key)
+    bucket_by, decide = flags.deciding(key)
     unit = targeting_key if bucket_by == TARGETING_KEY else attributes.get(bucket_by)
     if unit is None or unit == "":
         unit = targeting_key
-    return decide(unit, {**attributes, TARGETING_KEY: targeting_key} if lists else NOTHING_ELSE)
+    if flags.has_lists(key):
+        return decide(unit, {**attributes, TARGETING_KEY: targeting_key})
+    return decide(unit)
 
 
 def metadata(decision: Decision) -> dict[str, bool | int | float | str]:

@@ -13,10 +13,10 @@ import click
 import msgspec
 
 from rollout.commands import options
-from rollout.errors import InvalidValue, SourceProblem
+from rollout.errors import InvalidValue, NotCompared, SourceProblem
 from rollout.file.edit import flag_in
 from rollout.flag import Flag
-from rollout.guard import Event, Guard, parse_event
+from rollout.flag.guard import Event, Guard, parse_event
 from rollout.outcomes import rows, state
 from rollout.outcomes.account import Account
 from rollout.outcomes.ledger import Ledger
@@ -79,8 +79,13 @@ def event_of(text: str | None) -> Event | None:
 
 
 def flag_of(given: Given) -> tuple[Flag, Guard]:
-    """The flag in the file, and its guard with what the options say."""
+    """The flag in the file, and its guard with what the options say; raises NotCompared."""
     flag = flag_in(options.load(given.file), given.flag)
+    if flag.variants:
+        raise NotCompared(
+            f"{given.flag} has variants, and outcomes are compared between two sides",
+            hint="write inside, outside and percent instead of variants to compare them",
+        )
     guard = flag.guard or Guard()
     return flag, msgspec.structs.replace(guard, event=given.event or guard.event)
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 import click
 
 from rollout.commands import gathering, options
 from rollout.commands.applying import apply
+from rollout.commands.printing import print_json
 from rollout.errors import EditRefused
 from rollout.file import edit
 from rollout.file.edit import Edit
 from rollout.file.flagfile import FlagFile
 from rollout.flag import Flag, Ramp
 from rollout.outcomes.account import Account, as_json
-from rollout.outcomes.plan import plan_lines
+from rollout.outcomes.plan import plan_json, plan_lines
 from rollout.outcomes.verdict import EXIT_CODES
 from rollout.outcomes.words import verdict_lines
 from rollout.sources import history
@@ -53,17 +53,15 @@ def guard(
         flag, (*reports, *places), coins, state, gathering.event_of(event), now, file
     )
     found, settings = gathering.flag_of(given)
-    if found.variants:
-        raise EditRefused(
-            f"{flag} has variants, and a guard compares two sides",
-            hint="write inside, outside and percent instead of variants to let outcomes move it",
-        )
     if isinstance(found.rollout, Ramp):
         raise EditRefused(
             f"{flag} has a ramp, which moves it by the clock",
             hint="write percent: and guard: instead of ramp: to let outcomes move it",
         )
     account = gathering.account_of(given) if given.places or coins or not plan else None
+    if plan and output == "json":
+        print_json(plan_json(found, settings, account))
+        return
     if plan:
         for line in plan_lines(found, settings, account):
             click.echo(line)
@@ -77,7 +75,7 @@ def guard(
 
 def _say(account: Account, output: str, file: str) -> None:
     if output == "json":
-        click.echo(json.dumps(as_json(account), indent=2))
+        print_json(as_json(account))
         return
     for line in verdict_lines(account):
         click.echo(line)

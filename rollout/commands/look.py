@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 from rollout.commands import options
 from rollout.commands.printing import bold, expiry, print_json
 from rollout.errors import InvalidValue
-from rollout.flag import Decision, Flag, Ramp, percent_text, share_text, value_text
+from rollout.flag import Decision, Flag, Ramp, level_text, percent_text, value_text
 from rollout.flags import Flags
 from rollout.wording import show, table
 
@@ -127,17 +127,30 @@ def _record(flag: Flag, now: datetime) -> dict[str, Any]:
         "salt": flag.salt,
         "inside": flag.inside,
         "outside": flag.outside,
-        "variants": msgspec.to_builtins(flag.variants),
+        "variants": [
+            {
+                "variant": each.name,
+                "weight": each.weight / 1000,
+                "value": each.value,
+                "always": _lists(each.always),
+            }
+            for each in flag.variants
+        ],
+        "always_inside": _lists(flag.always_inside),
+        "always_outside": _lists(flag.always_outside),
+        "guard": flag.guard.words if flag.guard else None,
         **said,
     }
+
+
+def _lists(always: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
+    return {attribute: sorted(texts) for attribute, texts in always.items()}
 
 
 def _state(flag: Flag, now: datetime) -> str:
     if not flag.enabled:
         return "off"
-    if flag.variants:
-        return "/".join(percent_text(each.weight) for each in flag.variants) + " %"
-    state = share_text(flag.threshold_at(now))
+    state = level_text(flag, now)
     if not isinstance(flag.rollout, Ramp):
         return f"{state} (guard)" if flag.guard else state
     return f"{state} (paused)" if flag.rollout.paused else f"{state} (ramp)"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 
 import click
 
 from rollout.commands import gathering, options
+from rollout.commands.printing import print_json
 from rollout.outcomes import sql
 from rollout.outcomes.account import as_json
 from rollout.outcomes.site import evidence
@@ -59,7 +59,7 @@ def outcomes(
     if html is not None:
         write(Path(html), evidence.page(account).encode())
     if output == "json":
-        click.echo(json.dumps(as_json(account), indent=2))
+        print_json(as_json(account))
         return
     for line in lines(account, ascii_only=not options.has_blocks()):
         click.echo(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import click
 from rollout.commands import gathering, options
 from rollout.errors import SourceProblem
 from rollout.flag import Flag
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.outcomes.account import Account
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe
@@ -45,7 +45,11 @@ def site(
     given = gathering.Given("", (*reports, *places), None, None, None, now, file)
     runs = Reports(given.places, Run)
     newest, units, keys = _overview(runs, found.flags)
-    accounts = {key: _account(flag, given, now) for key, flag in found.flags.items() if key in keys}
+    accounts = {
+        key: _account(flag, given, now)
+        for key, flag in found.flags.items()
+        if key in keys and not flag.variants
+    }
     whole = Site(
         flags=found.flags,
         versions=history.versions(file),
@@ -69,24 +73,31 @@ def _overview(
 ) -> tuple[list[tuple[Run, str]], dict[str, frozenset[str]], Counter[str]]:
     """(the newest runs with their files, units by attribute, records by flag)."""
     newest: list[tuple[tuple[float, str, str], int, Run, str]] = []
-    units: dict[str, set[str]] = {"app": set()}
+    units: dict[str, set[str]] = {}
     keys: Counter[str] = Counter()
     for number, run in enumerate(runs):
         assigned = run.assignment
         keys[assigned.flag if assigned else ""] += 1
-        if run.app:
-            units["app"].add(run.app)
-        flag = flags.get(assigned.flag) if assigned else None
-        if flag and assigned and assigned.unit and flag.bucket_by not in ("app", "deploy"):
-            units.setdefault(flag.bucket_by, set()).add(assigned.unit)
+        for attribute, unit in _units_of(run, flags):
+            units.setdefault(attribute, set()).add(unit)
         entry = ((run.begun_at, run.key, run.run_id), -number, run, runs.path)
         if len(newest) < MOST_RUNS:
             heapq.heappush(newest, entry)
         else:
             heapq.heappushpop(newest, entry)
     ordered = sorted(newest, reverse=True)
-    known = {attribute: frozenset(found) for attribute, found in units.items() if found}
+    known = {attribute: frozenset(found) for attribute, found in units.items()}
     return [(run, path) for _, _, run, path in ordered], known, keys
+
+
+def _units_of(run: Run, flags: Mapping[str, Flag]) -> Iterator[tuple[str, str]]:
+    """(attribute, unit) of those that can be looked for again: a deploy is not."""
+    if run.app:
+        yield "app", run.app
+    assigned = run.assignment
+    flag = flags.get(assigned.flag) if assigned else None
+    if flag and assigned and assigned.unit and flag.bucket_by not in ("app", "deploy"):
+        yield flag.bucket_by, assigned.unit
 
 
 def _account(flag: Flag, given: gathering.Given, now: datetime) -> Account:

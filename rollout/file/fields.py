@@ -17,7 +17,7 @@ from rollout.bucketing import GENERATIONS, Generation
 from rollout.errors import InvalidValue
 from rollout.file.yamlnodes import is_ambiguous, is_plain, is_refused, kind
 from rollout.flag import EVERYBODY, Value
-from rollout.guard import Event, parse_event
+from rollout.flag.guard import Event, parse_event
 from rollout.ramps.hours import parse_duration
 from rollout.wording import did_you_mean, show
 

@@ -30,7 +30,7 @@ from rollout.file.shape import (
     Kind,
 )
 from rollout.flag import EVERYBODY, NOBODY, Flag, Ramp, Step, Value, Variant, percent_text
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.wording import did_you_mean, show
 
 LARGEST_BYTES = 1 << 20

@@ -25,7 +25,7 @@ from rollout.file.shape import (
     Key,
     Kind,
 )
-from rollout.guard import EVENT
+from rollout.flag.guard import EVENT
 from rollout.ramps.hours import SPAN
 
 Schema: TypeAlias = dict[str, Any]

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.outcomes.coins import EVERYWHERE, Coin, Interval, toss
 from rollout.outcomes.evidence import GOOD, HARM, Evidence, affordable, two_sided
 from rollout.outcomes.observed import Cell, CellKey, Failure, Observed, Unit

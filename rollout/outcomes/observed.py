@@ -12,6 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -49,6 +50,9 @@ HARMLESS: Final[frozenset[Reason]] = frozenset(
     {"flag", "later", "running", "continued", "static", "counted"}
 )
 """What nobody needs to look into."""
+
+_UNITS: Final = {"app": attrgetter("app"), "deploy": attrgetter("key")}
+"""What a record itself says of the unit."""
 
 _SHARDS: Final = 16
 _MASK: Final = _SHARDS - 1
@@ -189,7 +193,7 @@ class _Observer:
         self._held: dict[str, dict[str, Record]] = {}
         self._seen = [array("q") for _ in range(_SHARDS)]
         self._any_failure = question.event.name == "not-done"
-        self._by_app = question.bucket_by == "app"
+        self._unit_of = _UNITS.get(question.bucket_by)
         self._by_deploy = question.bucket_by == "deploy"
         self._stages: dict[int, _Stage] = {}
         self._by_percent: dict[float | None, _Stage] = {}
@@ -266,15 +270,18 @@ class _Observer:
         stage = self._by_percent.get(assigned.percent) or self._stage(assigned.percent)
         if stage is None:
             return "percent"
-        if (self._by_app and unit != record.app) or (self._by_deploy and unit != record.key):
+        if self._unit_of is not None and unit != self._unit_of(record):
             return "other-unit"
+        return self._misplaced(assigned, unit, stage.threshold)
+
+    def _misplaced(self, assigned: Assigned, unit: str, threshold: int) -> Reason | None:
         known = self.found.units.get(unit)
         place = bucket(self._question.draw, unit) if known is None else known.bucket
-        if assigned.bucket != place:
-            if assigned.bucket is not None:
-                return "other-draw"
+        if assigned.bucket is None:
             assigned.bucket = place
-        side = "inside" if place < stage.threshold else "outside"
+        elif assigned.bucket != place:
+            return "other-draw"
+        side = "inside" if place < threshold else "outside"
         return "contradiction" if assigned.variant != side and assigned.variant else None
 
     def _stage(self, percent: float | None) -> _Stage | None:
@@ -299,16 +306,19 @@ class _Observer:
         (inner if inside else outer).count(record, event, at)
         unit = assigned.unit or ""
         if not self._by_deploy:
-            found = self.found.units.get(unit)
-            if found is None:
-                found = self.found.units[unit] = Unit(assigned.bucket or 0)
-            found.count(inside, event, at, key, threshold)
+            self._unit(unit, assigned.bucket or 0).count(inside, event, at, key, threshold)
         if record.v == 1:
             self.found.first_version += 1
         control = failed and record.cause == "app"
         if event or control:
             failure = Failure(at, key, unit, threshold, inside, event, control)
             self.found.failures.append(failure)
+
+    def _unit(self, unit: str, place: int) -> Unit:
+        found = self.found.units.get(unit)
+        if found is None:
+            found = self.found.units[unit] = Unit(place)
+        return found
 
 
 class _Stage(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rollout.bucketing import Draw
-from rollout.guard import Event
+from rollout.flag.guard import Event
 from rollout.outcomes.record import DONE, Record
 
 

@@ -18,6 +18,7 @@ from rollout.outcomes.observed import (
     Cell,
     Failure,
     Observed,
+    Reason,
     Unit,
     threshold_of,
 )
@@ -98,32 +99,39 @@ class _Reader:
                 raise ValueError(f"{show(row.kind)} is not a kind")
 
     def _of_a_unit(self, row: _Row, threshold: int) -> None:
-        unit, inside = row.unit or "", row.inside == 1
+        unit = row.unit or ""
         place = self._bucket(unit)
-        # A failure of a unit that has a row of its own is left out there already.
-        told_here = row.kind == "unit" or self._question.bucket_by == "deploy"
-        number = (row.deploys or 0) if told_here else 0
-        if not unit or (row.bucket is not None and row.bucket != place):
-            self.found.left["other-draw"] += number
-        elif (place < threshold) != inside:
-            self.found.left["contradiction"] += number
+        if (reason := _misplaced(row, place, threshold)) is not None:
+            # A failure of a unit that has a row of its own is left out there already.
+            if row.kind == "unit" or self._question.bucket_by == "deploy":
+                self.found.left[reason] += row.deploys or 0
         elif row.kind == "failure":
-            counted, control = row.events == 1, row.cause == "app"
-            self.found.failures.append(
-                Failure(
-                    row.known or 0.0, row.deploy or "", unit, threshold, inside, counted, control
-                )
-            )
+            self.found.failures.append(_failure(row, threshold))
         else:
-            deploys, events = row.deploys or 0, row.events or 0
-            sums = (deploys, events, 0, 0) if inside else (0, 0, deploys, events)
-            seen = Unit(place, row.known or 0.0, row.deploy or "", threshold, *sums)
-            self.found.units.setdefault(unit, Unit(place)).add(seen)
+            self.found.units.setdefault(unit, Unit(place)).add(_unit(row, place, threshold))
 
     def _bucket(self, unit: str) -> int:
         if unit not in self._places:
             self._places[unit] = bucket(self._question.draw, unit)
         return self._places[unit]
+
+
+def _misplaced(row: _Row, place: int, threshold: int) -> Reason | None:
+    if not row.unit or row.bucket not in (None, place):
+        return "other-draw"
+    return "contradiction" if (place < threshold) != (row.inside == 1) else None
+
+
+def _failure(row: _Row, threshold: int) -> Failure:
+    inside, counted, control = row.inside == 1, row.events == 1, row.cause == "app"
+    at, key, unit = row.known or 0.0, row.deploy or "", row.unit or ""
+    return Failure(at, key, unit, threshold, inside, counted, control)
+
+
+def _unit(row: _Row, place: int, threshold: int) -> Unit:
+    deploys, events = row.deploys or 0, row.events or 0
+    sums = (deploys, events, 0, 0) if row.inside == 1 else (0, 0, deploys, events)
+    return Unit(place, row.known or 0.0, row.deploy or "", threshold, *sums)
 
 
 def _cell(row: _Row) -> Cell:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from rollout.guard import Event
+from rollout.flag.guard import Event
 from rollout.outcomes.question import Question
 from rollout.outcomes.record import CAUSES, RUNNING_S
 

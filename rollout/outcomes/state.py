@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from rollout.errors import InvalidValue
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.outcomes.coins import Interval
 from rollout.outcomes.evidence import Evidence
 from rollout.outcomes.ledger import Day, Ledger

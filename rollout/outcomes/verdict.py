@@ -10,7 +10,7 @@ from math import log
 from typing import Final, Literal, NamedTuple
 
 from rollout.flag import Flag, percent_text
-from rollout.guard import HOLDBACK_DAYS
+from rollout.flag.guard import HOLDBACK_DAYS
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.power import coins_needed
 
@@ -54,7 +54,7 @@ def decide(flag: Flag, ledger: Ledger) -> Verdict:
         return Verdict("hold", f"{flag.key} is at 100 %: without a control nothing can be decided")
     harm = ledger.tests.harm.log_e
     if harm >= log(ledger.guard.kill):
-        return Verdict("kill", f"failures are more frequent inside: {odds(harm)}")
+        return Verdict("kill", f"{flag.key}, failures are more frequent inside: {odds(harm)}")
     if threshold == 0:
         first = percent_text(ledger.guard.stages[0])
         return Verdict(
@@ -72,8 +72,8 @@ def decide(flag: Flag, ledger: Ledger) -> Verdict:
         return Verdict("hold", stays, missing=missing)
     return Verdict(
         "advance",
-        f"at {percent_text(stage)} % all failures together rise by less than "
-        f"{ledger.guard.budget:.0%}: {odds(ledger.tests.advance[stage].peak)}",
+        f"{flag.key} to {percent_text(stage)} %, failures rise by less than "
+        f"{100 * ledger.guard.budget:g} %: {odds(ledger.tests.advance[stage].peak)}",
         stage,
     )
 

@@ -23,7 +23,7 @@ from rollout.flag import (
     time_text,
     value_text,
 )
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.review.cohort import Names, Tally, names, tally
 from rollout.wording import count as number_of
 from rollout.wording import show

@@ -147,9 +147,7 @@ def _files(place: str) -> Iterator[str]:
     if place == STDIN or there.is_file():
         yield place
     elif there.is_dir():
-        for directory, _, names in os.walk(place):
-            wanted = (name for name in names if name.endswith(_SUFFIXES) and name[0] != ".")
-            yield from (os.path.join(directory, name) for name in wanted)  # noqa: PTH118 -- many
+        yield from _walk(place)
     elif there.exists():
         yield place
     elif glob.has_magic(place):
@@ -160,3 +158,9 @@ def _files(place: str) -> Iterator[str]:
             f"there are no reports at {show(place)}",
             hint="give a file, a directory, a pattern in quotes, or - for standard input",
         )
+
+
+def _walk(place: str) -> Iterator[str]:
+    for directory, _, names in os.walk(place):
+        wanted = (name for name in names if name.endswith(_SUFFIXES) and name[0] != ".")
+        yield from (os.path.join(directory, name) for name in wanted)  # noqa: PTH118 -- many

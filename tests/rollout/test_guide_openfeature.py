@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,31 @@ def test_the_request_by_hand_is_answered_as_shown(file: Path) -> None:
             return (await client.post(url, content=data)).json()
 
     assert anyio.run(ask) == json.loads(block("json"))
+
+
+def test_the_table_has_the_versions_that_the_tests_install() -> None:
+    clients = Path(__file__).parent / "serving" / "clients"
+    node = json.loads((clients / "package.json").read_text())["dependencies"]
+    go = "".join((clients / "go" / name / "go.mod").read_text() for name in ("flagd", "ofrep"))
+    (of_flagd,) = re.findall(r"flagd/core v(\S+)", go)
+    (of_ofrep,) = re.findall(r"providers/ofrep v(\S+)", go)
+    (of_go,) = re.findall(r"go-sdk v(\S+)", go)
+    rows = {
+        "OpenFeature for Python, our provider": f"SDK {version('openfeature-sdk')}",
+        "OFREP for Python": f"provider {version('openfeature-provider-ofrep')}",
+        "OFREP for Node": f"provider {node['@openfeature/ofrep-provider']}, "
+        f"SDK {node['@openfeature/server-sdk']}",
+        "OFREP for browsers": f"provider {node['@openfeature/ofrep-web-provider']}, "
+        f"SDK {node['@openfeature/web-sdk']}",
+        "OFREP for Go": f"provider {of_ofrep}, SDK {of_go}",
+        "flagd for Python": f"provider {version('openfeature-provider-flagd')}, "
+        f"flagd-core {version('openfeature-flagd-core')}",
+        "flagd for JavaScript": f"flagd-core {node['@openfeature/flagd-core']}",
+        "flagd itself (Go)": f"core {of_flagd}",
+    }
+    guide = GUIDE.read_text()
+    for client, tried in rows.items():
+        assert f"| {client} | {tried} |" in guide
 
 
 def test_the_file_of_the_guide_can_be_exported(file: Path) -> None:

@@ -1,10 +1,7 @@
 """The provider for OpenFeature's Python SDK, asked through the SDK.
 
-The scenarios are those of the specification's evaluation and metadata suites
-(github.com/open-feature/spec, specification/assets/gherkin), told of flags that a
-flags.yaml can state: there are no floats and objects in it, so those are type
-mismatches, and the reason of a flag that looks at nothing but the unit is SPLIT.
-Values are asserted with their details: the SDK hides a provider's errors behind defaults.
+The specification's own scenarios are in test_openfeature_scenarios.py. Values are asserted
+with their details: the SDK hides a provider's errors behind defaults.
 """
 
 from __future__ import annotations

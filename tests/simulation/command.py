@@ -21,7 +21,14 @@ from typing import TypeVar
 from tests.simulation.deaths import LEASE_S, Death, deaths, judge_death
 from tests.simulation.enumeration import boughs, broken_fleets, describe, fleets, judge_bough
 from tests.simulation.laws import not_new, not_old
-from tests.simulation.weather import HICCUPS, draw, faults_of, live_through
+from tests.simulation.weather import (
+    HICCUPS,
+    Weather,
+    draw,
+    faults_of,
+    live_through,
+    shortest,
+)
 from tests.worlds.simulated.transport import Chaos
 from tests.worlds.simulated.world import Run, Scenario, simulate
 
@@ -30,17 +37,20 @@ R = TypeVar("R")
 
 _TABLE_RETRIES = (0, 1, 3, 5)
 _TABLE_RATES = (0.01, 0.05, 0.1, 0.2)
+_BATCH = 200  # worlds between two looks at the clock
 _SHOWN = 20  # broken runs that are told in full
 
 
 def main() -> int:
     """0 when no law is broken, 1 otherwise."""
     asked = _arguments().parse_args()
-    seed = secrets.randbelow(1_000_000) if asked.seed is None else asked.seed
+    seed = secrets.randbelow(1_000_000_000) if asked.seed is None else asked.seed
     _say(f"seed {seed}")
     begun_s = time.monotonic()
     if asked.table:
         bad = _table(seed, asked.runs or 100)
+    elif asked.explore is not None:
+        bad = _explore(seed, asked.explore)
     elif asked.all:
         bad = _grid() + _all_deaths()
     elif asked.runs is not None:
@@ -55,6 +65,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
     parser.add_argument("seed", nargs="?", type=int, metavar="SEED")
     parser.add_argument("--runs", type=int, metavar="N", help="N seeds, from SEED on")
+    parser.add_argument(
+        "--explore", type=float, metavar="MINUTES", help="worlds that nobody has seen, one by one"
+    )
     parser.add_argument("--all", action="store_true", help="the whole grid, and every death")
     parser.add_argument("--table", action="store_true", help="what retries are good for")
     parser.add_argument("--verbose", action="store_true", help="with SEED: the whole event log")
@@ -92,6 +105,27 @@ def _many(seeds: Iterable[int]) -> int:
         bad += _tell_faults(f"seed {seed}: {title}", faults, shown=bad < _SHOWN)
     _say_outcomes("worlds", outcomes)
     return bad
+
+
+def _explore(seed: int, minutes: float) -> int:
+    """Worlds from `seed` on until the time is over; what breaks a law in its shortest form."""
+    until_s = time.monotonic() + minutes * 60
+    outcomes: Counter[str] = Counter()
+    bad = 0
+    while time.monotonic() < until_s:
+        for number, title, outcome, faults in _spread(_weathered, range(seed, seed + _BATCH)):
+            outcomes[outcome] += 1
+            if _tell_faults(f"seed {number}: {title}", faults):
+                bad += 1
+                short = shortest(draw(number), _breaks_a_law)
+                _say(f"  shortest: {short}", f"  {short!r}")
+        seed += _BATCH
+    _say_outcomes("worlds", outcomes)
+    return bad
+
+
+def _breaks_a_law(weather: Weather) -> bool:
+    return bool(faults_of(weather, live_through(weather)))
 
 
 # -- the grid ----------------------------------------------------------------------------

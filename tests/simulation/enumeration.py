@@ -82,9 +82,9 @@ def cells(scenario: Scenario, kinds: Sequence[Kind] = KINDS) -> Iterator[Scenari
                 yield replace(scenario, rules=(Rule(spot, nth, kind, times),))
 
 
-def boughs(scenario: Scenario) -> Iterator[Bough]:
+def boughs(scenario: Scenario, kinds: Sequence[Kind] = KINDS) -> Iterator[Bough]:
     """The same cells, many at a time."""
-    rules = [cell.rules[0] for cell in cells(scenario) if cell.rules[0].times == 2]
+    rules = [cell.rules[0] for cell in cells(scenario, kinds) if cell.rules[0].times == 2]
     for first in range(0, len(rules), _OF_A_BOUGH):
         yield scenario, tuple(rules[first : first + _OF_A_BOUGH])
 

@@ -15,6 +15,7 @@ from tests.simulation.laws import broken_laws, managed
 from tests.simulation.laws_of_calls import no_lease_is_lost_that_nobody_took
 from tests.simulation.weather import HICCUPS, Weather, draw, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, KINDS, Rule, Spot
+from tests.worlds.simulated.habits import NO_HABITS
 from tests.worlds.simulated.story import USUAL_LATENCY_S
 from tests.worlds.simulated.transport import Chaos
 from tests.worlds.simulated.world import BROKEN, Scenario, simulate
@@ -123,10 +124,9 @@ def test_fifty_machines_with_hiccups_end_wholly_new(seed: int) -> None:
     assert story.finished.exit_code == 0
 
 
-@pytest.mark.timeout(300)
-def test_a_thousand_machines_with_hiccups_end_wholly_new() -> None:
-    scenario = Scenario(machines=1000, retries=8, wait_timeout_s=120.0, lease_ttl_s=120)
-    story = simulate(scenario, Chaos(0, 0.002, HICCUPS))
+def test_three_hundred_machines_with_hiccups_end_wholly_new() -> None:
+    scenario = Scenario(machines=300, retries=8, wait_timeout_s=120.0, lease_ttl_s=120)
+    story = simulate(scenario, Chaos(0, 0.005, HICCUPS))
     assert broken_laws(story) == []
     assert story.finished.exit_code == 0
 
@@ -147,13 +147,13 @@ def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str) -> None:
     """A sample of the grid that `scripts/simulate --all` runs in whole."""
     chance = random.Random(strategy)
     quiet = [Scenario(strategy=strategy, retries=retries, machines=3) for retries in (0, 3)]
-    for scenario in chance.sample([cell for each in quiet for cell in cells(each)], 60):
+    for scenario in chance.sample([cell for each in quiet for cell in cells(each)], 30):
         ruling = judge(scenario)
         assert ruling.faults == (), ruling.title
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(
@@ -206,7 +206,11 @@ def test_a_slow_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
 
 
 def _as_once(weather: Weather) -> Weather:
-    """As these worlds were when they were found: no call of a rival failed, and none waited."""
+    """As these worlds were when they were found: no server had habits.
+
+    No call of a rival failed, and none waited.
+    """
+    weather = replace(weather, scenario=replace(weather.scenario, habits=NO_HABITS))
     if weather.play != "rivals":
         return weather
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
@@ -214,11 +218,12 @@ def _as_once(weather: Weather) -> Weather:
 
 @pytest.mark.parametrize("seed", RIVALS_ONCE_BROKEN)
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
-    weather = draw(seed)
+    drawn = draw(seed)
+    weather = replace(drawn, scenario=replace(drawn.scenario, habits=NO_HABITS))
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
-@pytest.mark.parametrize("seed", range(9000, 9030))
+@pytest.mark.parametrize("seed", range(9000, 9020))
 def test_whatever_the_weather_the_laws_hold(seed: int) -> None:
     """More of these: scripts/simulate SEED --runs N."""
     weather = draw(seed)

@@ -1,16 +1,18 @@
 """A whole world out of one seed: the fleet, the release, and everything that befalls them.
 
-A seed draws the strategy, the path and the fleet; how the new app behaves; how often calls fail, in
-bursts or evenly; how slow the network is; an outage; a rival; a death with a
-resume or a rollback after it; a host that is lost for a while. The laws have to
-hold in all of it.
+A seed draws the strategy, the path and the fleet; how the new app behaves; the server's
+habits; how often calls fail, in bursts or evenly; how slow the network is; an outage; a
+rival; a death with a resume or a rollback after it; a host that is lost for a while. The
+laws have to hold in all of it.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import anyio
 
@@ -20,6 +22,7 @@ from tests.simulation.deaths import roll_back
 from tests.simulation.laws import broken_laws
 from tests.simulation.rivals import broken_by_rivals
 from tests.worlds.simulated.faults import KINDS, Kind, Nature
+from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.story import USUAL_LATENCY_S
 from tests.worlds.simulated.transport import Call
 from tests.worlds.simulated.world import BROKEN, OLD, Scenario, Story, World, tell
@@ -27,6 +30,17 @@ from tests.worlds.simulated.world import BROKEN, OLD, Scenario, Story, World, te
 HICCUPS = tuple(kind for kind in KINDS if kind.nature is Nature.HICCUP)
 _LATENCIES = (USUAL_LATENCY_S, USUAL_LATENCY_S, (0.01, 0.3), (0.05, 1.0), (0.3, 2.0))
 _MISBEHAVING = ("late", "flap", "crash", "exitzero", "nopull", "noimage")
+_HABITS: Mapping[str, Sequence[Any]] = {
+    "create_ignores_lease_ttl": (True,),
+    "drops_unknown_keys": (True,),
+    "empty_lists": (2, 4),
+    "lease_hides_description": (True,),
+    "list_lags_s": (2.0, 5.0),
+    "longest_lease_s": (8,),
+    "odd_machine": (True,),
+    "refuses_refresh": ((409,), (412,), (400,)),
+    "refuses_release": ((409,), (412, 412)),
+}
 PLAYS = ("deploy", "outage", "rivals", "death", "host loss")
 
 
@@ -57,8 +71,9 @@ class Weather:
         burst = " in bursts" if self.burst else ""
         fail = f"{self.rate:.1%} of calls fail{burst}"
         what = one.new.rpartition("/")[2]
+        habits = f"; a server with {one.habits}" if one.habits != NO_HABITS else ""
         slow = f", messages take up to {one.latency_s[1]:g} s" if one.latency_s[1] > 0.1 else ""
-        return f"{one.strategy} {path} {of} to {what}, {fail}{slow}; {self.play}{more}"
+        return f"{one.strategy} {path} {of} to {what}, {fail}{slow}; {self.play}{more}{habits}"
 
 
 def draw(seed: int) -> Weather:
@@ -85,6 +100,7 @@ def draw(seed: int) -> Weather:
     app = random.Random(f"app/{seed}")
     if app.random() < 0.2:
         scenario = replace(scenario, new=f"{OLD[:-1]}2-{app.choice(_MISBEHAVING)}")
+    scenario = replace(scenario, habits=_habits(random.Random(f"habits/{seed}")))
     return Weather(
         scenario=scenario,
         play=play,
@@ -95,6 +111,14 @@ def draw(seed: int) -> Weather:
         dies_at=(chance.randint(1, 20 * machines), chance.random() < 0.5),
         way=chance.choice(("resume", "rollback")),
     )
+
+
+def _habits(chance: random.Random) -> Habits:
+    """Of one server in five: up to three that are no faults."""
+    if chance.random() >= 0.2:
+        return NO_HABITS
+    chosen = chance.sample(sorted(_HABITS), chance.randint(1, 3))
+    return replace(NO_HABITS, **{key: chance.choice(_HABITS[key]) for key in chosen})
 
 
 class Sky:
@@ -150,6 +174,33 @@ def live_through(weather: Weather) -> Story:
 def faults_of(weather: Weather, story: Story) -> list[str]:
     """The laws that it breaks, those between rivals included."""
     return broken_by_rivals(story) if weather.play == "rivals" else broken_laws(story)
+
+
+def shortest(weather: Weather, breaks: Callable[[Weather], bool]) -> Weather:
+    """A plainer weather that still `breaks` a law: simplified for as long as that goes."""
+    while True:
+        plainer = next((each for each in _plainer(weather) if breaks(each)), None)
+        if plainer is None:
+            return weather
+        weather = plainer
+
+
+def _plainer(weather: Weather) -> Iterator[Weather]:
+    """The same with one thing less in it, the largest first; each changes something."""
+    one = weather.scenario
+    scenarios = [
+        replace(one, habits=replace(one.habits, **{key: getattr(NO_HABITS, key)}))
+        for key in _HABITS
+    ]
+    scenarios += [replace(one, latency_s=USUAL_LATENCY_S), replace(one, groups=1)]
+    scenarios += [replace(one, cold=0), replace(one, wait_for_lease_s=0.0)]
+    scenarios += [replace(one, new=Scenario().new), replace(one, max_unavailable=1)]
+    scenarios += [replace(one, machines=n) for n in (1, 2, 3) if one.cold < n < one.machines]
+    scenarios += [replace(one, retries=n) for n in (1, 3) if n < one.retries]
+    weathers = [replace(weather, burst=None), replace(weather, second_after_s=0.0)]
+    weathers += [replace(weather, rate=rate) for rate in (0.0, 0.01, 0.05) if rate < weather.rate]
+    weathers += [replace(weather, scenario=scenario) for scenario in scenarios]
+    yield from (each for each in weathers if each != weather)
 
 
 async def _deploy(world: World, weather: Weather) -> None:

@@ -180,7 +180,7 @@ class Stage:
 
     def __init__(self, *, seed: int = 0, toml: str = WEB, habits: Habits = NO_HABITS) -> None:
         self.toml = toml
-        self.world = World(Scenario(seed=seed, machines=0), habits=habits)
+        self.world = World(Scenario(seed=seed, machines=0, habits=habits))
         runtime = _CommandRuntime(seed)
         self.runtime = self.world.runtime = runtime
         self.world.platform._runtime = runtime

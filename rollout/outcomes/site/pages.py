@@ -9,7 +9,8 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from rollout.bucketing import bucket
-from rollout.flag import Flag, Ramp, share_text, value_text
+from rollout.evaluate import evaluate
+from rollout.flag import Flag, Ramp, level_text, share_text, value_text
 from rollout.outcomes.account import Account
 from rollout.outcomes.site import evidence, past
 from rollout.outcomes.site.charts import draw
@@ -89,7 +90,7 @@ def _index(site: Site) -> str:
 
 
 def _state(flag: Flag, now: datetime) -> str:
-    share = share_text(flag.threshold_at(now))
+    share = level_text(flag, now)
     if not flag.enabled:
         return f"{badge('off', 'bad')} {text(share)}"
     if not isinstance(flag.rollout, Ramp):
@@ -108,8 +109,7 @@ def _flag(site: Site, key: str) -> str:
             ("Owner", flag.owner),
             ("Expires", flag.expires),
             ("Drawn by", flag.bucket_by),
-            ("Inside", value_text(flag.inside)),
-            ("Outside", value_text(flag.outside)),
+            *_values(flag),
         )
     )
     rows = [
@@ -127,9 +127,26 @@ def _flag(site: Site, key: str) -> str:
     return (
         f"<header><h1>{text(key)} {_state(flag, site.now)}</h1>{description}</header>"
         f"<section>{head}{_guard(flag)}</section>"
-        + section("Rollout over time", drawing)
+        + section("Rollout over time", drawing + _of_variants(flag))
         + (evidence.sections(account) if account else "")
         + section("Changes", history)
+    )
+
+
+def _values(flag: Flag) -> Iterator[tuple[str, str]]:
+    if not flag.variants:
+        yield "Inside", value_text(flag.inside)
+        yield "Outside", value_text(flag.outside)
+    for each in flag.variants:
+        yield f"{each.name}, {share_text(each.weight)}", value_text(each.value)
+
+
+def _of_variants(flag: Flag) -> str:
+    if not flag.variants:
+        return ""
+    return (
+        f'<p class="soft">The line is the share of all variants but {text(flag.rest)}, the last. '
+        "Outcomes are compared between two sides, so that there is no evidence here.</p>"
     )
 
 
@@ -191,11 +208,10 @@ def _units(site: Site) -> str:
 
 
 def _place(flag: Flag, unit: str, now: datetime) -> str:
-    if unit in flag.always_outside.get(flag.bucket_by, ()):
-        return badge("always outside", "dull")
-    if unit in flag.always_inside.get(flag.bucket_by, ()):
-        return badge("always inside" if flag.enabled else "off", "info")
+    decision = evaluate(flag, {flag.bucket_by: unit}, now)
+    has_the_rest = decision.variant == flag.rest
+    if decision.reason == "TARGETING_MATCH":
+        return badge(f"always {decision.variant}", "dull" if has_the_rest else "info")
     place = bucket(flag.draw, unit)
-    inside = place < flag.live_threshold(now)
-    word = badge("inside", "good") if inside else badge("outside", "dull")
+    word = badge(decision.variant, "dull" if has_the_rest else "good")
     return f"{word} at {place // 1000}.{place % 1000:03d} %"

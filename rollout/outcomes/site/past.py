@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from rollout.flag import Flag, Ramp, Step, share_text
+from rollout.flag import Flag, Ramp, Step, level_text, share_text
 from rollout.outcomes.site.charts import Chart, Line, Mark
 
 _TICKS = [(value, f"{value:g} %") for value in (0.0, 25.0, 50.0, 75.0, 100.0)]
@@ -107,20 +107,25 @@ def _words(before: Flag | None, after: Flag | None, at: datetime) -> tuple[str, 
     if after is None:
         return "removed", "dull"
     if before is None:
-        return f"new, at {share_text(after.live_threshold(at))}", "info"
-    if before.enabled and not after.enabled:
-        return f"killed, it was at {share_text(before.threshold_at(at))}", "bad"
-    if after.enabled and not before.enabled:
-        return f"switched on again, at {share_text(after.threshold_at(at))}", "good"
-    paused, was_paused = _paused(after), _paused(before)
-    if paused and not was_paused:
-        return f"paused at {share_text(after.threshold_at(at))}", "warn"
-    was, is_now = before.threshold_at(at), after.threshold_at(at)
+        return f"new, at {level_text(after, at) if after.enabled else share_text(0)}", "info"
+    was, is_now = level_text(before, at), level_text(after, at)
+    if switched := _switched(before, after):
+        word, tone = switched
+        return f"{word} {was if tone == 'bad' else is_now}", tone
     if was != is_now:
-        return f"{share_text(was)} -> {share_text(is_now)}", "good" if is_now > was else "warn"
+        rises = after.threshold_at(at) > before.threshold_at(at)
+        return f"{was} -> {is_now}", "good" if rises else "warn"
     if before.rollout != after.rollout:
-        return f"planned anew, at {share_text(is_now)}", "info"
-    return f"changed, still at {share_text(is_now)}", "dull"
+        return f"planned anew, at {is_now}", "info"
+    return f"changed, still at {is_now}", "dull"
+
+
+def _switched(before: Flag, after: Flag) -> tuple[str, str] | None:
+    if before.enabled and not after.enabled:
+        return "killed, it was at", "bad"
+    if after.enabled and not before.enabled:
+        return "switched on again, at", "good"
+    return ("paused at", "warn") if _paused(after) and not _paused(before) else None
 
 
 def _paused(flag: Flag) -> bool:

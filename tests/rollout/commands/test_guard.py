@@ -22,7 +22,9 @@ def test_it_advances_with_exit_code_10_and_writes_one_line() -> None:
     write(Path("r.jsonl"), deploys(0.5, 0.5))
     told = run("guard", FLAG, "--reports", "r.jsonl", at=AT)
     assert told.exit_code == 10
-    assert told.output.startswith("advance: at 50 % all failures together rise by less than 25%")
+    assert told.output.startswith(
+        "advance: deploy-retries to 50 %, failures rise by less than 25 %: "
+    )
     assert Path("flags.yaml").read_text() == FLAGS
     told = run("guard", FLAG, "--reports", "r.jsonl", "--write", at=AT)
     assert told.exit_code == 10
@@ -34,7 +36,7 @@ def test_it_kills_with_exit_code_20_and_switches_the_flag_off() -> None:
     write(Path("r.jsonl"), deploys(0.6, 0.2))
     told = run("guard", FLAG, "--reports", "r.jsonl", "--write", at=AT)
     assert told.exit_code == 20
-    assert told.output.startswith("kill: failures are more frequent inside: ")
+    assert told.output.startswith("kill: deploy-retries, failures are more frequent inside: ")
     assert "    enabled: false\n    percent: 25  # the number\n" in Path("flags.yaml").read_text()
     assert run("guard", FLAG, "--reports", "r.jsonl", "--write", at=AT).exit_code == 0
 
@@ -79,6 +81,11 @@ def test_the_plan_says_what_every_stage_takes() -> None:
     rows = [" ".join(line.split()) for line in told.output.splitlines()]
     assert "5 % 48 to 132 959 to 2,504 274 to 711 94 to 233" in rows
     assert any(row.startswith("95 % - ") for row in rows)
+    told = run("guard", FLAG, "--plan", "--output", "json", at=AT)
+    first, *_, last = json.loads(told.stdout)["stages"]
+    assert (first["percent"], first["advance"]) == (5.0, {"half": 48, "sure": 132})
+    assert first["kill"]["1.5"] == {"half": 959, "sure": 2504}
+    assert (last["percent"], last["advance"]) == (95.0, None)
 
 
 CODE = """\

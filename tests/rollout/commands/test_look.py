@@ -149,3 +149,54 @@ def test_a_flag_with_variants_is_shown_counted_and_not_bumped(three: Path) -> No
     assert "enabled: false" in three.read_text()
     assert run("resume", "colour").exit_code == 0
     assert three.read_text() == VARIED
+
+
+EVERYTHING = """\
+version: 1
+flags:
+  colour:
+    bucket_by: app
+    variants:
+      red: {weight: 10, value: "#f00", always: {org: [evil, acme]}}
+      blue: {weight: 20.5, value: "#00f"}
+      grey: {weight: 69.5, value: "#ccc"}
+  guarded: {bucket_by: app, percent: 5, inside: 5, outside: 0, guard: {}}
+  listed: {bucket_by: app, percent: 5, inside: 5, outside: 0, always_inside: {app: [b, a]}}
+  ramped:
+    bucket_by: app
+    inside: true
+    outside: false
+    ramp:
+      - {at: 2027-03-01T09:00Z, percent: 10}
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list",),
+        ("schedule",),
+        ("check",),
+        ("diff", "flags.yaml", "flags.yaml"),
+        *[("explain", key, "--unit", "x") for key in ("colour", "guarded", "listed", "ramped")],
+        *[("cohort", key, "--units", "-") for key in ("colour", "guarded", "listed", "ramped")],
+    ],
+)
+def test_every_command_that_shows_shows_every_kind_of_flag_as_json(
+    command: tuple[str, ...], three: Path
+) -> None:
+    three.write_text(EVERYTHING)
+    result = run(*command, "--output", "json", given="app-1\n")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["version"] == 1
+
+
+def test_the_list_as_json_says_all_that_the_file_does(three: Path) -> None:
+    three.write_text(EVERYTHING)
+    shown = json.loads(run("list", "--output", "json").stdout)["flags"]
+    colour, guarded, listed, _ = shown
+    assert colour["variants"][0] == {
+        "variant": "red", "weight": 10.0, "value": "#f00", "always": {"org": ["acme", "evil"]},
+    }  # fmt: skip
+    assert guarded["guard"]["stages"] == "5, 10, 25, 50, 95"
+    assert listed["always_inside"] == {"app": ["a", "b"]}

@@ -142,3 +142,28 @@ def test_a_page_can_be_written_as_well() -> None:
     write(Path("r.jsonl"), deploys(0.2, 0.2))
     assert run("outcomes", FLAG, "r.jsonl", "--html", "o.html", at=AT).exit_code == 0
     assert "deploy-retries" in Path("o.html").read_text()
+
+
+VARIED = """\
+version: 1
+flags:
+  deploy-retries:
+    bucket_by: deploy
+    variants:
+      many: {weight: 10, value: 5, always: {deploy: [both]}}
+      few: {weight: 20, value: 2}
+      none: {weight: 70, value: 0}
+"""
+
+
+@pytest.mark.parametrize("asked", [("outcomes",), ("outcomes", "--sql", "duckdb"), ("guard",)])
+def test_a_flag_with_variants_has_no_two_sides_to_compare(asked: tuple[str, ...]) -> None:
+    Path("flags.yaml").write_text(VARIED)
+    write(Path("r.jsonl"), deploys(0.2, 0.2))
+    command, *options = asked
+    told = run(command, FLAG, "--reports", "r.jsonl", *options, at=AT)
+    assert told.exit_code == 1
+    assert told.stdout == ""
+    assert told.stderr.startswith(
+        "Error: deploy-retries has variants, and outcomes are compared between two sides\nHint: "
+    )

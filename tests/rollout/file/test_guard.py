@@ -6,7 +6,7 @@ import pytest
 
 from rollout.errors import BadFlagFile
 from rollout.file import flagfile
-from rollout.guard import Event, Guard
+from rollout.flag.guard import Event, Guard
 from tests.rollout.commands.running import run
 
 HEAD = "version: 1\nflags:\n  a:\n    bucket_by: app\n    inside: 1\n    outside: 0\n"
@@ -91,7 +91,7 @@ def test_outcomes_do_not_move_a_flag_with_variants(tmp_path: Any) -> None:
     flags.write_text(VARIED)
     result = run("guard", "a", "--plan", "--file", str(flags))
     assert result.exit_code == 1
-    assert "a has variants, and a guard compares two sides" in result.output
+    assert "a has variants, and outcomes are compared between two sides" in result.output
     assert flags.read_text() == VARIED
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from rollout.bucketing import Draw, bucket
-from rollout.guard import Event, Guard
+from rollout.flag.guard import Event, Guard
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe
 from rollout.outcomes.question import Question

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollout.bucketing import Draw
 from rollout.errors import InvalidValue
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.outcomes import state
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import observe

@@ -123,7 +123,7 @@ def test_the_event_says_which_deploys_are_failures(event: str, counted: list[str
 
 
 def test_a_deploy_can_be_a_failure_for_being_slow() -> None:
-    from rollout.guard import Event
+    from rollout.flag.guard import Event
 
     question = asked()._replace(event=Event("slower", 60))
     slow, fast = made(1, "slow", duration_s=60.5), made(2, "fast", duration_s=59)

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.outcomes import rows, sql, state
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.observed import Observed, observe

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from rollout.flag import Flag
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.verdict import Outlook, Verdict, decide, odds, outlook, span
 from tests.rollout.outcomes.making import DAY, FLAG, START, ledger_of, made
@@ -48,7 +48,7 @@ def fine(percent: float = 5.0) -> list[dict[str, Any]]:
 def test_failures_that_are_more_frequent_inside_kill() -> None:
     verdict = judged(50, ledger_of(harmed(), "deploy", NOW))
     assert (verdict.kind, verdict.to) == ("kill", None)
-    assert verdict.sentence.startswith("failures are more frequent inside: ")
+    assert verdict.sentence.startswith(f"{FLAG}, failures are more frequent inside: ")
 
 
 def test_enough_evidence_time_and_units_advance_to_the_next_stage() -> None:

@@ -44,6 +44,8 @@ def said(old: Flag | None, new: Flag | None) -> list[tuple[str, str, bool]]:
         ({}, {"salt": "b"}, "salt", "a -> b: everybody is drawn anew", True),
         ({"rollout": 0}, {"rollout": 0, "salt": "b"}, "salt", "a -> b: everybody is drawn anew",
          False),
+        ({}, {"bucketing": "flagd-2"}, "bucketing", "flagd-3 -> flagd-2: everybody is drawn anew",
+         True),
         ({}, {"bucket_by": "org"}, "bucket_by", "app -> org: everybody is drawn anew", True),
         ({"rollout": 100_000}, {"rollout": 100_000, "bucket_by": "ap"}, "bucket_by",
          "app -> ap: everybody is drawn anew", True),

@@ -120,6 +120,14 @@ def test_an_attribute_that_most_flags_spell_otherwise_is_a_slip() -> None:
     ("line", "said"),
     [
         ("salt: b", "salt 9:11: a: salt was a in the base: everybody is drawn anew; write salt: a"),
+        (
+            "bucketing: flagd-2",
+            (
+                "salt 9:16: a: bucketing was flagd-3 in the base: everybody is drawn anew; "
+                "write bucketing: flagd-3"
+            ),
+        ),
+        ("bucketing: flagd-3", None),
         ("salt: a", None),
     ],
 )

@@ -49,6 +49,12 @@ flags:
       - {at: 2020-01-01T00:00Z, percent: 1}
       - {at: 2021-01-01T00:00+01:00, percent: 40}
       - {at: 2999-01-01T00:00Z, percent: 90}
+  shades:
+    bucket_by: app
+    variants:
+      light: {weight: 12.345, value: "#eee"}
+      middle: {weight: 30, value: "#999", always: {org: ["7"]}}
+      dark: {weight: 57.655, value: "#111", always: {app: [app-1]}}
 """
 PLAIN = "{bucket_by: app, percent: 12"
 SALTED = "{salt: b, bucket_by: app, percent: 12"
@@ -80,23 +86,28 @@ def ask(provider: Any, flags: Flags, key: str, context: EvaluationContext) -> tu
     return found.value, found.variant
 
 
-def test_a_hundred_thousand_units_get_the_same_answer(flags: Flags, flagd: FlagdProvider) -> None:
-    inside = 0
-    decide = flags.decider("deploy-retries")
-    for number in range(100_000):
+@pytest.mark.parametrize(
+    ("key", "first", "many"), [("deploy-retries", "inside", 100_000), ("shades", "light", 20_000)]
+)
+def test_a_hundred_thousand_units_get_the_same_answer(
+    key: str, first: str, many: int, flags: Flags, flagd: FlagdProvider
+) -> None:
+    count = 0
+    decide = flags.decider(key)
+    for number in range(many):
         unit = f"app-{number}"
         decision = decide(unit)
-        found = ask(flagd, flags, "deploy-retries", EvaluationContext(unit))
+        found = ask(flagd, flags, key, EvaluationContext(unit))
         assert found == (decision.value, decision.variant), unit
-        inside += decision.variant == "inside"
-    assert 12_000 < inside < 12_700
+        count += decision.variant == first
+    assert 0.12 * many < count < 0.13 * many
 
 
 @pytest.mark.parametrize("key", Flags.parse(TEXT))
 def test_every_kind_of_flag_gives_the_same_answer(
     key: str, flags: Flags, flagd: FlagdProvider
 ) -> None:
-    for number in range(700):
+    for number in range(250):
         unit = f"app-{number}"
         for org in ("acme", "evil", "other", "7", 7, None):
             others: dict[str, Any] = {"org": org} if org else {}
@@ -199,6 +210,16 @@ flags:
   two: {bucketing: flagd-2, bucket_by: app, percent: 37.125, inside: 5, outside: 0}
   salted: {bucketing: flagd-2, salt: other, bucket_by: app, percent: 37.125, inside: 5, outside: 0}
   three: {bucket_by: app, percent: 37.125, inside: 5, outside: 0}
+  several:
+    bucketing: flagd-2
+    bucket_by: app
+    variants:
+      small: {weight: 12.5, value: 1}
+      middle: {weight: 0.125, value: 2}
+      large: {weight: 37.125, value: 3, always: {app: [app-7]}}
+      none: {weight: 50.25, value: 0}
+  "off": {enabled: false, bucketing: flagd-2, bucket_by: app, percent: 100, inside: 5, outside: 0}
+  everybody: {bucketing: flagd-2, bucket_by: app, percent: 100, inside: 5, outside: 0}
 """
 MANY = [f"app-{number}" for number in range(100_000)]
 
@@ -224,13 +245,13 @@ def ours(key: str, units: list[str] = MANY) -> list[str]:
     return [decision.variant for decision in map(Flags.parse(OLDER).decider(key), units)]
 
 
-@pytest.mark.parametrize("key", ["two", "salted"])
+@pytest.mark.parametrize("key", ["two", "salted", "several"])
 def test_the_javascript_provider_draws_the_second_generation_as_we_do(
     key: str, node_modules: Path, tmp_path: Path
 ) -> None:
     found = asked_as_a_process(["node", "flagd.mjs"], node_modules, tmp_path, key)
     assert found == ours(key)
-    assert 37_000 < found.count("inside") < 37_300
+    assert 36_800 < found.count("large" if key == "several" else "inside") < 37_400
 
 
 def test_the_javascript_provider_draws_the_third_generation_otherwise(
@@ -251,8 +272,28 @@ def test_the_javascript_provider_hashes_what_is_not_ascii_in_a_way_of_its_own(
     assert found != ours("two", units)
 
 
+@pytest.mark.parametrize("key", ["off", "everybody", "two", "several"])
+def test_the_javascript_provider_has_the_files_value_for_who_has_no_unit(
+    key: str, node_modules: Path, tmp_path: Path
+) -> None:
+    nobody_and_one = ["", "app-1"]
+    found = asked_as_a_process(["node", "flagd.mjs"], node_modules, tmp_path, key, nobody_and_one)
+    assert found == ours(key, nobody_and_one)
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("key", ["two", "salted"])
+@pytest.mark.parametrize("key", ["off", "everybody", "two", "several"])
+def test_flagd_itself_has_the_files_value_for_who_has_no_unit(
+    key: str, go_clients: Path, tmp_path: Path
+) -> None:
+    nobody_and_one = ["", "app-1"]
+    command = [str(go_clients / "flagd")]
+    found = asked_as_a_process(command, go_clients, tmp_path, key, nobody_and_one)
+    assert found == ours(key, nobody_and_one)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("key", ["two", "salted", "several"])
 def test_flagd_itself_draws_the_second_generation_as_we_do(
     key: str, go_clients: Path, tmp_path: Path
 ) -> None:
@@ -286,7 +327,7 @@ def test_as_a_command_it_writes_the_definition_or_says_why_not(tmp_path: Path) -
     file.write_text(TEXT)
     done = rollout("export", "--to", "flagd", cwd=tmp_path)
     assert done.returncode == 0
-    told = "6 flags of flagd-3 (deploy-retries, nobody, everybody, off, listed, ramped)"
+    told = "7 flags of flagd-3 (deploy-retries, nobody, everybody, off, listed, ramped, shades)"
     by = DRAWN_BY["flagd-3"]
     assert done.stderr == f"Note: {told}: of those tried, drawn so by {by}\n"
     assert json.loads(done.stdout) == to_flagd(Flags.parse(TEXT).values())

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rollout.bucketing import BUCKETS, Draw
 from rollout.flag import Flag
-from rollout.guard import Event, Guard
+from rollout.flag.guard import Event, Guard
 from rollout.outcomes.coins import EVERYWHERE, Coin, toss
 from rollout.outcomes.evidence import GOOD, HARM, Mixture
 from rollout.outcomes.ledger import Ledger

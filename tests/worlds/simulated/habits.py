@@ -96,6 +96,15 @@ class Habits:
     list_bytes: int = 0
     packs: str = ""
 
+    def __str__(self) -> str:
+        """Those that it has."""
+        own = {key: getattr(self, key) for key in self.__slots__}
+        return ", ".join(
+            key if value is True else f"{key}={value}"
+            for key, value in own.items()
+            if value != Habits.__dataclass_fields__[key].default
+        )
+
 
 NO_HABITS = Habits()
 

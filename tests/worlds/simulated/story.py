@@ -11,6 +11,7 @@ from deploy.events import Event, PassStarted, RunFinished, to_json, to_line
 from deploy.flytoml.appconfig import AppConfig, parse
 from deploy.plan.release import Release
 from tests.worlds.simulated.faults import Rule
+from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.transport import Call
 
 APP = "sim"
@@ -60,6 +61,7 @@ class Scenario:
     settles_s: float = _SETTLES_S
     latency_s: tuple[float, float] = USUAL_LATENCY_S  # of a message, one way, least and most
     cpu_s: tuple[float, float] = (0.0, 0.0)  # what a request costs the client, least and most
+    habits: Habits = NO_HABITS
 
     @property
     def config(self) -> AppConfig:

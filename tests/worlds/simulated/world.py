@@ -39,7 +39,7 @@ from deploy.run import App, Settings, Task, run
 from tests.worlds.simulated.clockwork import run_in_time
 from tests.worlds.simulated.commanded import commands_in, use
 from tests.worlds.simulated.effects import Effects
-from tests.worlds.simulated.habits import NO_HABITS, Habits, inhabit
+from tests.worlds.simulated.habits import NO_HABITS, inhabit
 from tests.worlds.simulated.runtime import Behaviour, SimulatedRuntime, simulated_clock
 from tests.worlds.simulated.story import (
     APP,
@@ -128,15 +128,14 @@ class World:
         self,
         scenario: Scenario,
         behaviours: Mapping[str, Behaviour] | None = None,
-        habits: Habits = NO_HABITS,
     ) -> None:
         self.scenario = scenario
         self.story = Story(scenario=scenario)
         self.runtime = SimulatedRuntime(scenario.seed, {**_QUICK, **(behaviours or {})})
         self.platform = Platform(runtime=self.runtime, clock=simulated_clock, seed=scenario.seed)
         application = api.app(self.platform)
-        self.inhabited = inhabit(application, habits, simulated_clock)
-        self._application = application if habits == NO_HABITS else self.inhabited
+        self.inhabited = inhabit(application, scenario.habits, simulated_clock)
+        self._application = application if scenario.habits == NO_HABITS else self.inhabited
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup
         self._effects: Effects

@@ -166,6 +166,39 @@ def test_every_kind_of_change_has_its_words() -> None:
     ]  # fmt: skip
 
 
+VARIED = """\
+version: 1
+flags:
+  deploy-retries:
+    bucket_by: app
+    variants:
+      many: {weight: 10, value: 5, always: {app: [app-1]}}
+      few: {weight: 20, value: 2}
+      none: {weight: 70, value: 0}
+"""
+
+
+def test_a_flag_with_variants_is_shown_without_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    repo = Repo(tmp_path)
+    repo.commit({"flags.yaml": VARIED.replace("20", "15").replace("70", "75")}, BEGIN)
+    repo.commit({"flags.yaml": VARIED}, BEGIN + timedelta(days=1))
+    write(tmp_path / "all.jsonl", [made(n, f"app-{n}", 30.0) for n in range(20)])
+    assert run("site", "--out", "site", "--reports", "all.jsonl", at=AT).exit_code == 0
+    page = Page(tmp_path / "site" / "flags" / "deploy-retries.html").text
+    assert "deploy-retries 10/20/70 %" in page
+    assert "few, 20 %" in page
+    assert "10/15/75 % -> 10/20/70 %" in page
+    assert "the share of all variants but none, the last. Outcomes are compared between two" in page
+    assert "stays at" not in page
+    units = Page(tmp_path / "site" / "units.html").text
+    assert "app-1always many" in units
+    for unit, variant in (("app-2", "few"), ("app-3", "none"), ("app-19", "many")):
+        assert f"{unit}{variant} at " in units
+
+
 def version(day: int, text: str) -> Version:
     found: dict[str, Flag] = dict(flagfile.parse(text).flags)
     return Version(BEGIN + timedelta(days=day), f"c{day}", "A Person", found)

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from rollout.bucketing import BUCKETS, Draw, Generation
-from rollout.guard import Guard
+from rollout.flag.guard import Guard
 from rollout.wording import show
 
 Value: TypeAlias = bool | int | float | str | Mapping[str, Any]
@@ -249,6 +249,13 @@ def percent_text(threshold: int) -> str:
 def share_text(threshold: int) -> str:
     """The same with its sign: "5 %"."""
     return f"{percent_text(threshold)} %"
+
+
+def level_text(flag: Flag, now: datetime) -> str:
+    """How far a flag is at `now`: "5 %", or the weights of its variants, "10/20.5/69.5 %"."""
+    if flag.variants:
+        return "/".join(percent_text(each.weight) for each in flag.variants) + " %"
+    return share_text(flag.threshold_at(now))
 
 
 def arrow_text(was: int, is_now: int) -> str:
