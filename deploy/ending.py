@@ -21,13 +21,14 @@ from deploy.errors import (
     EXIT_REFUSED,
     EXIT_USAGE,
     AppFailed,
+    CannotStart,
     DeployError,
     Meaning,
     Overtaken,
 )
 from deploy.events import Cause, MachineStands, Result, RunFinished
 from deploy.evidence import Evidence
-from deploy.hints import Left, ways_out
+from deploy.hints import Invocation, Left, ways_out
 from deploy.plan.actions import Action, Destroy, Wait
 from deploy.plan.intent import BACK
 from deploy.plan.release import Release, is_current
@@ -76,13 +77,15 @@ class _Verdict:
     is_settled: bool = True
 
 
-def broken_off(error: DeployError) -> RunFinished:
+def broken_off(error: DeployError, app: str) -> RunFinished:
     """The end of a run that never came to one of its own: nothing was looked at."""
+    is_unknown = error.exit_code == EXIT_IN_BETWEEN
+    ways = ways_out(Left.UNKNOWN, Invocation(app=app)) if is_unknown else ""
     return RunFinished(
         result=_RESULTS.get(error.exit_code, Result.FAILED),
         exit_code=error.exit_code,
         message=str(error),
-        hint=error.hint,
+        hint="; ".join(filter(None, (ways, error.hint))),
         cause=_cause(error),
     )
 
@@ -95,7 +98,7 @@ def judge(evidence: Evidence) -> Judgement:
         result=found.result,
         exit_code=found.exit_code,
         message=found.message,
-        hint="; ".join(filter(None, (found.hint, _where_to_look(evidence)))),
+        hint="; ".join(filter(None, (found.hint, _where_to_look(evidence, found)))),
         cause=_cause(evidence.cause) if found.exit_code != EXIT_DONE else None,
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
@@ -144,19 +147,22 @@ def _unseen(evidence: Evidence) -> _Verdict:
 
 def _arrived(evidence: Evidence) -> _Verdict:
     """All that is new is in place; whether it serves, the last look says."""
-    removals = [action for action in evidence.left if isinstance(action, Destroy)]
     said = _brought_about(evidence)
-    broken = [m for m in evidence.sick if m.id in evidence.traces.healthy or m.is_down]
-    if broken:
+    if evidence.broken:
         return _Verdict(
             Result.IN_BETWEEN,
             EXIT_IN_BETWEEN,
-            f"{said}, but {_does_not_serve(broken)}",
+            f"{said}, but {_does_not_serve(evidence.broken)}",
             hint=ways_out(Left.APP_FAILED, evidence.called),
             is_settled=False,
         )
     if evidence.sick:
         said = f"{said}; {_does_not_serve(evidence.sick)}"
+    return _done(evidence, said)
+
+
+def _done(evidence: Evidence, said: str) -> _Verdict:
+    removals = [action for action in evidence.left if isinstance(action, Destroy)]
     if not evidence.traces.written and not removals:
         pushed_again = "" if evidence.done else "a tag that was pushed again needs --force"
         return _Verdict(
@@ -230,7 +236,7 @@ def _in_between(evidence: Evidence) -> _Verdict:
     return _Verdict(
         Result.IN_BETWEEN,
         EXIT_IN_BETWEEN,
-        f"the app is in between: {cause}" if cause else "the app is in between",
+        f"the app is in between: {cause or 'not all that was written can be seen'}",
         hint=_next(evidence),
         is_settled=False,
     )
@@ -259,7 +265,7 @@ def _stands(evidence: Evidence) -> list[MachineStands]:
     traces = evidence.traces
     if evidence.fleet is None:
         return [_unknown(evidence, each, version) for each, version in sorted(traces.known.items())]
-    now = evidence.fleet.managed
+    now = Fleet.of(m for m in evidence.fleet.managed if not _is_going(evidence, m))
     before = evidence.base.machines if evidence.base else Fleet()
     gone = [machine for machine in before if machine.id not in now.by_id]
     unseen = sorted(traces.own - now.by_id.keys() - traces.destroyed)
@@ -268,6 +274,11 @@ def _stands(evidence: Evidence) -> list[MachineStands]:
         *(_stand(machine, "gone") for machine in gone),
         *(_unknown(evidence, machine_id, "") for machine_id in unseen),
     ]
+
+
+def _is_going(evidence: Evidence, machine: Machine) -> bool:
+    """Destroyed by this run, and on its way: nothing brings it back."""
+    return machine.id in evidence.traces.destroyed and machine.state == "destroying"
 
 
 def _runs(evidence: Evidence, machine: Machine) -> str:
@@ -331,7 +342,7 @@ def _left(evidence: Evidence) -> Left:
         return Left.OVERTAKEN
     if evidence.goal == BACK or evidence.went_back:
         return Left.BACK
-    is_app = cause is not None and cause.meaning is Meaning.APP
+    is_app = isinstance(cause, CannotStart) or (cause and cause.meaning is Meaning.APP)
     if evidence.base is not None and not evidence.base.machines:
         return Left.FIRST_APP_FAILED if is_app else Left.FIRST
     return Left.APP_FAILED if is_app else Left.FORWARD
@@ -341,10 +352,12 @@ def _log_of(cause: DeployError | None) -> tuple[str, ...]:
     return (cause.log or ()) if isinstance(cause, AppFailed) else ()
 
 
-def _where_to_look(evidence: Evidence) -> str:
+def _where_to_look(evidence: Evidence, found: _Verdict) -> str:
     """The command that shows a failed machine's log, where the run could not have it."""
     cause = evidence.cause
-    if not isinstance(cause, AppFailed) or not cause.machine_id or cause.log is not None:
+    if not found.exit_code or not isinstance(cause, AppFailed):
+        return ""
+    if not cause.machine_id or cause.log is not None:
         return ""
     shown = join(["fly", "logs", "--app", evidence.release.app, "--machine", cause.machine_id])
     return f"`{shown}` shows its log"

@@ -204,6 +204,10 @@ class NotInTime(DeployError):
     operation = "wait"
 
 
+class CannotStart(NotInTime):
+    """The platform could not bring a machine up, and does not say that the image is why."""
+
+
 class TakenBack(DeployError):
     """A machine runs another version than the one that was written to it."""
 
@@ -281,5 +285,5 @@ def as_ours(error: Exception) -> DeployError:
         return error
     return OwnFault(
         f"tidegate itself failed: {type(error).__name__}: {error}",
-        hint="look with `deploy status`; TIDEGATE_TRACEBACK=1 shows where, for a bug report",
+        hint="TIDEGATE_TRACEBACK=1 shows where, for a bug report",
     )

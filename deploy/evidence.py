@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deploy.api.machine import Fleet, Machine
-from deploy.errors import DeployError
+from deploy.errors import AppFailed, DeployError
 from deploy.hints import Invocation
-from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome
+from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome, app_failed, why_undone
 from deploy.plan.actions import Action, Destroy, Wait
 from deploy.plan.base import Base
-from deploy.plan.intent import FORWARD
+from deploy.plan.intent import BACK, FORWARD
 from deploy.plan.places import places_of
 from deploy.plan.release import Release
 
@@ -75,10 +75,39 @@ class Evidence:
 
     @property
     def cause(self) -> DeployError | None:
-        """Why the run did not get where it was to go; what a person wants goes first."""
-        if self.is_interrupted:
-            return self.stopped_by
-        return self.forward.cause or self.stopped_by
+        """Why the run did not get where it was to go; what a person wants goes first.
+
+        Where nothing failed that it waited for, what the last look shows; and an app
+        that has failed, before what another pass could have helped.
+        """
+        known = self.stopped_by if self.is_interrupted else self.forward.cause or self.stopped_by
+        if self.is_interrupted or (known is not None and not known.meaning.is_hiccup):
+            return known
+        seen = self._seen_cause
+        is_apps = isinstance(seen, AppFailed) and not self._goes_back
+        return seen if is_apps or known is None else known
+
+    @property
+    def _goes_back(self) -> bool:
+        return self.goal == BACK or self.went_back
+
+    @property
+    def _seen_cause(self) -> DeployError | None:
+        left = self.left_back if self._goes_back else self.unreached
+        if left and self.fleet is not None:
+            return why_undone(left, self.fleet)
+        return app_failed(self.broken[0]) if self.broken else None
+
+    @property
+    def broken(self) -> tuple[Machine, ...]:
+        """The sick that were healthy in this run, or have ended by themselves."""
+        return tuple(machine for machine in self.sick if self._is_to_blame(machine))
+
+    def _is_to_blame(self, machine: Machine) -> bool:
+        """One that is being restarted after a bad exit is, where the run has written to it."""
+        crashed = bool(machine.exits) and machine.exits[0].is_bad and machine.state != "started"
+        is_ours = machine.id in self.traces.written
+        return machine.id in self.traces.healthy or machine.is_down or (crashed and is_ours)
 
     @property
     def has_arrived(self) -> bool:

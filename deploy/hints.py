@@ -6,6 +6,7 @@ and `deploy status` print what is said here and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from shlex import join, quote
@@ -23,6 +24,7 @@ class Left(Enum):
     FIRST_APP_FAILED = "on the way to its first release, whose app fails"
     BACK = "on the way back"
     OVERTAKEN = "to another deploy, which has gone over it"
+    UNKNOWN = "by a run that has not told how"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +32,17 @@ class Invocation:
     """How a run was called, as far as the command that follows has to be called so too.
 
     `directory`, `config` and `env` (KEY=VALUE) are as they were given, empty where
-    they were not; `retries` is the run's count, 0 on the legacy path; `waits` is whether
-    somebody else's leases are to be waited for.
+    they were not; `finish` are the words of the command that goes on with the deploy,
+    `terms` the options of the run; `retries` is its count, 0 on the legacy path;
+    `waits` is whether somebody else's leases are to be waited for.
     """
 
     app: str
     directory: str = ""
     config: str = ""
     env: tuple[str, ...] = ()
+    finish: tuple[str, ...] = ("resume",)
+    terms: tuple[str, ...] = ()
     retries: int = 0
     waits: bool = False
 
@@ -46,19 +51,22 @@ class Invocation:
         words = [word for pair in self.env for word in ("--env", pair)]
         words += ["--config", self.config] if self.config else []
         words += [self.directory] if self.directory else []
-        return self._command("resume", *words)
+        return self._command(self.finish, words)
 
     def rollback(self) -> str:
-        return self._command("rollback")
+        return self._command(["rollback"])
+
+    def history(self) -> str:
+        return f"`deploy history --app {quote(self.app)}`"
 
     def status(self) -> str:
         return f"`deploy status --app {quote(self.app)}`"
 
-    def _command(self, name: str, *words: str) -> str:
+    def _command(self, name: Sequence[str], words: Sequence[str] = ()) -> str:
         retries = str(self.retries or _ENOUGH_RETRIES)
         waits = ["--wait-for-lease", "5m"] if self.waits else []
-        options = ["--app", self.app, "--deploy-retries", retries, *waits]
-        told = join(["deploy", name, *options, *words])
+        options = ["--app", self.app, "--deploy-retries", retries, *self.terms, *waits]
+        told = join(["deploy", *name, *options, *words])
         return f"`{told}`"
 
 
@@ -79,3 +87,5 @@ def ways_out(left: Left, called: Invocation) -> str:
             return f"{called.rollback()} goes on with it"
         case Left.OVERTAKEN:
             return f"{called.status()} shows what runs; deploy again if this release is wanted"
+        case Left.UNKNOWN:
+            return f"{called.status()} shows what runs, and the ways out of what is unfinished"

@@ -16,18 +16,26 @@ from dataclasses import replace
 import anyio
 from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt
 
-from deploy.api.machine import Fleet
 from deploy.api.patience import PassBackoff
-from deploy.errors import AppFailed, DeployError, Overtaken, ShownUndone
+from deploy.errors import AppFailed, CannotStart, DeployError, Overtaken
 from deploy.events import BackingOff, GoingBack
 from deploy.orchestrator import passes
 from deploy.orchestrator.deployment import Deployment
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.logs import keep_log
-from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Failure, IsDecisive, Outcome
+from deploy.orchestrator.outcome import (
+    NOT_BEGUN,
+    Ending,
+    Failure,
+    IsDecisive,
+    Outcome,
+    why_undone,
+)
 from deploy.orchestrator.passes import Pass
-from deploy.plan.actions import Action, Start, Wait
+from deploy.plan.actions import Wait
 from deploy.plan.intent import BACK
+
+_STARTS = 1  # passes after which it is tried again to bring up what the platform could not
 
 OnePass = Callable[[Deployment, Pass], Awaitable[Outcome]]
 
@@ -80,22 +88,7 @@ async def confirmed_forward(deployment: Deployment, this: Pass) -> Outcome:
     left = [action for action in rest if not isinstance(action, Wait)]
     if not left:
         return outcome
-    return Outcome(outcome.done, len(left), (Failure(_undone(left[0], fleet), left[0]),))
-
-
-def _undone(action: Action, fleet: Fleet) -> DeployError:
-    """Why there is something left: the app has ended by itself, or the platform took it back."""
-    machine = fleet.by_id.get(action.machine_id)
-    if isinstance(action, Start) and machine and machine.exits and not machine.exits[0].requested:
-        return AppFailed(
-            f"machine {machine.name or machine.id} {machine.trouble}",
-            machine_id=machine.id,
-            hint="look at its log; the deploy is not retried for an app that exits",
-        )
-    return ShownUndone(
-        f"{action.verb} {action.key} was done, and the platform shows it undone",
-        machine_id=action.machine_id,
-    )
+    return Outcome(outcome.done, len(left), (Failure(why_undone(left, fleet), left[0]),))
 
 
 def can_go_back(deployment: Deployment, forward: Outcome) -> bool:
@@ -122,10 +115,13 @@ async def _converge(
     """Passes until one is complete, or until another could not help."""
     halt, emit = deployment.tools.halt, deployment.tools.emit
     outcome = NOT_BEGUN
-    number = 0
+    number = unstartable = 0
 
     def is_worth_another(outcome: Outcome) -> bool:
-        decided = any(is_decisive(failure.error) for failure in outcome.failures)
+        nonlocal unstartable
+        errors = [failure.error for failure in outcome.failures]
+        unstartable += any(isinstance(error, CannotStart) for error in errors)
+        decided = any(is_decisive(error) for error in errors) or unstartable > _STARTS
         return not (outcome.is_complete or halt.is_set or decided)
 
     async def pause(delay_s: float) -> None:

@@ -208,9 +208,11 @@ async def _conclude(
             deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
     called = app.called or Invocation(app=task.release.app)
     finished = judge(_evidence(deployment, ending, fleet, called, task.done))
-    if finished.is_settled:
-        with anyio.move_on_after(_GRACE_S, shield=True):
+    with anyio.move_on_after(_GRACE_S, shield=True):
+        if finished.is_settled:
             await conclude(deployment, fleet or Fleet())
+        elif fleet is not None:
+            await deployment.marks.renew(fleet, deployment.leases.is_usable)
     return finished.event
 
 

@@ -87,6 +87,9 @@ MAX_UNAVAILABLE = click.Option(
     type=MaxUnavailable(),
     help="Machines of a group that may be out at once: count or fraction. [default: 0.33]",
 )
+FORCE = click.Option(
+    ["--force"], is_flag=True, help="Update machines that already run this release."
+)
 RELEASE = Options(
     "Release",
     (
@@ -98,9 +101,7 @@ RELEASE = Options(
             help="Rollout strategy. [default: rolling]",
         ),
         MAX_UNAVAILABLE,
-        click.Option(
-            ["--force"], is_flag=True, help="Update machines that already run this release."
-        ),
+        FORCE,
     ),
 )
 

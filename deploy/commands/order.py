@@ -10,10 +10,11 @@ from typing import Any
 
 from deploy.commands.running import leave_at_once
 from deploy.commands.target import Target, refuse_unsendable
+from deploy.commands.values import ALL
 from deploy.errors import UsageProblem
 from deploy.flytoml.appconfig import AppConfig
 from deploy.plan.group import Group
-from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, Release
+from deploy.plan.release import DEFAULT_MAX_UNAVAILABLE, RESUME, Release
 from deploy.plan.selection import Selection
 from deploy.plan.strategies import DEFAULT, strategy_named
 from deploy.run import Settings
@@ -78,7 +79,52 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
         high_availability=order.high_availability,
         force=order.force,
         update_only=order.update_only or not selection.is_everything,
+        finish=finish_of(order),
     )
+
+
+def finish_of(order: Order) -> tuple[str, ...]:
+    """The words of the command that goes on with the deploy: they say what it is about."""
+    selection = order.settings.selection
+    selected = {each.name: getattr(selection, each.name) for each in fields(selection)}
+    given = {
+        "--update-only": order.update_only,
+        "--no-ha": not order.high_availability,
+        "--force": order.force,
+    }
+    return (
+        *RESUME,
+        *(
+            word
+            for name, names in selected.items()
+            if names
+            for word in (f"--{name.replace('_', '-')}", ",".join(sorted(names)))
+        ),
+        *(word for word, is_given in given.items() if is_given),
+    )
+
+
+def terms_of(order: Order) -> tuple[str, ...]:
+    """The options of a run that the command which follows it has to have as well."""
+    settings, usual = order.settings, Settings()
+    unavailable = "100%" if order.max_unavailable == ALL else order.max_unavailable
+    given = (
+        ("--max-unavailable", unavailable, None),
+        ("--wait-timeout", _seconds(order.wait_timeout_s), None),
+        ("--min-healthy", _seconds(settings.min_healthy_s), _seconds(usual.min_healthy_s)),
+        ("--lease-timeout", _seconds(settings.lease_ttl_s), _seconds(usual.lease_ttl_s)),
+        ("--max-concurrent", settings.max_concurrent, usual.max_concurrent),
+    )
+    return tuple(
+        word
+        for name, value, default in given
+        if value not in (None, default)
+        for word in (name, str(value))
+    )
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:g}s"
 
 
 def _image(order: Order, config: AppConfig) -> str:

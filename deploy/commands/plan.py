@@ -51,7 +51,7 @@ async def plan_app(target: Target, order: Order) -> tuple[Release, Fleet, Schedu
         fleet = await read_fleet(client, within_s=LOOK_S) if exists else Fleet()
     release = release_of(target, order, new_id(now))
     release = replace(release, number=next_number(fleet))
-    order.settings.selection.refuse_nothing(fleet)
+    order.settings.selection.refuse_nothing(target.app, fleet)
     refuse_unsuited(release, order.settings.selection.of(fleet))
     base = Base.of(fleet)
     plan = towards_release(order.settings.selection)

@@ -13,25 +13,42 @@ from typing import Any
 
 from deploy.api.machine import Fleet
 from deploy.commands.on_app import app_command
-from deploy.commands.options import ENV, FLAG, RUN, TELL, Options
-from deploy.commands.order import Order, order_of, release_of
+from deploy.commands.options import (
+    ENV,
+    FLAG,
+    FORCE,
+    MAX_UNAVAILABLE,
+    RUN,
+    SELECTION,
+    TELL,
+    Options,
+)
+from deploy.commands.order import Order, order_of, release_of, terms_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import start_run
 from deploy.commands.taking_up import find_unfinished, take_up, taken_up
 from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
+from deploy.hints import Invocation
 from deploy.plan.intent import BACK
 from deploy.plan.planners import towards_release
 from deploy.plan.release import next_number
 from deploy.plan.stamps import fly_release, is_stamped
 from deploy.run import Task
 
-_RELEASE = Options("Release", (ENV,))
+_RELEASE = Options("Release", (ENV, MAX_UNAVAILABLE, FORCE))
 
 
 @app_command(
-    "resume", _RELEASE, FLAG, RUN, TELL, needs_config=True, example="deploy resume --app hello"
+    "resume",
+    _RELEASE,
+    FLAG,
+    SELECTION,
+    RUN,
+    TELL,
+    needs_config=True,
+    example="deploy resume --app hello",
 )
 def resume_command(target: Target, **options: Any) -> None:
     """Finish a deploy that was left unfinished, from any computer."""
@@ -49,6 +66,12 @@ async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | 
         return None
     said = replace(order, image=intent.image, strategy=intent.strategy)
     release = release_of(target, said, intent.deploy)
+    if release.finish != intent.finish and intent.direction != BACK:
+        called = Invocation(app=target.app, finish=intent.finish, terms=terms_of(order))
+        raise UsageProblem(
+            f"deploy {intent.deploy} was begun for less than that, or by another command",
+            hint=f"{called.resume()} finishes it",
+        )
     if release.digest != intent.digest and intent.direction != BACK:
         raise UsageProblem(
             f"the release that deploy {intent.deploy} began is not what fly.toml describes now",

@@ -25,6 +25,7 @@ from deploy.commands.taking_up import find_unfinished, take_up, taken_up
 from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
+from deploy.hints import Invocation
 from deploy.orchestrator.memory import TakenUp
 from deploy.plan.base import Base, Versions
 from deploy.plan.history import releases_of, time_ms
@@ -63,20 +64,21 @@ async def rollback_app(
     """Bring back what was before the newest deploy, or release `to`; None if there is none."""
     if to is not None:
         return await _rollback_to(target, order, to, emit)
-    fleet, versions, intent = await find_unfinished(target, _newest_deploy)
+    fleet, versions, intent = await find_unfinished(target, partial(_newest_deploy, target.app))
     if intent is None:
         return None
     base = Base.before(intent.deploy, fleet, versions)
+    history = Invocation(app=target.app).history()
     if base.lost:
         raise UsageProblem(
             f"the platform no longer has the configuration that {', '.join(sorted(base.lost))} "
             "ran before",
-            hint="`deploy history` shows what there is for `deploy rollback --to RELEASE`",
+            hint=f"{history} shows what there is for `deploy rollback --to RELEASE`",
         )
     if not base.machines:
         raise UsageProblem(
             f"there was nothing before deploy {intent.deploy}: it was the first",
-            hint="`deploy history` shows the releases",
+            hint=f"{history} shows the releases",
         )
     release = Release(
         app=target.app,
@@ -94,10 +96,11 @@ async def rollback_app(
     return await start_run("rollback", target, order, task, emit, datetime.now(UTC))
 
 
-def _newest_deploy(fleet: Fleet) -> Intent | None:
-    """The deploy that wrote last, finished or not, as what is to be undone.
+def _newest_deploy(app: str, fleet: Fleet) -> Intent | None:
+    """The newest deploy, finished or not, as what is to be undone.
 
-    Raises UsageProblem where that is another tool's, which leaves no way back.
+    Raises UsageProblem where another tool wrote last, which leaves no way back. What the
+    platform put back to an earlier release is newer than the deploy, and not what it did.
     """
     newest = max(
         fleet.managed,
@@ -111,10 +114,12 @@ def _newest_deploy(fleet: Fleet) -> Intent | None:
         raise UsageProblem(
             f"release {number or deploy_id or newest.image} was made by another tool, "
             "which left no note of what ran before it",
-            hint="`deploy history` shows the releases, `deploy rollback --to RELEASE` brings "
-            "one back",
+            hint=f"{Invocation(app=app).history()} shows the releases, "
+            "`deploy rollback --to RELEASE` brings one back",
         )
-    return Intent(deploy=deploy_id, digest="", image=newest.image, strategy=DEFAULT)
+    ours = (m for m in fleet.managed if is_stamped(m, fly_release(m)[0]))
+    newest = max(ours, key=lambda m: (fly_release(m)[1], time_ms(m.version)))
+    return Intent(deploy=fly_release(newest)[0], digest="", image=newest.image, strategy=DEFAULT)
 
 
 def _with_hidden(found: TakenUp, intent: Intent) -> TakenUp:
@@ -138,12 +143,14 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
         for machine in fleet
         if (config := _config_of(machine, known, fleet, to)) is not None
     }
-    hint = f"`deploy history --app {target.app}` shows the releases that the platform still knows"
+    called = Invocation(app=target.app)
+    hint = f"{called.history()} shows the releases that the platform still knows"
     meant = [past.deploy for past in releases_of(fleet, known) if str(past.number) == to]
     if len(meant) > 1:
+        one = replace(called, finish=("rollback", "--to", meant[0])).resume()
         raise UsageProblem(
             f"release {printable(to)} is {len(meant)} deploys: {', '.join(meant)}",
-            hint=f"name one by its id, as in `deploy rollback --to {meant[0]}`",
+            hint=f"name one by its id, as in {one}",
         )
     if not configs:
         raise UsageProblem(f"{target.app} has no release {printable(to)}", hint=hint)
@@ -163,6 +170,7 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
         groups=(),
         max_unavailable=order.max_unavailable or DEFAULT_MAX_UNAVAILABLE,
         number=next_number(fleet),
+        finish=("rollback", "--to", to),
     )
 
     task = Task(release=release, planner=towards_configs(configs))

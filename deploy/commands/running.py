@@ -69,7 +69,7 @@ def _finish(start: Start, emit: Emit, progress: Progress) -> RunFinished | None:
         if not progress.report.run_id:
             raise
         worst = max(map(as_ours, each_of(error)), key=lambda each: each.exit_code)
-        finished = broken_off(worst)
+        finished = broken_off(worst, progress.report.app)
         emit(finished)
         if isinstance(worst, OwnFault):
             raise

@@ -89,7 +89,7 @@ async def _task(target: Target, order: Order, group: str, count: int) -> Task:
         fleet = (await read_fleet(client)).managed
     release, pattern = _pattern(target, order, fleet, group, new_id(datetime.now(UTC)))
     return Task(
-        release=release,
+        release=replace(release, finish=("scale", f"{group}={count}")),
         planner=towards_count(group, count, pattern),
         done=f"has {words_for(count, 'machine')} in group {group}",
     )

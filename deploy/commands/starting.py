@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from deploy.api.client import connect
-from deploy.commands.order import Order
+from deploy.commands.order import Order, terms_of
 from deploy.commands.origin import origin
 from deploy.commands.reading import owner_of
 from deploy.commands.target import Target
@@ -40,6 +40,8 @@ async def start_run(
         directory=target.directory,
         config=target.config_path,
         env=tuple(f"{key}={value}" for key, value in order.env.items()),
+        finish=release.finish,
+        terms=terms_of(order),
     )
     if order.flags_by_option and order.retries is None:
         refuse_missing(order.flags)

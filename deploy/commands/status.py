@@ -123,7 +123,12 @@ def _unfinished(target: Target, machines: Fleet, intent: Intent, holders: Sequen
     what = f"deploy {intent.deploy} of {intent.image}"
     if holders:
         return f"{what} is under way: {', '.join(holders)} holds its leases"
-    called = Invocation(app=target.app, directory=target.directory, config=target.config_path)
+    called = Invocation(
+        app=target.app,
+        directory=target.directory,
+        config=target.config_path,
+        finish=intent.finish,
+    )
     return f"warning: {what} is unfinished; {ways_out(_left(machines, intent), called)}"
 
 

@@ -230,18 +230,18 @@ class Executor:
         """Give the sick their places in the windows; beyond them the app has failed."""
         now = anyio.current_time()
         self._sick_since = {m.id: self._sick_since.get(m.id, now) for m in sick}
+        lasting = [m for m in sick if now - self._sick_since[m.id] >= RELAPSE_S]
         for group, window in self._windows.items():
             window.sick = frozenset(machine.id for machine in sick if machine.group == group)
-            stuck = any(s.window is window and s.waits_for_the_sick for s in self._sliding)
-            lasting = [
-                machine
-                for machine in sick
-                if machine.group == group and now - self._sick_since[machine.id] >= RELAPSE_S
-            ]
-            if lasting and (window.is_overdrawn or stuck) and not self._tools.halt.is_set:
-                self._note(Failure(relapse(lasting)))
+            self._end_beyond(window, [machine for machine in lasting if machine.group == group])
         for sliding in self._sliding:
             sliding.wake()
+
+    def _end_beyond(self, window: Window, lasting: list[Machine]) -> None:
+        """With more sick than the window has places for, or with nothing moving any more."""
+        stuck = any(s.window is window and s.waits_for_the_sick for s in self._sliding)
+        if lasting and (window.is_overdrawn or stuck) and not self._tools.halt.is_set:
+            self._note(Failure(relapse(lasting)))
 
     def _show(self, action: Action, phase: Phase, detail: str) -> None:
         self._tools.emit(

@@ -15,7 +15,15 @@ import anyio
 
 from deploy.api.machine import Machine
 from deploy.api.meaning import names_missing_image
-from deploy.errors import AppFailed, CallFailed, DeployError, Meaning, NotInTime, TakenBack
+from deploy.errors import (
+    AppFailed,
+    CallFailed,
+    CannotStart,
+    DeployError,
+    Meaning,
+    NotInTime,
+    TakenBack,
+)
 from deploy.orchestrator.look import Awaited, SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
@@ -231,7 +239,7 @@ def _raise_on_end(machine: Machine, expected: Expectation) -> None:
             hint="check the image's name and that it was pushed",
         )
     if machine.state == "failed":
-        raise NotInTime(
+        raise CannotStart(
             f"machine {name} could not be started: {machine.failure}", machine_id=machine.id
         )
 

@@ -47,6 +47,7 @@ class _Held:
     ttl_s: float
     lost: str = ""  # why no write may rely on it any more
     is_gone: bool = False  # the platform says that it is not ours
+    in_doubt: bool = False  # the platform does not find it, and no read has said more
     refreshing: anyio.Event | None = None
 
     @property
@@ -65,7 +66,7 @@ class _Held:
     def left_s(self) -> float:
         """How long writes may still leave under it; of a very short lease most of it."""
         safety_s = min(SAFETY_S, self.ttl_s / 4)
-        return 0.0 if self.lost else self.expires - safety_s - anyio.current_time()
+        return 0.0 if self.lost or self.in_doubt else self.expires - safety_s - anyio.current_time()
 
 
 class HeldLeases:
@@ -126,6 +127,12 @@ class HeldLeases:
         if held.lost:
             raise LeaseLost(
                 f"the lease on machine {machine_id} is lost: {held.lost}", machine_id=machine_id
+            )
+        if held.in_doubt:
+            raise LeaseLost(
+                f"the lease on machine {machine_id} may be lost: a refresh did not find it, and "
+                "no read has been answered since",
+                machine_id=machine_id,
             )
         if held.left_s <= 0:
             ends_s = max(0.0, held.expires - anyio.current_time())
@@ -200,12 +207,14 @@ class HeldLeases:
             await self._judge(machine_id, held, failure)
             return anyio.current_time() + min(1.0, held.ttl_s / 10)
         held.nonce, held.sent, held.ttl_s = lease.nonce, sent, self._granted_s(lease, ttl_s)
+        held.in_doubt = False
         self._nonces.add(lease.nonce)
         return held.due
 
     async def _judge(self, machine_id: str, held: _Held, failure: DeployError) -> None:
         """After a refresh that failed: one that is refused is lost only if a read says so, too."""
         if _is_refused(failure):
+            held.in_doubt = failure.meaning is Meaning.MISSING
             try:
                 found = await self._tools.client.read_lease(machine_id)
             except DeployError:
@@ -215,7 +224,7 @@ class HeldLeases:
                     held.is_gone = True
                     held.lost = f"{holder_of(found)} has it" if found else f"it ran out: {failure}"
                     return
-                held.nonce = found.nonce
+                held.nonce, held.in_doubt = found.nonce, False
         if anyio.current_time() >= held.expires:
             held.lost = f"it ran out before a refresh was answered: {failure}"
 

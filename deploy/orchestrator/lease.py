@@ -93,6 +93,7 @@ class Leases:
         self._description = f"{self._deploy_id}/{terms.run_id}"
         self._held = HeldLeases(tools, self._description, least_ttl_s=terms.ttl_s)
         self._arbiter = ""
+        self.outwaited: set[str] = set()  # machines on which another's lease has just ended
         self._reasons: dict[str, str] = {}  # machine id -> why it is not leased
 
     @property
@@ -141,6 +142,10 @@ class Leases:
         """The machine is gone, and its lease with it."""
         self._held.forget(machine_id)
 
+    def is_usable(self, machine_id: str) -> bool:
+        """Whether a write may leave under the lease now."""
+        return self._held.is_usable(machine_id)
+
     def holds(self, machine_id: str) -> bool:
         return self._held.holds(machine_id)
 
@@ -161,7 +166,8 @@ class Leases:
         for machine in app:
             if machine.host_status == "unreachable":
                 continue
-            await self._take(machine.id, this)
+            if not self._held.is_usable(machine.id):
+                await self._take(machine.id, this)
             if self._held.is_usable(machine.id):
                 self._arbiter = machine.id
                 return
@@ -307,6 +313,7 @@ class Leases:
                 lambda: self._tools.client.read_lease(machine_id)
             )
             if now_held is None:
+                self.outwaited.add(machine_id)
                 return
             may_be_ours = may_be_ours and now_held.expires_at == held.expires_at
             held = now_held

@@ -8,6 +8,7 @@ A look at the whole app believes nothing odd.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
 
@@ -16,7 +17,7 @@ import anyio
 from deploy.api.machine import TERMINAL, Fleet, Machine
 from deploy.errors import CallFailed, Meaning, Miscounted, NotTheApi
 from deploy.orchestrator.halt import Cut
-from deploy.orchestrator.memory import Memory
+from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
 from deploy.plan.stamps import is_made_by
 
@@ -180,6 +181,32 @@ class Lookout:
             return await self.look()
         raise Cut  # for the type checker: a block that is cut raises by itself
 
+    async def look_after(self, held: AbstractSet[str]) -> Fleet:
+        """The same, where somebody else has `held` these machines until just now.
+
+        A list may lag behind what that one did: it is believed once it shows of them what
+        a read of each shows, or when the time is over in which that comes true.
+        """
+        until = anyio.current_time() + SETTLE_S
+        with self._tools.halt.cuts():
+            while True:
+                fleet = await self.look()
+                if anyio.current_time() >= until or await self._shows(fleet, held):
+                    return fleet
+                await anyio.sleep(_ODD_PAUSE_S)
+        raise Cut  # for the type checker, as above
+
+    async def _shows(self, fleet: Fleet, machine_ids: AbstractSet[str]) -> bool:
+        for machine_id in sorted(machine_ids):
+            listed, read = fleet.by_id.get(machine_id), await self._read(machine_id)
+            if _marked(listed) != _marked(read):
+                return False
+        return True
+
+    async def _read(self, machine_id: str) -> Machine | None:
+        client, patience = self._tools.client, self._tools.patience
+        return await patience.ask(partial(client.find_machine, machine_id))
+
     async def _list(self) -> Fleet:
         """The list; an empty one only if there is nothing to expect, or it is repeated."""
         fleet = await self._list_once()
@@ -222,16 +249,11 @@ class Lookout:
         Where the list has a machine that a read does not find, neither is
         believed before the read is repeated.
         """
-        client, patience = self._tools.client, self._tools.patience
-
-        async def read(machine_id: str) -> Machine | None:
-            return await patience.ask(partial(client.find_machine, machine_id))
-
-        found = {each: await read(each) for each in self._memory.contradicted_by(listed)}
+        found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
         unclear = [each for each, machine in found.items() if machine is None and each in listed]
         if unclear:
             await anyio.sleep(_ODD_PAUSE_S)
-        return found | {each: await read(each) for each in unclear}
+        return found | {each: await self._read(each) for each in unclear}
 
     def _recognise_own(self, fleet: Fleet) -> None:
         """A machine that we made and do not know of, because the answer was lost."""
@@ -241,3 +263,8 @@ class Lookout:
             known = machine.id in memory.own or machine.id in before
             if not known and is_made_by(machine, memory.release.deploy_id):
                 memory.created(machine)
+
+
+def _marked(machine: Machine | None) -> tuple[object, ...] | None:
+    """What a deploy changes of a machine first: its marks, and then its version."""
+    return None if machine is None else (machine.version, dict(machine.metadata))

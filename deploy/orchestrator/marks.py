@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from deploy.api.machine import Fleet
@@ -10,7 +10,7 @@ from deploy.errors import DeployError
 from deploy.events import Noticed
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
-from deploy.plan.intent import Intent, carrying, read_intent
+from deploy.plan.intent import Intent, carriers, carrying, read_intent
 from deploy.plan.stamps import INTENT, fly_release
 
 
@@ -30,6 +30,7 @@ class Marks:
     def lost(self) -> None:
         """Another deploy has been here: what marks there are now are that deploy's."""
         self._carried.clear()
+        self._announced = None
 
     async def announce(self, intent: Intent, fleet: Fleet, otherwise: Iterable[str] = ()) -> None:
         """Write the intent where it stands already, or on the machines `otherwise`; once.
@@ -66,6 +67,21 @@ class Marks:
         for deploy, image in {(left.deploy, left.image): None for left in others.values()}:
             message = f"taking over deploy {deploy} of {image}, which was not finished"
             self._tools.emit(Noticed(message=message))
+
+    async def renew(self, fleet: Fleet, leased: Callable[[str], bool]) -> None:
+        """The deploy is left unfinished: who takes it up has to find it.
+
+        The platform may have put the machines that carried its mark back to what they
+        were. Only where no mark is left, and where our leases keep others away.
+        """
+        ours, free = self._announced, carriers(fleet)
+        if ours is None or any(map(read_intent, fleet.managed)) or not all(map(leased, free)):
+            return
+        self._carried.clear()
+        self._announced = None
+        what = "the mark of this deploy is gone, and could not be written again"
+        hint = "deploy again: nothing else can tell that this one is unfinished"
+        await clean_up(self._tools, self.announce(ours, fleet, free), what, hint)
 
     async def remove(self, fleet: Fleet) -> None:
         """The deploy is over, either way. What fails is said, and changes nothing about that."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deploy.errors import DeployError, Meaning
-from deploy.plan.actions import Action, Destroy
+from deploy.api.machine import Fleet, Machine
+from deploy.api.meaning import names_missing_image
+from deploy.errors import AppFailed, DeployError, Meaning, ShownUndone
+from deploy.plan.actions import Action, Destroy, Start
 
 IsDecisive = Callable[[DeployError], bool]
 """Whether nothing new begins after a failure."""
@@ -77,3 +79,33 @@ class Ending:
     @property
     def last(self) -> Outcome:
         return self.back or self.forward
+
+
+def why_undone(left: Sequence[Action], fleet: Fleet) -> DeployError:
+    """Why a look shows these actions undone: an app that has ended by itself goes before the rest.
+
+    Without one the platform has taken something back.
+    """
+    for action in left:
+        machine = fleet.by_id.get(action.machine_id)
+        if isinstance(action, Start) and machine is not None and _has_failed(machine):
+            return app_failed(machine)
+    action = left[0]
+    return ShownUndone(
+        f"{action.verb} {action.key} was done, and the platform shows it undone",
+        machine_id=action.machine_id,
+    )
+
+
+def app_failed(machine: Machine) -> AppFailed:
+    """The app's failure, as a look shows it."""
+    return AppFailed(
+        f"machine {machine.name or machine.id} {machine.trouble}",
+        machine_id=machine.id,
+        hint="look at its log; the deploy is not retried for an app that exits",
+    )
+
+
+def _has_failed(machine: Machine) -> bool:
+    ended = bool(machine.exits) and not machine.exits[0].requested
+    return ended or names_missing_image(machine.failure)

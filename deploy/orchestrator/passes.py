@@ -43,7 +43,7 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
 
     async def steps() -> Outcome:
         fleet = await deployment.lookout.look_unless_halted()
-        deployment.aim.selection.refuse_nothing(fleet)
+        deployment.aim.selection.refuse_nothing(deployment.memory.release.app, fleet)
         if not _is_there_already(deployment, fleet):
             fleet = await _prepare(deployment, fleet)
         order = _schedule(deployment, fleet)
@@ -188,8 +188,9 @@ async def _look_under_leases(deployment: Deployment) -> Fleet:
     """
     asked: set[str] = set()
     while True:
-        fleet = await deployment.lookout.look_unless_halted()
+        fleet = await deployment.lookout.look_after(deployment.leases.outwaited)
         if not await _hold(deployment, fleet, but=asked):
+            deployment.leases.outwaited.clear()
             return fleet
         asked |= fleet.by_id.keys()
 

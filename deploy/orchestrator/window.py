@@ -25,7 +25,7 @@ class Window:
     sick: frozenset[str] = frozenset()
 
     def has_place(self, machine_id: str) -> bool:
-        if machine_id in self.out or machine_id not in self.counted:
+        if machine_id in self.out | self.sick or machine_id not in self.counted:
             return True
         return len(self.out | self.sick) < self.limit
 

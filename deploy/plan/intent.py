@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from deploy.api.machine import Fleet, Machine
-from deploy.plan.release import Release
+from deploy.plan.release import RESUME, Release
 from deploy.plan.stamps import INTENT, fly_release
 
 FORWARD = "forward"
@@ -19,13 +19,17 @@ BACK = "back"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """The deploy that is under way: `digest` is its release's, `direction` forward or back."""
+    """The deploy that is under way: `digest` is its release's, `direction` forward or back.
+
+    `finish` are the words of the command that goes on with it.
+    """
 
     deploy: str
     digest: str
     image: str
     strategy: str
     direction: str = FORWARD
+    finish: tuple[str, ...] = RESUME
 
     @classmethod
     def of(cls, release: Release) -> Intent:
@@ -34,6 +38,7 @@ class Intent:
             digest=release.digest,
             image=release.image,
             strategy=release.strategy,
+            finish=release.finish,
         )
 
     def turned_back(self) -> Intent:
@@ -42,6 +47,8 @@ class Intent:
     def dump(self, beside: str = "") -> str:
         """As it is written, `beside` Fly's release id on the machine."""
         fields = asdict(self) | ({"beside": beside} if beside else {})
+        if self.finish == RESUME:
+            del fields["finish"]
         return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
 
@@ -55,7 +62,8 @@ def read_intent(machine: Machine) -> Intent | None:
     try:
         fields = json.loads(machine.metadata.get(INTENT, "null"))
         beside = str(fields.pop("beside", ""))
-        intent = Intent(**{key: str(value) for key, value in fields.items()})
+        finish = tuple(str(word) for word in fields.pop("finish", RESUME))
+        intent = Intent(**{key: str(value) for key, value in fields.items()}, finish=finish)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     is_ours = not beside or fly_release(machine)[0] in (beside, intent.deploy)

@@ -19,11 +19,15 @@ from deploy.plan.group import Group
 from deploy.plan.stamps import DEPLOY, DIGEST, fly_release
 
 DEFAULT_MAX_UNAVAILABLE = Decimal("0.33")
+RESUME = ("resume",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """`number` is Fly's release version: one more than that of the release before."""
+    """`number` is Fly's release version: one more than that of the release before.
+
+    `finish` are the words of the command that goes on with a deploy of it.
+    """
 
     app: str
     deploy_id: str
@@ -36,6 +40,7 @@ class Release:
     high_availability: bool = True
     force: bool = False
     update_only: bool = False
+    finish: tuple[str, ...] = RESUME
 
     @property
     def digest(self) -> str:

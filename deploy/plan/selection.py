@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deploy.api.machine import Fleet, Machine
 from deploy.errors import UsageProblem
+from deploy.hints import Invocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +41,20 @@ class Selection:
     def of(self, fleet: Fleet) -> Fleet:
         return Fleet(tuple(machine for machine in fleet if self.takes(machine)))
 
-    def refuse_nothing(self, fleet: Fleet) -> None:
+    def refuse_nothing(self, app: str, fleet: Fleet) -> None:
         """Raise UsageProblem when it selects nothing, or names a machine that is not there."""
         if self.is_everything:
             return
-        managed = fleet.managed
+        managed, status = fleet.managed, Invocation(app=app).status()
         known = {name for machine in managed for name in (machine.id, machine.name)}
         missing = sorted((self.only_machines | self.exclude_machines) - known)
         if missing:
             raise UsageProblem(
                 f"no machine {', '.join(missing)} in this app",
-                hint="`deploy status` shows the machines",
+                hint=f"{status} shows the machines",
             )
         if self.names_machines and not self.of(managed):
             raise UsageProblem(
                 "the selection matches no machine",
-                hint="`deploy status` shows the machines, their groups and their regions",
+                hint=f"{status} shows the machines, their groups and their regions",
             )

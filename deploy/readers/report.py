@@ -176,12 +176,12 @@ def _indented(line: str) -> str:
 
 
 def next_step(report: Report) -> str:
-    """The hint that the run gave; of one without an end, what may be done about that."""
-    called = Invocation(app=report.app, retries=report.retries_allowed)
+    """The hint that the run gave; of one without an end, where to look."""
+    called = Invocation(app=report.app)
     if report.hint:
         return printable(report.hint)
-    if report.result in (None, Result.IN_BETWEEN):
-        return printable(ways_out(Left.FORWARD, called))
+    if report.result is None:
+        return printable(ways_out(Left.UNKNOWN, called))
     return printable(f"{called.status()} shows the machines")
 
 

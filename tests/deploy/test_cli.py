@@ -168,7 +168,8 @@ def test_a_fault_of_ours_is_3_and_no_traceback(
     said = capsys.readouterr().err
     assert "KeyError" in said
     assert "Traceback" not in said
-    assert "deploy status" in said
+    assert "TIDEGATE_TRACEBACK=1" in said
+    assert "deploy status" not in said  # of which app, nobody knows here
 
 
 def test_interrupted_at_a_prompt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy import errors
-from deploy.api.machine import Check, Fleet
+from deploy.api.machine import Check, Exit, Fleet, Machine
 from deploy.api.meaning import call_failed
 from deploy.ending import Judgement, judge
 from deploy.errors import (
@@ -23,7 +23,7 @@ from deploy.errors import (
     Overtaken,
     UsageProblem,
 )
-from deploy.events import Result
+from deploy.events import Cause, Result
 from deploy.evidence import Evidence, Traces
 from deploy.hints import Invocation
 from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Failure, Outcome
@@ -472,6 +472,38 @@ def test_a_hint_is_the_causes_or_says_the_ways_out() -> None:
     assert "deploy status --app hello" in by_name["another deploy went over this one"]
 
 
+ENDED = replace(
+    AFTER.by_id["m1"], state="stopped", checks=(), exits=(Exit(0, at_ms=1, requested=False),)
+)
+UNPULLED = replace(AFTER.by_id["m1"], state="failed", failure="could not pull image: unknown")
+UNBOOTED = replace(AFTER.by_id["m1"], state="failed", failure="the host is full")
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause", "said"),
+    [
+        (ENDED, Cause.APP, "machine web-1 exited: exit code 0"),
+        (UNPULLED, Cause.APP, "machine web-1 could not pull image: unknown"),
+        (UNBOOTED, Cause.PLATFORM, "start m1 was done, and the platform shows it undone"),
+    ],
+)
+def test_what_nobody_waited_for_is_judged_by_the_last_look(
+    seen: Machine, cause: Cause, said: str
+) -> None:
+    """Of `immediate` and --detach, which end before it is known."""
+    event = judge(evidence(Fleet.of([seen, AFTER.by_id["m2"]]), DONE)).event
+    assert (event.result, event.cause) == (Result.IN_BETWEEN, cause)
+    assert event.message == f"the app is in between: {said}"
+    assert ("resume" in event.hint) is (cause is Cause.PLATFORM)
+
+
+def test_a_machine_that_turned_sick_after_it_was_done_is_the_apps_failure() -> None:
+    seen = evidence(SICK, DONE, traces={"healthy": BOTH})
+    event = judge(seen).event
+    assert (event.result, event.cause) == (Result.IN_BETWEEN, Cause.APP)
+    assert "critical: HTTP 503) does not serve" in event.message
+
+
 # -- the machines ------------------------------------------------------------------------
 
 
@@ -578,6 +610,7 @@ def test_whatever_is_known_there_is_one_judgement_with_a_documented_exit_code(
     assert (event.exit_code == 0) is (event.result in (Result.DONE, Result.UNCHANGED))
     assert (event.exit_code == 3) is (event.result is Result.IN_BETWEEN)
     assert not (found.is_settled and event.exit_code == 3)
+    assert (event.cause is None) is (event.exit_code == 0)
     assert len({one.machine_id for one in event.machines}) == len(event.machines)
     if event.result is Result.INTERRUPTED:
         assert known.is_interrupted

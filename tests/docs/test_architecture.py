@@ -33,3 +33,11 @@ def _checked(container: str) -> list[set[str]]:
 @pytest.mark.parametrize("name", sorted(PICTURES))
 def test_a_picture_shows_the_layers_that_are_checked(name: str) -> None:
     assert _drawn(name) == _checked(PICTURES[name])
+
+
+def test_the_guide_has_a_promise_for_every_law() -> None:
+    laws = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## The laws of a deploy")[2]
+    numbers = re.findall(r"^(\d+)\. ", laws.partition("\n## ")[0], re.MULTILINE)
+    guide = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    promised = guide.partition("## What a deploy promises")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| (\d+) \|", promised, re.MULTILINE) == numbers

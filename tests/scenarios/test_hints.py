@@ -1,30 +1,38 @@
 """Law 14: every way in which a run can leave an app, and what it advises then.
 
 `on_stage` follows each command of each hint literally; here every member of
-`Left` is brought about, and the words are held.
+`Left` is brought about, and the words are held: what `deploy.hints` decides is
+what the run prints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import pytest
 
-from deploy.hints import Left
-from tests.worlds.following import advice_of
+from deploy.commands.deploy import deploy_app
+from deploy.events import PathChosen
+from deploy.hints import Invocation, Left, ways_out
+from deploy.plan.selection import Selection
+from tests.worlds.advice import advice_of
 from tests.worlds.simulated.faults import BY_NAME
-from tests.worlds.stage import BROKEN, NEW, OLD, Death, Hit, Stage, Told, on_stage, to
+from tests.worlds.stage import BROKEN, NEW, OLD, WEB, WORKER, Death, Hit, Stage, Told, on_stage, to
 
 UNAVAILABLE = BY_NAME["503 before"]
 NEWER = "registry.test/hello:3"
+SLOW = "registry.test/hello:2-slow"
+WEB_ONLY = Selection(process_groups=frozenset({"web"}))
+TWO_OF_THREE = Selection(only_machines=frozenset({"web-1", "web-3"}))
 
 
-async def _half(stage: Stage, **options: Any) -> Told:
+async def _half(stage: Stage, image: str = NEW, **options: Any) -> Told:
     """A deploy that spends its passes on one machine, and is held where it is."""
     hits = [Hit("update", UNAVAILABLE, times=9, on=to(stage.id("web-3")))]
-    return await stage.deploy(hits=hits, retries=1, rolls_back=False, **options)
+    return await stage.deploy(image, hits=hits, retries=1, rolls_back=False, **options)
 
 
 async def nothing(stage: Stage) -> Told:
@@ -50,6 +58,59 @@ async def first_app_failed(stage: Stage) -> Told:
     return await stage.deploy(BROKEN, retries=2)
 
 
+async def of_some_machines(stage: Stage) -> Told:
+    await stage.settle(3)
+    return await _half(stage, selection=TWO_OF_THREE)
+
+
+async def of_one_group(stage: Stage) -> Told:
+    await stage.settle(3)
+    return await _half(stage, selection=WEB_ONLY)
+
+
+async def update_only(stage: Stage) -> Told:
+    await stage.settle(3)
+    return await _half(stage, toml=WEB, update_only=True)
+
+
+async def by_force(stage: Stage) -> Told:
+    await stage.settle(3)
+    await stage.deploy()
+    return await _half(stage, force=True)
+
+
+async def a_slow_app(stage: Stage) -> Told:
+    await stage.settle(3)
+    return await _half(stage, image=SLOW, wait_timeout_s=200.0, max_unavailable=1)
+
+
+async def scaling(stage: Stage) -> Told:
+    await stage.settle(2)
+    hits = [Hit("create", UNAVAILABLE, times=9, nth=1)]
+    return await stage.scale("web", 4, hits=hits, retries=1, rolls_back=False)
+
+
+async def back_to_an_earlier(stage: Stage) -> Told:
+    await stage.settle(2)
+    for image in (NEW, NEWER):
+        await stage.deploy(image)
+    hits = [Hit("update", UNAVAILABLE, times=9, nth=1)]
+    return await stage.rollback("1", hits=hits, retries=1, rolls_back=False)
+
+
+async def overtaken(stage: Stage) -> Told:
+    await stage.settle(2)
+    cut_off = [Hit("update", BY_NAME["timed out before"])]
+    told = await stage.start(deploy_app, {"image": NEW, "wait_timeout_s": 40.0, "hits": cut_off})
+    await anyio.sleep(3)
+    now = anyio.current_time()
+    told.transport.outage = (now, now + 25)  # long enough for its leases to run out
+    await anyio.sleep(16)
+    await stage.deploy(NEWER, min_healthy_s=0.0)
+    await told.is_over.wait()
+    return told
+
+
 async def back(stage: Stage) -> Told:
     await stage.settle(3)
     await stage.deploy()
@@ -61,31 +122,61 @@ async def back_by_itself(stage: Stage) -> Told:
     return await stage.deploy(hits=[Hit("update", UNAVAILABLE, times=99, nth=1)], retries=1)
 
 
-WAYS: dict[str, tuple[Callable[[Stage], Awaitable[Told]], Left, list[str]]] = {
-    "nothing is unfinished": (nothing, Left.NOTHING, []),
-    "forward": (forward, Left.FORWARD, ["finishes it", "undoes it"]),
-    "the app fails": (app_failed, Left.APP_FAILED, ["undoes it"]),
-    "a first deploy, half made": (first, Left.FIRST, ["finishes it"]),
-    "a first deploy whose app fails": (first_app_failed, Left.FIRST_APP_FAILED, []),
-    "a rollback": (back, Left.BACK, ["goes on with it"]),
-    "a deploy that went back": (back_by_itself, Left.BACK, ["goes on with it"]),
+@dataclass(frozen=True)
+class Way:
+    """Into a state, and what is advised then; `words` those of the command that goes on."""
+
+    into: Callable[[Stage], Awaitable[Told]]
+    left: Left
+    promises: Sequence[str]
+    words: tuple[str, ...] = ("resume",)
+    terms: tuple[str, ...] = ("--wait-timeout", "60s")
+
+
+BOTH = ("finishes it", "undoes it")
+TWO_NAMED = ("resume", "--only-machines", "web-1,web-3")
+TO_1 = ("rollback", "--to", "1")
+ITS_TIME = ("--max-unavailable", "1", "--wait-timeout", "200s")
+WAYS = {
+    "nothing is unfinished": Way(nothing, Left.NOTHING, ()),
+    "forward": Way(forward, Left.FORWARD, BOTH),
+    "some machines": Way(of_some_machines, Left.FORWARD, BOTH, TWO_NAMED),
+    "one group": Way(of_one_group, Left.FORWARD, BOTH, ("resume", "--process-groups", "web")),
+    "no group goes": Way(update_only, Left.FORWARD, BOTH, ("resume", "--update-only")),
+    "what runs already": Way(by_force, Left.FORWARD, BOTH, ("resume", "--force")),
+    "an app that needs its time": Way(a_slow_app, Left.FORWARD, BOTH, terms=ITS_TIME),
+    "scaling": Way(scaling, Left.FORWARD, BOTH, ("scale", "web=4")),
+    "a rollback to an earlier release": Way(back_to_an_earlier, Left.FORWARD, BOTH, TO_1),
+    "the app fails": Way(app_failed, Left.APP_FAILED, ("undoes it",)),
+    "a first deploy, half made": Way(first, Left.FIRST, ("finishes it",)),
+    "a first deploy whose app fails": Way(first_app_failed, Left.FIRST_APP_FAILED, ()),
+    "a rollback": Way(back, Left.BACK, ("goes on with it",)),
+    "a deploy that went back": Way(back_by_itself, Left.BACK, ("goes on with it",)),
+    "another deploy has gone over it": Way(overtaken, Left.OVERTAKEN, ("",)),
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_is_advised_fits_how_the_app_was_left(way: str) -> None:
-    bring_about, _, promises = WAYS[way]
+@pytest.mark.parametrize("name", WAYS)
+def test_what_is_advised_fits_how_the_app_was_left(name: str) -> None:
+    """And is what `deploy.hints` says, every command of which `on_stage` then follows."""
+    way = WAYS[name]
 
     async def play(stage: Stage) -> None:
-        told = await bring_about(stage)
-        assert [a.promise for a in advice_of(told.hints) if a.promise] == promises, told.hints
+        told = await way.into(stage)
+        assert [advice.promise for advice in advice_of(told.hints)] == list(way.promises)
+        (chosen,) = told.said(PathChosen)
+        called = Invocation(app="sim", finish=way.words, terms=way.terms, retries=chosen.retries)
+        advised = ways_out(way.left, called)
+        assert told.end.hint.startswith(advised), (told.end.hint, advised)
 
-    on_stage(play)
+    groups = WORKER if way.into in (of_one_group, update_only) else WEB
+    on_stage(play, toml=groups, checks=way.into is not overtaken)
 
 
-def test_the_table_has_every_way_but_the_one_with_a_scenario_of_its_own() -> None:
-    """Being overtaken is tried in test_recovery."""
-    assert {left for _, left, _ in WAYS.values()} == set(Left) - {Left.OVERTAKEN}
+def test_every_way_to_leave_an_app_is_brought_about_and_followed() -> None:
+    """A run that has not told how it ended is asked for `deploy status`, which others advise too:
+    see `test_report`."""
+    assert {way.left for way in WAYS.values()} == set(Left) - {Left.UNKNOWN}
 
 
 def test_a_deploy_with_a_file_of_its_own_is_not_finished_by_another_apps_file() -> None:
@@ -123,3 +214,28 @@ def test_status_advises_what_a_run_would(image: str, promises: int) -> None:
         assert sorted(set(stage.images)) == sorted({OLD, image})
 
     on_stage(play)
+
+
+def test_resume_refuses_what_was_begun_by_another_command_or_for_less_and_names_the_one() -> None:
+    """A bare `deploy resume` must not bring a release to machines that it was not meant for."""
+
+    async def play(stage: Stage) -> None:
+        told = await of_some_machines(stage)
+        refused = await stage.resume()
+        assert refused.exit_code == 2
+        assert "--only-machines web-1,web-3" in refused.hints
+        assert refused.writes == []
+        assert stage.images == [NEW, OLD, OLD], told.end
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("into", [scaling, of_some_machines, back_to_an_earlier])
+def test_status_names_the_command_that_began_it(into: Callable[[Stage], Awaitable[Told]]) -> None:
+    (way,) = [each for each in WAYS.values() if each.into is into]
+
+    async def play(stage: Stage) -> None:
+        await into(stage)
+        assert f"`deploy {' '.join(way.words)} --app sim" in await stage.status()
+
+    on_stage(play, follows=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import anyio
 import pytest
 
-from deploy.events import Result
+from deploy.events import Cause, Result
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import (
     BROKEN,
@@ -374,5 +375,26 @@ def test_detached_is_done_without_waiting_for_health() -> None:
         told = await stage.deploy("registry.test/hello:slow", waits_for_health=False)
         assert (told.exit_code, told.of("wait")) == (0, [])
         assert stage.images == ["registry.test/hello:slow"] * 3
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("how", [{"strategy": "immediate"}, {"waits_for_health": False}])
+@pytest.mark.parametrize("word", ["nopull", "exitzero"])
+@pytest.mark.parametrize(("retries", "code"), [(0, 3), (3, 1)])
+def test_what_was_not_waited_for_and_has_failed_is_named_with_its_cause(
+    retries: int, code: int, word: str, how: Mapping[str, Any]
+) -> None:
+    """If the last look shows it already; and what is advised then is no `resume`."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(1)
+        hits = [Hit("list", BY_NAME["503 before"], nth=2, times=4)]  # the last look comes later
+        image = f"registry.test/hello:2-{word}"
+        told = await stage.deploy(image, hits=hits, retries=retries, **how)
+        assert (told.exit_code, told.end.cause) == (code, Cause.APP), told.end
+        reason = {"nopull": "could not pull image", "exitzero": "exited: exit code 0"}[word]
+        assert reason in told.end.message
+        assert "resume" not in told.hints
 
     on_stage(play)

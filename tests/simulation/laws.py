@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from deploy.events import PassStarted, Planned, Result
+from deploy.events import Cause, PassStarted, Planned, Result
 from deploy.plan.release import Release, group_digest
 from deploy.plan.stamps import DIGEST, INTENT, ROLE
 from tests.simulation import laws_of_calls as wire
@@ -28,6 +28,7 @@ _AT_REST = (*_OFF, "started")
 _DEPLOYED = ("web", "worker")
 _UNSTEADY_WORDS = frozenset({"late", "flap", "crash"})  # healthy once, and not for long
 _BROKEN_WORDS = frozenset({"bad", "exit1", "oom", "exitzero", "nopull", "noimage"})
+_SILENT_WORDS = frozenset({"silent", "stuck", "slow"})  # which may be the platform's doing
 _DRAIN_S = 2.0  # between the last look and the call that stops
 
 
@@ -133,10 +134,16 @@ def not_as_old(story: Story) -> Iterator[str]:
 
 
 def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
-    """Two machines never share a name or a place, and no machine is made that was not planned."""
+    """Two machines never share a name or a place, and no machine is made that was not planned.
+
+    A stand-in that its host would not take has a second one beside it for as long as the deploy
+    is not done.
+    """
     shown_the_past = _was_shown_the_past(story, story.run)
     there = managed(story.after)
-    places = Counter(_place(machine) for machine in there.values())
+    is_done = story.run.finished is not None and story.run.finished.exit_code == 0
+    refused = set() if is_done else _refused_by_their_hosts(story)
+    places = Counter(_place(m) for m in there.values() if m.id not in refused)
     for place, count in places.items():
         if count > 1:
             yield f"{count} machines are {place}"
@@ -263,7 +270,7 @@ def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
 
 
 def done_means_serving(story: Story) -> Iterator[str]:
-    """At the end of a run that says done every place that served serves, or is named.
+    """At the last look of a run that says done every place that served serves, or is named.
 
     `immediate` waits for nothing, and what two runs do to each other is judged elsewhere.
     """
@@ -277,16 +284,36 @@ def done_means_serving(story: Story) -> Iterator[str]:
     for group in {machine.group for machine in managed(story.before).values()}:
         before = _places(story.before, group)
         served = sum(any(m.serves for m in place) for place in before)
-        serves = sum(m.serves for m in managed(run.after).values() if m.group == group)
+        seen = _seen_to_serve(story, run)
+        serves = sum(m.id in seen for m in managed(run.after).values() if m.group == group)
         if serves < served:
             yield f"{group}: {serves} serve at the end, not {served}, and nobody is told"
+
+
+def _seen_to_serve(story: Story, run: Run) -> set[str]:
+    """Who served when the last list was answered, or when it was read by itself after that."""
+    looks = [
+        (call.applied_s, call)
+        for call in wire.of_run(story, run)
+        if call.operation in ("list", "read") and call.is_good and call.applied_s is not None
+    ]
+    last_s = max((at for at, call in looks if call.operation == "list"), default=math.inf)
+    seen: set[str] = set()
+    for at, call in looks:
+        if at >= last_s:
+            served = _served_between(story, at, at)
+            seen |= served if call.operation == "list" else served & {call.machine}
+    return seen
 
 
 def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
     """When a blue is stopped or destroyed, the last look before has shown every green serving.
 
-    A green whose host is lost, or that is gone, says nothing about the app.
+    A green whose host is lost, or that is gone, says nothing about the app; `immediate` looks at
+    nobody's health.
     """
+    if story.scenario.strategy == "immediate":
+        return
     turned_s = min(
         (at for run in story.runs for at, p in _starts(run) if p.direction == "back"),
         default=math.inf,
@@ -306,6 +333,34 @@ def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
             yield f"{green} does not serve, and yet: {call.line()}"
         if greens - seen:
             return
+
+
+def every_hint_comes_true(story: Story) -> Iterator[str]:
+    """What the last run advised ends with 0, and with the app as it was said to be.
+
+    A release that cannot do well is not finished by anybody: where the run could not know
+    that, what goes on with it ends with 1 and the app as before.
+    """
+    for advice, after in story.advised:
+        run = after.run
+        code = run.finished.exit_code if run.finished is not None else 0
+        why = f"exit {code}, {run.finished.message}" if run.finished and code else run.error
+        amiss: Iterable[str] = [why or run.refusal] if why or run.refusal else ()
+        if code == 1 and advice.promise.startswith("finishes") and _could_not_know(story):
+            amiss = not_as_old(after)
+        elif not amiss and advice.promise.startswith("finishes"):
+            amiss = not_new(after)
+        elif not amiss and advice.promise:
+            amiss = not_as_old(after)
+        for each in amiss:
+            yield f"`{advice.command}` {advice.promise or 'is advised'}, but {each}"
+
+
+def _could_not_know(story: Story) -> bool:
+    """Whether the run that gave the advice was kept from seeing what its release is like."""
+    run = max(story.runs, key=lambda each: each.ended_s)
+    is_hopeless = _words(run.release.image) & (_BROKEN_WORDS | _UNSTEADY_WORDS | _SILENT_WORDS)
+    return bool(is_hopeless) and run.finished is not None and run.finished.cause is not Cause.APP
 
 
 def _last_look_s(story: Story, call: Call) -> float:
@@ -389,6 +444,7 @@ LAWS: Mapping[str, Law] = {
         an_app_failure_is_not_retried,
         done_means_serving,
         nothing_old_goes_while_the_new_is_sick,
+        every_hint_comes_true,
         the_plan_is_told_before_it_is_carried_out,
         the_report_tells_the_truth,
         wire.leases_are_held,
@@ -429,6 +485,17 @@ def _places(machines: Mapping[str, Snapshot], group: str) -> list[list[Snapshot]
             place = replaced if replaced in machines else id_
             found.setdefault(place, []).append(machine)
     return list(found.values())
+
+
+def _refused_by_their_hosts(story: Story) -> set[str]:
+    """Who was never updated after the host had said that there is no room for it."""
+    refused: set[str] = set()
+    for call in story.calls:
+        if call.operation == "update" and call.was_carried_out:
+            refused.discard(call.machine)
+        elif call.operation == "update" and call.fault is not None:
+            refused |= {call.machine} if call.fault.name == "409 host full" else set()
+    return refused
 
 
 def _is_canary(machine: Snapshot) -> bool:

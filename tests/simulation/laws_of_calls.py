@@ -170,10 +170,11 @@ def every_write_is_owned(story: Story) -> Iterator[str]:
     for run in story.runs:
         nonces: dict[str, set[str]] = {}
         until: dict[str, float] = {}
+        since: dict[str, float] = {}  # when the lease in hand was asked for
         for call in sorted(_moments(of_run(story, run)), key=lambda moment: moment[0]):
             _, is_answer, each = call
             if is_answer:
-                _learn(each, nonces, until)
+                _learn(each, nonces, until, since)
             elif each.operation in GUARDED and not _removes_the_dead(story, each):
                 yield from _not_owned(each, nonces, until)
 
@@ -190,9 +191,12 @@ def _moments(calls: list[Call]) -> Iterator[tuple[tuple[float, int], bool, Call]
             yield (call.heard_s, -1), True, call
 
 
-def _learn(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> None:
+def _learn(
+    call: Call, nonces: dict[str, set[str]], until: dict[str, float], since: dict[str, float]
+) -> None:
     is_gone = call.operation in ("refresh", "read lease") and call.heard == "404"
-    if is_gone or _shows_another(call, nonces):
+    is_of_this = since.get(call.machine, 0.0) <= call.sent_s  # not of the lease before it
+    if is_of_this and (is_gone or _shows_another(call, nonces)):
         until[call.machine] = 0.0  # told plainly that it is lost; a refusal alone may be anything
     if not call.is_good:
         return
@@ -200,6 +204,7 @@ def _learn(call: Call, nonces: dict[str, set[str]], until: dict[str, float]) -> 
         answer = call.answer
         if isinstance(answer, dict) and "data" in answer:
             nonces.setdefault(call.machine, set()).add(answer["data"]["nonce"])
+            since[call.machine] = call.sent_s
             until[call.machine] = call.sent_s + _ttl_s(call)
     elif call.operation == "create" and isinstance(call.answer, dict):
         id_ = _made(call)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deploy.events import Result
-from tests.simulation.laws import broken_laws
+from tests.simulation.laws import broken_laws, every_hint_comes_true
 from tests.simulation.laws_of_calls import has_written, of_run
 from tests.worlds.simulated.faults import CHANGES
 from tests.worlds.simulated.transport import Call
@@ -36,9 +36,15 @@ def broken_by_rivals(story: Story) -> list[str]:
     turns = ((first, story.before, first.after), (second, first.after, story.after))
     for run, before, after in turns:
         calls = of_run(story, run)
-        turn = replace(story, runs=[run], calls=calls, before=before, after=after)
+        turn = replace(story, runs=[run], calls=calls, before=before, after=after, advised=[])
         found += [f"{run.name}: {each}" for each in broken_laws(turn)]
-    return found
+    return found + list(_unfollowed(story))
+
+
+def _unfollowed(story: Story) -> Iterator[str]:
+    """Advice that ends badly; what it is to leave behind nobody can tell after two deploys."""
+    advised = [(replace(advice, promise=""), after) for advice, after in story.advised]
+    yield from every_hint_comes_true(replace(story, advised=advised))
 
 
 def _turn_begins_s(story: Story, run: Run) -> float:

@@ -14,6 +14,7 @@ from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet, Machine
 from deploy.errors import CallFailed, Meaning
 from deploy.events import RunFinished
+from deploy.hints import Left
 from deploy.orchestrator import (
     actions,
     deployment,
@@ -284,8 +285,19 @@ def believes_its_own_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence.Evidence, "sick", property(lambda _: ()))
 
 
-def takes_a_clean_exit_for_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def waits_for_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_raise_on_end", lambda *_: None)
+
+
+def promises_that_any_app_can_be_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_left", lambda _: Left.FORWARD)
+
+
+def takes_a_rollback_for_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(*_: object) -> outcome.Outcome:
+        return outcome.Outcome()
+
+    monkeypatch.setattr(passes, "back", at_once)
 
 
 MUTANTS = (
@@ -302,10 +314,46 @@ MUTANTS = (
         scenario=Scenario(machines=3, new=f"{NEW}-late"),
     ),
     Mutant(
+        name="health is a moment that passed, of an app that flaps",
+        breaks=takes_health_for_a_moment,
+        law="the app stays available",
+        scenario=Scenario(strategy="bluegreen", new=f"{NEW}-flap"),
+    ),
+    Mutant(
+        name="done is said of what flaps",
+        breaks=believes_its_own_done,
+        law="done means serving",
+        scenario=Scenario(machines=3, new=f"{NEW}-flap"),
+    ),
+    Mutant(
         name="an app that ends with 0 is waited for",
-        breaks=takes_a_clean_exit_for_well,
+        breaks=waits_for_what_has_ended,
         law="an app failure is not retried",
         scenario=Scenario(new=f"{NEW}-exitzero"),
+    ),
+    Mutant(
+        name="an app that crashes again and again is waited for",
+        breaks=waits_for_what_has_ended,
+        law="an app failure is not retried",
+        scenario=Scenario(new=f"{NEW}-crash"),
+    ),
+    Mutant(
+        name="a machine that never leaves failed is waited for",
+        breaks=waits_for_what_has_ended,
+        law="an app failure is not retried",
+        scenario=Scenario(new=f"{NEW}-nopull"),
+    ),
+    Mutant(
+        name="a resume is advised for an app that fails",
+        breaks=promises_that_any_app_can_be_finished,
+        law="every hint comes true",
+        scenario=Scenario(retries=0, new=BROKEN),
+    ),
+    Mutant(
+        name="a rollback undoes nothing",
+        breaks=takes_a_rollback_for_done,
+        law="every hint comes true",
+        scenario=Scenario(retries=0, new=BROKEN),
     ),
     Mutant(
         name="a create is repeated blindly",

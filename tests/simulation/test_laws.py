@@ -40,9 +40,11 @@ ONCE_BROKEN = (
     20292,
     20570,
     30356,
+    31014,
     31242,
     31319,
     31513,
+    32239,
     32256,
     40040,
     40105,
@@ -62,6 +64,7 @@ ONCE_BROKEN = (
 RIVALS_ONCE_BROKEN = (
     1127,
     2900,
+    3014,
     4034,
     5513,
     6576,
@@ -185,13 +188,7 @@ def test_any_schedule_of_faults_keeps_the_laws(
     assert broken_laws(simulate(scenario, Chaos(seed, rate, KINDS))) == []
 
 
-OPEN = pytest.param(
-    32239,
-    marks=pytest.mark.xfail(reason="a green is made twice: since stand-ins keep their roles"),
-)
-
-
-@pytest.mark.parametrize("seed", [*ONCE_BROKEN, OPEN])
+@pytest.mark.parametrize("seed", ONCE_BROKEN)
 def test_a_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
     drawn = _as_once(draw(seed))
     # They were found when the network had one speed.
@@ -216,6 +213,12 @@ def _as_once(weather: Weather) -> Weather:
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
 
 
+@pytest.mark.parametrize("seed", [700158, 700181])
+def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed: int) -> None:
+    weather = draw(seed)
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
 @pytest.mark.parametrize("seed", RIVALS_ONCE_BROKEN)
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
     drawn = draw(seed)
@@ -236,6 +239,14 @@ def test_a_fault_that_once_broke_a_law_breaks_none(rule: Rule, strategy: str) ->
     for retries in (3,) if rule.kind.late_s else (0, 3):
         ruling = judge(Scenario(strategy=strategy, retries=retries, rules=(rule,)))
         assert ruling.faults == (), ruling.title
+
+
+def test_a_machine_put_back_with_its_mark_keeps_nobody_from_taking_the_deploy_up() -> None:
+    """Nor does a rollback take it for the newest deploy's, which would destroy it."""
+    rule = Rule(Spot("update", "web first", "work"), 0, BY_NAME["reverted as a new version"])
+    story = simulate(Scenario(strategy="immediate", rules=(rule,)))
+    assert [advice.promise for advice, _ in story.advised] == ["finishes it", "undoes it"]
+    assert broken_laws(story) == []
 
 
 def test_one_seed_tells_one_story() -> None:

@@ -7,47 +7,25 @@ the stage where they were printed.
 from __future__ import annotations
 
 import contextlib
-import re
-import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
-from deploy.cli import cli
-from deploy.commands.deploy import deploy_app
-from deploy.commands.history import history_of
-from deploy.commands.order import Order, order_of
-from deploy.commands.resume import resume_app
-from deploy.commands.rollback import rollback_app
-from deploy.commands.status import look_at
-from deploy.commands.target import Target, find_target
-from deploy.events import Emit, RunStarted
+from deploy.api.machine import Machine
+from deploy.commands.order import order_of
+from deploy.commands.target import find_target
+from deploy.events import RunStarted
+from tests.worlds.advice import Advice, parse, run_command
 from tests.worlds.simulated.world import ADDRESS, APP
 
 if TYPE_CHECKING:
     from tests.worlds.stage import Stage, Told
 
-_ADVICE = re.compile(r"`(deploy [^`]+)`((?: (?:finishes|undoes|goes on with) it)?)")
 _OTHER_APP = "app = 'production'\n[processes]\n  web = 'another'\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """A command that a run printed; `promise` is what it is to do, in the words of the hint."""
-
-    command: str
-    promise: str
-
-
-def advice_of(hints: str) -> list[Advice]:
-    """The commands of ours in these hints; one that names a value to fill in is none."""
-    found = [Advice(command, promise.strip()) for command, promise in _ADVICE.findall(hints)]
-    return [advice for advice in found if not re.search(r" [A-Z]{2,}|local up", advice.command)]
 
 
 async def follow(stage: Stage, told: Told, advice: Advice) -> None:
@@ -65,44 +43,22 @@ async def follow(stage: Stage, told: Told, advice: Advice) -> None:
     order = order_of(options)
     order = replace(
         order,
-        wait_timeout_s=60.0,
+        wait_timeout_s=order.wait_timeout_s or 60.0,
         settings=replace(order.settings, handles_signals=False),
     )
-    begun = dict(told.begun)
-    done = await stage.run(partial(_run, name, options), target, order)
+    meant = _last_begun(stage, told)
+    begun = dict(meant.begun)
+    done = await stage.run(partial(run_command, name, options), target, order)
     where = f"{advice.command} ({advice.promise}), after {told.hints!r}"
     code = done.finished.exit_code if done.finished else 0  # None: there was nothing to do
     assert (code, done.error) == (0, None), f"{where}: {done.finished}"
-    _assert_came_true(stage, told, advice, begun, where)
+    _assert_came_true(stage, meant, advice, begun, where)
 
 
-def parse(command: str) -> tuple[str, dict[str, Any]]:
-    """(name, options) of a command as a shell and the command line read it."""
-    words = shlex.split(command)[1:]
-    context = click.Context(cli, info_name="deploy")
-    name, found, rest = cli.resolve_command(context, words)
-    assert found is not None
-    assert name is not None
-    return name, dict(found.make_context(name, rest, parent=context).params)
-
-
-async def _run(
-    name: str, options: Mapping[str, Any], target: Target, order: Order, emit: Emit
-) -> Any:
-    match name:
-        case "resume":
-            return await resume_app(target, order, emit)
-        case "rollback":
-            return await rollback_app(target, order, options["to"], emit)
-        case "run":
-            return await deploy_app(target, order, emit)
-        case "status":
-            await look_at(target)
-        case "history":
-            await history_of(target)
-        case _:
-            raise AssertionError(f"no way to follow `deploy {name}`")
-    return None
+def _last_begun(stage: Stage, told: Told) -> Told:
+    """Who was refused before it began advises about the run before it."""
+    until = stage.runs[: stage.runs.index(told) + 1]
+    return next((each for each in reversed(until) if each.said(RunStarted)), told)
 
 
 def _write_config(told: Told) -> None:
@@ -120,8 +76,24 @@ def _assert_came_true(
         return
     assert stage.marks == [], where
     if advice.promise.startswith("finishes"):
-        (started,) = told.said(RunStarted)
-        assert set(stage.images) == {started.image}, where
+        _assert_finished(stage, told, begun, where)
     else:
         now = {name: machine.image for name, machine in stage.fleet.items()}
         assert sorted(now.values()) == sorted(begun.values()), where
+
+
+def _assert_finished(stage: Stage, told: Told, begun: Mapping[str, str], where: str) -> None:
+    """What was asked for has come about, and no more than that."""
+    (started,) = told.said(RunStarted)
+    selection = told.order.settings.selection
+    known = told.target.config.groups if told.target and told.target.config else ()
+    kept = {m.group for m in stage.fleet.values()} if told.order.update_only else set()
+    kept -= {group.name for group in known}
+    for name, machine in stage.fleet.items():
+        seen = Machine(id=machine.id, state=machine.state, name=name, config=machine.config)
+        is_meant = selection.takes(seen) and machine.group not in kept
+        assert machine.image == (started.image if is_meant else begun[name]), f"{name}: {where}"
+        is_new = machine.config["metadata"]["fly_release_id"] == started.deploy_id
+        assert is_new or not (is_meant and told.order.force), f"{name}: {where}"
+    groups = Counter(machine.group for machine in stage.fleet.values())
+    assert all(groups[group] == count for group, count in told.counts.items()), where

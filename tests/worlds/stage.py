@@ -44,7 +44,8 @@ from deploy.plan.stamps import INTENT, slot_name
 from deploy.plan.steps import Schedule
 from deploy.run import Settings
 from tests.contract.clocks import run_on
-from tests.worlds.following import advice_of, follow
+from tests.worlds.advice import advice_of
+from tests.worlds.following import follow
 from tests.worlds.simulated import story, transport
 from tests.worlds.simulated.faults import BY_NAME, CHANGES, WRITES, Kind
 from tests.worlds.simulated.habits import NO_HABITS, Habits
@@ -133,6 +134,8 @@ class Told:
     is_over: anyio.Event = field(default_factory=anyio.Event)
     calls: list[Call] = field(default_factory=list)
     target: Target | None = None
+    order: Order = field(default_factory=Order)
+    counts: Mapping[str, int] = field(default_factory=dict)  # group -> machines, of a scale
     toml: str = ""
     begun: Mapping[str, str] = field(default_factory=dict)  # machine -> image before its deploy
     unreleased: list[str] = field(default_factory=list)  # machines, right at its end
@@ -148,7 +151,9 @@ class Told:
 
     @property
     def hints(self) -> str:
-        """All that it advised, in its closing line, its error and its notices."""
+        """All that it advised: in its closing line, its error and its notices."""
+        if self.has_died:
+            return ""
         ends = [self.finished.hint if self.finished else "", self.error.hint if self.error else ""]
         return "\n".join([*ends, *(notice.hint for notice in self.said(Noticed))])
 
@@ -244,9 +249,12 @@ class Stage:
         )
 
     async def scale(self, group: str, count: int, **options: Any) -> Told:
-        return await self._command(
+        told = await self.start(
             lambda target, order, emit: scale_app(target, order, group, count, emit), options
         )
+        told.counts = {group: count}
+        await told.is_over.wait()
+        return told
 
     async def history(self) -> list[PastRelease]:
         found: list[PastRelease] = []
@@ -300,7 +308,7 @@ class Stage:
     def _begin(self, command: Any, target: Target, order: Order, hits: Hits, toml: str) -> Told:
         name = f"run{len(self.runs) + 1}"
         network = hits.network = self.world.transport(name, hits)
-        told = Told(name, network, hits, target=target, toml=toml)
+        told = Told(name, network, hits, target=target, order=order, toml=toml)
         told.begun = {name: machine.image for name, machine in self.fleet.items()}
         self.runs.append(told)
         self.world._tasks.start_soon(self._live, told, command, target, order)
@@ -396,11 +404,9 @@ class Stage:
 
     def fewest_serving(self, since: float = 60.0) -> int:
         """The smallest number that took traffic at any time."""
-        return min(
-            len([i for i in ids if i in self.world.story.groups])
-            for at, ids in self.world.story.serving
-            if at >= since
-        )
+        known, changes = self.world.story.groups.keys(), self.world.story.serving
+        first = max(number for number, (at, _) in enumerate(changes) if at <= since or number == 0)
+        return min(len(ids & known) for _, ids in changes[first:])
 
     def check(self) -> None:
         """What holds after every scenario, whatever happened in it."""

@@ -44,7 +44,7 @@ def test_the_newest_run_is_shown_with_its_timeline_and_machines() -> None:
     assert shown.output.startswith("other, deploy 01jdeploy7, run 02later, ")
     assert "|pass 1" in shown.output
     assert "MACHINE" in shown.output
-    assert "next: `deploy resume --app other --deploy-retries " in shown.output
+    assert "next: `deploy status --app other` shows the machines" in shown.output
     assert "\x1b" not in shown.output
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import anyio
 import pytest
 
+from deploy.api.machine import Fleet
 from deploy.api.meaning import call_failed
 from deploy.errors import AppFailed, DeployError, NotInTime
 from deploy.events import HiccupMet, MachineMoved, Phase
 from deploy.orchestrator.execute import Executor, tell_hiccup
 from deploy.orchestrator.outcome import Failure, Outcome
+from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import Window, windows
 from deploy.plan.actions import Action, Cordon, Wait, Where
 from deploy.plan.steps import Gate, Schedule, Step, Track, step
@@ -37,8 +40,10 @@ async def execute(
     is_decisive: Callable[[DeployError], bool] = never,
     at_once: int = 64,
     limit: int = 99,
+    is_watched: bool = False,
 ) -> Outcome:
-    """Run the order under leases; windows of `limit` places."""
+    """Run the order under leases; windows of `limit` places. Who is `healthy` at first may be
+    watched."""
     fleet = await bench.deployment.lookout.look()
     await bench.deployment.leases.acquire(fleet.managed, app=fleet)
     bench.memory.began(fleet)
@@ -52,8 +57,16 @@ async def execute(
         places,
         is_decisive,
         max_concurrent=at_once,
+        watch=_watch(bench, fleet) if is_watched else None,
     )
     return await executor.run(order)
+
+
+def _watch(bench: Bench, fleet: Fleet) -> Watch:
+    watch = bench.deployment.watch
+    for one in fleet.managed:
+        watch.add(one)
+    return watch
 
 
 def cordons(bench: Bench, *slots: int) -> list[Action]:
@@ -176,6 +189,56 @@ def test_a_decisive_failure_begins_nothing_new_and_another_does_not_stop_the_res
             assert bench.halt.reason is outcome.cause
 
     on_bench(story, scenario=SIX, hits=[Hit("cordon", REFUSED)])
+
+
+SICK_AT_63 = Scenario(machines=3, old="registry.test/hello:late63")  # s; a bench begins at 60
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_before_a_step_that_takes_away_what_is_old_a_look_has_to_show_all_that_is_new_well(
+    guarded: bool,
+) -> None:
+    async def story(bench: Bench) -> None:
+        await anyio.sleep(5)  # all three are sick now, and were healthy
+        order = ((of(step(cordons(bench, 1), Gate.NONE, guarded=guarded)),),)
+        outcome = await execute(bench, order, is_watched=True)
+        assert asked(bench, "cordon") == ([] if guarded else ["web-1"])
+        if guarded:
+            assert isinstance(outcome.cause, AppFailed)
+            assert "was healthy and is not any more, and 2 more" in str(outcome.cause)
+
+    on_bench(story, scenario=SICK_AT_63)
+
+
+def test_a_guarded_step_is_taken_where_all_are_well() -> None:
+    async def story(bench: Bench) -> None:
+        order = ((of(step(cordons(bench, 1), Gate.NONE, guarded=True)),),)
+        outcome = await execute(bench, order, is_watched=True)
+        assert outcome == Outcome(done=1)
+
+    on_bench(story, scenario=SIX)
+
+
+@pytest.mark.parametrize(("limit", "fails"), [(1, True), (2, True), (3, False)])
+def test_who_turns_sick_counts_against_the_window_and_ends_the_pass_beyond_it(
+    limit: int, fails: bool
+) -> None:
+    """Of three that were done all turn sick, while another group takes its time."""
+
+    async def story(bench: Bench) -> None:
+        version = (await bench.machine("worker-1")).version
+        slow = Wait(machine_id=bench.id("worker-1"), group="worker", version=version)
+        outcome = await execute(
+            bench,
+            ((of(step([slow], Gate.HEALTHY), group="worker"),),),
+            limit=limit,
+            is_decisive=lambda error: isinstance(error, AppFailed),
+            is_watched=True,
+        )
+        assert isinstance(outcome.cause, AppFailed) is fails
+        assert bench.halt.is_set is fails
+
+    on_bench(story, scenario=replace(SICK_AT_63, groups=2), smoke_s=15.0)
 
 
 def test_after_a_halt_what_waits_for_a_place_does_not_begin() -> None:

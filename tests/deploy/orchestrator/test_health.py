@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,7 @@ def play(
     hits: Sequence[Hit] = (),
     wait_s: float = 60.0,
     smoke_s: float = 10.0,
+    min_healthy_s: float = 5.0,
     backend: str = "trio",
 ) -> None:
     world = World(Scenario(machines=0))
@@ -70,7 +72,9 @@ def play(
             async with connect(ADDRESS, "local", APP, transport=transport) as client:
                 patience, halt = Patience(60.0, random.Random(1)), Halt()
                 tools = Tools(client=client, patience=patience, halt=halt, emit=lambda _: None)
-                terms = HealthTerms(wait_timeout_s=wait_s, smoke_s=smoke_s)
+                terms = HealthTerms(
+                    wait_timeout_s=wait_s, smoke_s=smoke_s, min_healthy_s=min_healthy_s
+                )
                 machines = SharedList(tools)
                 health = Health(tools, machines, Watch(machines), terms)
                 asked = config or dict(group_of(CHECKED).config)
@@ -175,6 +179,73 @@ def test_a_machine_with_checks_is_not_watched_longer_than_they_need() -> None:
         assert anyio.current_time() - began_s < 9
 
     play(story, smoke_s=600)
+
+
+@pytest.mark.parametrize(("min_healthy_s", "is_watched"), [(5.0, True), (5.0, False), (0.0, True)])
+def test_a_machine_has_to_stay_healthy_for_as_long_as_asked_where_it_is_asked(
+    min_healthy_s: float, is_watched: bool
+) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.health.until(bench.expect())
+        began_s = anyio.current_time()
+        await bench.health.until(bench.expect(watched=is_watched))
+        took_s = anyio.current_time() - began_s
+        wanted_s = min_healthy_s if is_watched else 0.0
+        assert wanted_s <= took_s <= wanted_s + 3
+
+    play(story, min_healthy_s=min_healthy_s)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("registry.test/hello:late1", "critical: HTTP 503: sick"),
+        ("registry.test/hello:flap", "HTTP 503: flapping|did not go on passing"),
+        ("registry.test/hello:crash", "exited: exit code 3"),
+        ("registry.test/hello:exitzero", "exited: exit code 0 before its checks passed"),
+        ("registry.test/hello:nopull", "could not be started: could not pull image"),
+    ],
+)
+def test_an_app_that_does_not_stay_healthy_is_at_fault(image: str, said: str) -> None:
+    """In real time the same are tried in `tests/e2e/test_cases.py`."""
+
+    async def story(bench: Bench) -> None:
+        failure = await failure_of(bench.health.until(bench.expect(watched=True)))
+        assert isinstance(failure, AppFailed)
+        assert re.search(said, str(failure)), failure
+
+    play(story, image, wait_s=12.0)
+
+
+def test_a_machine_that_cannot_be_started_and_does_not_say_why_is_the_platforms_failure() -> None:
+    async def story(bench: Bench) -> None:
+        began_s = anyio.current_time()
+        failure = await failure_of(bench.health.until(bench.expect()))
+        assert isinstance(failure, NotInTime)  # worth one more pass
+        assert anyio.current_time() - began_s < 10  # at once, not at the deadline
+
+    play(story, "registry.test/hello:unbootable")
+
+
+@pytest.mark.parametrize("config", [None, UNWATCHED], ids=["checked", "unwatched"])
+def test_the_watch_fits_into_the_wait(config: Mapping[str, Any] | None) -> None:
+    """A good app can be deployed however short the time is that it may take."""
+
+    async def story(bench: Bench) -> None:
+        began_s = anyio.current_time()
+        await bench.health.until(bench.expect(watched=True))
+        assert anyio.current_time() - began_s <= 7
+
+    play(story, config=config, wait_s=6.0, smoke_s=10.0, min_healthy_s=10.0)
+
+
+def test_who_does_well_is_watched_from_then_on() -> None:
+    async def story(bench: Bench) -> None:
+        assert bench.machine_id not in bench.health._watch.ids
+        await bench.health.until(bench.expect())
+        assert bench.machine_id in bench.health._watch.ids
+
+    play(story)
 
 
 def test_another_version_than_was_written_is_no_success() -> None:

@@ -204,6 +204,24 @@ def test_an_arbiter_that_has_gone_or_cannot_be_reached_gives_way_to_the_next() -
     play(story)
 
 
+def test_who_has_lost_its_arbiter_takes_another_that_it_holds_and_does_not_ask_for_it() -> None:
+    """A lease that is asked for anew while it is held is refused, as a rival's would be."""
+
+    async def story(world: World) -> None:
+        own, arbiter, third, _ = ids(world)
+        app = fleet(own, arbiter, third)
+        async with holder(world) as held:
+            await held.take(arbiter, third)
+            await held.leases.acquire(fleet(own), app=fleet(arbiter, third))
+            give(world, arbiter, "d9/run9", for_s=600)
+            await anyio.sleep(TTL_S / 2)
+            with pytest.raises(LeaseHeld):
+                await held.leases.acquire(app, app=app)
+        assert [call.machine for call in calls(world, "acquire")] == [arbiter, third, own, arbiter]
+
+    play(story)
+
+
 @pytest.mark.parametrize("wait_s", [0.0, 20.0])
 def test_against_a_client_that_takes_leases_in_any_order_nobody_is_left_hanging(
     wait_s: float,
@@ -530,6 +548,23 @@ def test_a_refused_refresh_of_a_lease_that_is_still_ours_does_not_lose_it(status
                 assert held.leases.nonce(first) == world._lease_nonce(first)
             assert held.notices == []
         assert in_force(world) == []
+
+    play(story)
+
+
+def test_a_refused_refresh_that_no_read_explains_keeps_writes_back_until_one_is_answered() -> None:
+    async def story(world: World) -> None:
+        (first, *_) = ids(world)
+        refused = Kind(name="404", status=404, body='{"error": "lease not found"}')
+        hits = [Hit("refresh", refused), Hit("read lease", UNAVAILABLE, times=9)]
+        async with holder(world, hits=hits) as held:
+            await held.take(first)
+            await anyio.sleep(TTL_S / 3 + 0.5)
+            with pytest.raises(LeaseLost, match="may be lost: a refresh did not find it"):
+                held.leases.nonce(first)
+            await anyio.sleep(2)
+            assert held.leases.nonce(first)  # the next refresh was granted
+            assert held.notices == []
 
     play(story)
 

@@ -220,3 +220,31 @@ def test_a_look_is_cut_by_a_halt_and_the_last_one_is_not() -> None:
         assert len((await bench.deployment.lookout.look()).managed) == 2
 
     on_bench(story)
+
+
+@pytest.mark.parametrize(("waited", "lists"), [(True, 4), (False, 2)])
+def test_after_another_deploy_a_list_is_believed_once_it_shows_what_that_one_did(
+    waited: bool, lists: int
+) -> None:
+    async def story(bench: Bench) -> None:
+        machine_id = bench.id("web-1")
+        await bench.fleet()
+        await bench.tools.client.write_metadata(machine_id, "theirs", "yes")
+        held = {machine_id} if waited else set()
+        fleet = await bench.deployment.lookout.look_after(held)
+        assert ("theirs" in fleet.by_id[machine_id].metadata) is waited
+        assert len(bench.calls("list")) == lists
+
+    on_bench(story, hits=[Hit("list", BY_NAME["stale"], nth=1, times=2)])
+
+
+def test_a_list_that_never_shows_it_is_believed_when_the_time_is_over() -> None:
+    async def story(bench: Bench) -> None:
+        machine_id = bench.id("web-1")
+        await bench.fleet()
+        await bench.tools.client.write_metadata(machine_id, "theirs", "yes")
+        began_s = anyio.current_time()
+        await bench.deployment.lookout.look_after({machine_id})
+        assert 10.0 <= anyio.current_time() - began_s <= 13.0
+
+    on_bench(story, hits=[Hit("list", BY_NAME["stale"], nth=1, times=99)])

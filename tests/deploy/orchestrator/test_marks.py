@@ -51,6 +51,35 @@ def test_an_intent_is_written_once_on_the_machines_that_are_named() -> None:
     on_bench(story)
 
 
+@pytest.mark.parametrize(
+    ("gone", "theirs", "leased", "carriers"),
+    [
+        (True, False, True, {"web-1": MINE}),  # the lowest id
+        (False, False, True, {"web-2": MINE}),
+        (True, True, True, {"web-2": THEIRS}),
+        (True, False, False, {}),
+    ],
+)
+def test_a_mark_that_the_platform_took_back_is_written_again_for_who_takes_it_up(
+    gone: bool, theirs: bool, leased: bool, carriers: dict[str, Intent]
+) -> None:
+    """But not beside another's, nor without a lease that keeps others away."""
+
+    async def story(bench: Bench) -> None:
+        marks = bench.deployment.marks
+        await marks.announce(MINE, await _look(bench), [bench.id("web-2")])
+        if gone:
+            await bench.tools.client.delete_metadata(bench.id("web-2"), INTENT)
+        if theirs:
+            await _leave_theirs(bench, "web-2")
+        await marks.renew(await _look(bench), lambda _: leased)
+        lowest = min(("web-1", "web-2"), key=bench.id)
+        expected = {lowest if name == "web-1" else name: one for name, one in carriers.items()}
+        assert await _carriers(bench) == expected
+
+    on_bench(story)
+
+
 def test_an_intent_that_turns_back_is_written_where_it_stood() -> None:
     async def story(bench: Bench) -> None:
         fleet = await _look(bench)

@@ -78,6 +78,23 @@ def test_machines_that_we_left_out_of_service_hold_their_places() -> None:
     assert window.has_place("m01")
 
 
+def test_who_turned_sick_takes_a_place_and_beyond_them_the_window_is_overdrawn() -> None:
+    window = Window(2, frozenset({"m1", "m2", "m3", "m4"}))
+    window.sick = frozenset({"m1"})
+    assert window.has_place("m2")
+    window.leave("m2")
+    assert not window.has_place("m3")
+    assert window.has_place("m1")  # it is out of service already
+    assert not window.is_overdrawn
+    window.sick = frozenset({"m1", "m3"})
+    assert window.is_overdrawn
+    window.back("m2")
+    assert not window.is_overdrawn  # as many as may be
+    window.sick = frozenset()
+    window.out = {"m1", "m2", "m3"}
+    assert not window.is_overdrawn  # that is ours, and not the app's
+
+
 def test_what_an_earlier_run_of_this_deploy_wrote_to_holds_a_place_too() -> None:
     platform = PureFleet(_fleet(3))
     base = Base.of(platform.fleet)

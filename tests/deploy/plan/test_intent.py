@@ -12,7 +12,10 @@ from tests.worlds.fleets import group, machine, release, updated, with_metadata
 texts = st.text(max_size=20)
 
 
-@given(st.builds(Intent, deploy=texts, digest=texts, image=texts, strategy=texts))
+words = st.lists(texts, max_size=4).map(tuple)
+
+
+@given(st.builds(Intent, deploy=texts, digest=texts, image=texts, strategy=texts, finish=words))
 def test_an_intent_is_read_back_as_it_was_written(intent: Intent) -> None:
     assert read_intent(with_metadata(machine(), **{INTENT: intent.dump()})) == intent
 
@@ -36,6 +39,7 @@ def test_an_intent_says_what_a_resume_needs() -> None:
 @example('"x"')
 @example('{"deploy": 1}')
 @example('{"x": 1}')
+@example('{"finish": 1}')
 @example("[" * 100_000)
 def test_what_is_no_intent_is_none_and_no_crash(text: str) -> None:
     assert read_intent(with_metadata(machine(), **{INTENT: text})) is None

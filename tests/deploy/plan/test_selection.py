@@ -80,10 +80,10 @@ def test_what_is_excluded_is_out_even_if_it_is_named(selection: Selection) -> No
 def test_a_selection_that_matches_nothing_is_an_error(fields: dict[str, Any], words: str) -> None:
     selection = Selection(**{key: frozenset(value) for key, value in fields.items()})
     with pytest.raises(UsageProblem, match=words) as caught:
-        selection.refuse_nothing(FLEET)
+        selection.refuse_nothing("hello", FLEET)
     assert "deploy status" in caught.value.hint
 
 
 def test_everything_and_groups_refuse_nothing() -> None:
-    Selection().refuse_nothing(Fleet())
-    Selection(process_groups=frozenset({"new"})).refuse_nothing(FLEET)
+    Selection().refuse_nothing("hello", Fleet())
+    Selection(process_groups=frozenset({"new"})).refuse_nothing("hello", FLEET)

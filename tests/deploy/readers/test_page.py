@@ -84,7 +84,7 @@ def test_a_run_without_an_end_shows_how_far_each_machine_got() -> None:
     text = Outline(render_html(cut)).text
     assert "unfinished" in text
     assert "4 machines, as last heard of" in text
-    assert "deploy resume --app hello" in text
+    assert "deploy status --app hello" in text
 
 
 def test_hiccups_stand_in_words_with_their_machine_and_moment() -> None:

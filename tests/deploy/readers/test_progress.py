@@ -159,7 +159,7 @@ def test_github_actions_gets_a_group_per_pass_and_annotations() -> None:
     assert "::warning::2 leases ran out by themselves (no action is needed)" in lines
     (error,) = [line for line in lines if line.startswith("::error ")]
     assert error.startswith("::error title=deploy hello::in between: retries are spent")
-    assert "%0Anext: `deploy resume" in error
+    assert "%0Anext: `deploy status --app hello` shows the machines" in error
 
 
 def test_a_workflow_command_is_escaped_as_the_runner_unescapes_it() -> None:

@@ -92,7 +92,9 @@ def test_a_run_that_was_killed_has_a_report_without_an_end() -> None:
     assert (report.result, report.exit_code, report.finished) == (None, 3, None)
     text = render_text(report)
     assert text.startswith("unfinished: hello has no end on record")
-    assert "deploy resume --app hello" in text
+    assert text.endswith(
+        "next: `deploy status --app hello` shows what runs, and the ways out of what is unfinished"
+    )
 
 
 @given(any_run)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 from deploy.api import client
-from deploy.commands import deploy, reading, rollback, scale, starting, taking_up
+from deploy.commands import deploy, reading, rollback, scale, starting, status, taking_up
 from tests.worlds.simulated.transport import SimulatedTransport
 
 _transport: ContextVar[SimulatedTransport] = ContextVar("transport")
@@ -32,7 +32,7 @@ def commands_in(seed: int) -> Iterator[None]:
 
     drawn = SimpleNamespace(Random=lambda *_: _chance.get())
     with ExitStack() as patches:
-        for module in (starting, taking_up, rollback, scale):
+        for module in (starting, taking_up, rollback, scale, status):
             patches.enter_context(patch.object(module, "connect", _connect))
         for module in (starting, deploy, rollback, scale):
             patches.enter_context(patch.object(module, "new_id", new_id))

@@ -68,6 +68,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "stuck": Behaviour(boot_s=(1e6, 1e6)),
     "deaf": Behaviour(deaf=True),
     "missing": Behaviour(cannot_start="image not found"),
+    "unbootable": Behaviour(cannot_start="no space left on device"),
     # Those of tests/worlds/apps.py, which are real:
     "late": Behaviour(boot_s=_BOOT_S, healthy_after_s=_SOON_S, sick_after_s=1.0),
     "flap": Behaviour(boot_s=_BOOT_S, healthy_after_s=_SOON_S, flaps_s=0.3),

@@ -10,6 +10,7 @@ from typing import Any
 from deploy.events import Event, PassStarted, RunFinished, to_json, to_line
 from deploy.flytoml.appconfig import AppConfig, parse
 from deploy.plan.release import Release
+from tests.worlds.advice import Advice
 from tests.worlds.simulated.faults import Rule
 from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.transport import Call
@@ -109,6 +110,7 @@ class Run:
     died: bool = False
     is_rollback: bool = False
     had_nothing_to_do: bool = False  # a command that found nothing to finish or undo
+    refusal: str = ""  # why a command did not begin
     after: dict[str, Snapshot] = field(default_factory=dict)  # right at its end
 
     @property
@@ -131,6 +133,7 @@ class Story:
     groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all that ever served
     canaries: set[str] = field(default_factory=set)  # of those, the canaries
     lost: dict[str, float] = field(default_factory=dict)  # when a machine's host was first lost
+    advised: list[tuple[Advice, Story]] = field(default_factory=list)  # what following it came to
 
     @property
     def run(self) -> Run:

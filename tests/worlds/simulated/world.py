@@ -36,6 +36,7 @@ from deploy.plan.release import Release
 from deploy.plan.stamps import slot_name
 from deploy.retries import asked_for
 from deploy.run import App, Settings, Task, run
+from tests.worlds.simulated.advised import follow_advice
 from tests.worlds.simulated.clockwork import run_in_time
 from tests.worlds.simulated.commanded import commands_in, use
 from tests.worlds.simulated.effects import Effects
@@ -218,13 +219,7 @@ class World:
         self.story.runs.append(told)
         transport = self.transport(name, faults or NoFaults())
         transport.dies_at, transport.outage = dies_at, outage
-        chosen = settings or Settings(
-            wait_timeout_s=scenario.wait_timeout_s,
-            smoke_s=scenario.smoke_s,
-            lease_ttl_s=scenario.lease_ttl_s,
-            wait_for_lease_s=scenario.wait_for_lease_s,
-            handles_signals=False,
-        )
+        chosen = settings or self.settings
         over = anyio.Event()
 
         async def live() -> None:
@@ -242,6 +237,17 @@ class World:
         told.ended_s = anyio.current_time()
         told.after = self.snapshot()
         return told
+
+    @property
+    def settings(self) -> Settings:
+        """Those of a run, as the scenario has them."""
+        return Settings(
+            wait_timeout_s=self.scenario.wait_timeout_s,
+            smoke_s=self.scenario.smoke_s,
+            lease_ttl_s=self.scenario.lease_ttl_s,
+            wait_for_lease_s=self.scenario.wait_for_lease_s,
+            handles_signals=False,
+        )
 
     def transport(self, name: str, faults: Faults) -> SimulatedTransport:
         """A network between the platform and a run of that name."""
@@ -281,6 +287,7 @@ class World:
         self.story.after = self.snapshot()
         if self._watch is not None:
             self._watch.check()
+        self.story.advised = await follow_advice(self)
 
     # -- looking -----------------------------------------------------------------------
 
@@ -365,6 +372,7 @@ async def _live(
     except DeployError as error:
         if command is None:
             told.error = _in_words(error)
+        told.refusal = _in_words(error)
         told.had_nothing_to_do = True  # told to the person, before it began
     except Exception as error:
         told.error = told.error or _in_words(error)
