@@ -27,6 +27,10 @@ _COMMANDS = {
         "commands.status:status_command",
         "Show each machine: its version, state and checks.",
     ),
+    "logs": (
+        "commands.logs:logs_command",
+        "Show what machines wrote, on the local platform.",
+    ),
     "scale": (
         "commands.scale:scale_command",
         "Create or destroy machines until process group GROUP has N.",

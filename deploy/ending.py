@@ -103,6 +103,9 @@ def judge(evidence: Evidence) -> Judgement:
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
         log=_log_of(evidence.cause) if found.exit_code else (),
+        image_before=", ".join(sorted({m.image for m in evidence.base.machines if m.image}))
+        if evidence.base
+        else "",
     )
     return Judgement(event, found.is_settled)
 
@@ -161,7 +164,10 @@ def _arrived(evidence: Evidence) -> _Verdict:
 def _done(evidence: Evidence, said: str) -> _Verdict:
     removals = [action for action in evidence.left if isinstance(action, Destroy)]
     if not evidence.traces.written and not removals:
-        return _Verdict(Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do")
+        pushed_again = "" if evidence.done else "a tag that was pushed again needs --force"
+        return _Verdict(
+            Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do", hint=pushed_again
+        )
     return _Verdict(
         Result.DONE,
         EXIT_DONE,

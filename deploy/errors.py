@@ -4,6 +4,7 @@
     |-- UsageProblem            the person deploying: options, environment, fly.toml, flags
     |-- BuildFailed             the person deploying: the Dockerfile, the engine or the registry
     |-- AppFailed               the owner of the app: it exits, or its checks fail
+    |-- HookFailed              the owner of the app, whose pre-deploy hook says no
     |-- CallFailed              one call to the platform; its meaning comes from the answer
     |-- NotTheApi               who set the address or the proxy: nothing there can be read
     |-- Miscounted              the platform: its list of machines is not the one that it counts
@@ -146,6 +147,12 @@ class AppFailed(DeployError):
 
     meaning = Meaning.APP
     log: tuple[str, ...] | None = None
+
+
+class HookFailed(DeployError):
+    """The pre-deploy hook failed: nothing was begun."""
+
+    meaning = Meaning.APP
 
 
 class CallFailed(DeployError):

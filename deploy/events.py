@@ -119,6 +119,14 @@ class PathChosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeasesTaken:
+    """So many of the pass's leases are held; told once a second, where it takes that long."""
+
+    taken: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """What the first pass that gets its leases is to do: one (machine, group, verb) per action.
 
@@ -219,7 +227,8 @@ class MachineStands:
 class RunFinished:
     """The last event: the result, every machine, and the machines left over with their remedy.
 
-    `cause` is None where the run is done; `log` is the last lines that the machine wrote
+    `cause` is None where the run is done; `image_before` is what ran before it, with
+    commas where machines differed; `log` is the last lines that the machine wrote
     whose app failed, where it was that.
     """
 
@@ -231,11 +240,13 @@ class RunFinished:
     machines: tuple[MachineStands, ...] = ()
     leftovers: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
+    image_before: str = ""
 
 
 Event = (
     RunStarted
     | PathChosen
+    | LeasesTaken
     | Planned
     | PassStarted
     | MachineMoved

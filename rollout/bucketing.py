@@ -60,7 +60,7 @@ def hash32(draw: Draw, unit: str) -> int:
 def limit(threshold: int) -> int:
     """The smallest hash that is outside: `hash < limit(t)` exactly when `bucket < t`.
 
-    Comparing hashes saves whoever decides the multiplication and the shift, which
+    Comparing hashes saves a decision the multiplication and the shift, which
     together cost as much as the hash.
     """
     return -(-(threshold << 32) // BUCKETS)

@@ -41,6 +41,27 @@ _COMMANDS = {
 """Command -> its module and function under rollout/commands, and its line in the help, which
 loads none of them; in the order of the help."""
 
+_EXAMPLES = {
+    "check": "rollout check --strict --base git:origin/main",
+    "list": "rollout list",
+    "get": "rollout get deploy-retries --unit hello",
+    "explain": "rollout explain deploy-retries --unit hello",
+    "set": "rollout set deploy-retries --percent 10 --units apps.txt",
+    "diff": "rollout diff git:HEAD flags.yaml --units apps.txt",
+    "cohort": "rollout cohort deploy-retries --units apps.txt",
+    "ramp": "rollout ramp deploy-retries --over 7d --weekdays",
+    "schedule": "rollout schedule",
+    "pause": "rollout pause deploy-retries",
+    "kill": "rollout kill deploy-retries",
+    "resume": "rollout resume deploy-retries",
+    "outcomes": "rollout outcomes deploy-retries --reports reports",
+    "guard": "rollout guard deploy-retries --reports reports --write",
+    "site": "rollout site --out public --reports reports",
+    "schema": "rollout schema > flags.schema.json",
+    "serve": "rollout serve --port 8016",
+    "export": "rollout export --to flagd > flags.json",
+}
+
 _MOST_PROBLEMS = 50
 
 _EPILOG = """\b
@@ -73,6 +94,7 @@ class _Group(click.Group):
             return None
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"rollout.commands.{module}"), name)
+        command.epilog = f"Example: {_EXAMPLES[cmd_name]}"
         return command
 
     def resolve_command(
@@ -87,9 +109,17 @@ class _Group(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return list(super().parse_args(ctx, args))
+        except click.UsageError as error:
+            raise _alike(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _alike(error) from None
         except BadFlagFile as error:
             for problem in error.problems[:_MOST_PROBLEMS]:
                 click.echo(f"{error.source}:{problem}", err=True)
@@ -104,11 +134,32 @@ class _Group(click.Group):
         except OSError as error:
             # Whatever reads and changes files has its own errors: this is the output's.
             if error.errno == errno.EPIPE:
-                raise  # whoever read it has seen enough; click leaves quietly
+                raise  # the reader has seen enough; click leaves quietly
             click.echo(f"Error: the output cannot be written: {error.strerror or error}", err=True)
             click.echo("Hint: a change of the file was made before it was to be shown", err=True)
             _let_go_of_output()
             ctx.exit(2)
+
+
+class _Misused(click.ClickException):
+    """What click refuses, in the form of our own errors."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self._hint = hint
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"Error: {self.message}\nHint: {self._hint}", file=file, err=True)
+
+
+def _alike(error: click.UsageError) -> click.ClickException:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    command = error.ctx.command_path if error.ctx else "rollout"
+    message = " ".join(error.format_message().split())
+    return _Misused(message, f"`{command} --help` shows the options")
 
 
 def _let_go_of_output() -> None:

@@ -167,7 +167,7 @@ def _no_unit(flag: Flag, shares: Shares, unit: object, cause: str) -> Decision:
         begins = [0, *(share.ends for share in shares)]
         for start, share in zip(begins, shares, strict=False):
             if share.ends - start == EVERYBODY:
-                outcome = _outcome(flag, shares, share.name, "STATIC", f"{cause}, whoever asks")
+                outcome = _outcome(flag, shares, share.name, "STATIC", f"{cause}, for every unit")
                 return Decision(share.value, None, None, outcome)
         by = flag.bucket_by
         missing = f"{by} is empty" if unit == "" else f"the context has no {by}"

@@ -1,6 +1,6 @@
 """The flags of a source, looked at again and again: always the newest that are in order.
 
-What is read is swapped in as a whole, so whoever evaluates sees one file or the
+What is read is swapped in as a whole, so an evaluation sees one file or the
 next and never a mixture. A file that lacks a flag may be half written: it counts once
 it has been seen twice in a row. Knows nothing of who asks, and starts no thread.
 """

@@ -59,7 +59,7 @@ class RolloutProvider(AbstractProvider):
     `poll_s` is how long to wait between two looks at the source: 1 s for a file and
     30 s for a URL if not given. A source that changes is PROVIDER_CONFIGURATION_CHANGED,
     one that breaks PROVIDER_STALE while the flags from before serve, and one that is
-    mended PROVIDER_READY.
+    fixed PROVIDER_READY.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RolloutProvider(AbstractProvider):
         """Read the flags and begin to follow them.
 
         Raises ParseError or ProviderNotReadyError; the source is followed all the same,
-        so that the provider becomes ready when it is mended.
+        so that the provider becomes ready when it is fixed.
         """
         self.shutdown()
         self._stop = threading.Event()
@@ -188,7 +188,9 @@ class RolloutProvider(AbstractProvider):
             if news.broke:
                 self.emit_provider_stale(ProviderEventDetails(message=news.broke))
             if news.mended:
-                self.emit_provider_ready(ProviderEventDetails(message="the source is mended"))
+                self.emit_provider_ready(
+                    ProviderEventDetails(message="the source is readable again")
+                )
             if news.changed:
                 message = f"{live.state.source} changed"
                 details = ProviderEventDetails(flags_changed=news.changed, message=message)
@@ -201,7 +203,8 @@ class RolloutProvider(AbstractProvider):
             return
         if not stop.is_set():
             self._live = live
-            self.emit_provider_ready(ProviderEventDetails(message="the source is mended"))
+            details = ProviderEventDetails(message="the source is readable again")
+            self.emit_provider_ready(details)
 
 
 def _context_error(decision: Decision) -> OpenFeatureError:

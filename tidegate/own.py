@@ -24,7 +24,7 @@ def _own(name: str) -> ModuleType:
     found = Path(getattr(module, "__file__", None) or next(iter(module.__path__), "")).resolve()
     if found.parent.parent != Path(__file__).resolve().parent.parent:
         raise ImportError(
-            f"another package named {name} stands before tidegate's: {found}; "
+            f"another package named {name} shadows tidegate's: {found}; "
             "install tidegate in an environment of its own (pipx install, uv tool install), "
             "or run it from another directory"
         )

@@ -84,6 +84,18 @@ class MachinesClient:
         body = await self._call("read log", "GET", path, machine_id)
         return read("read log", machine_id, body, wire.texts)
 
+    async def local_logs(
+        self, machine_id: str, *, lines: int, follow: bool
+    ) -> AsyncIterator[wire.LogLine]:
+        """The newest lines of one machine of the embedded platform, or of all where none is named.
+
+        With `follow` it goes on as lines come, until the platform ends.
+        """
+        query = {"machine": machine_id, "lines": str(lines), "follow": str(follow).lower()}
+        path = f"{self._local()}/logs"
+        async for text in self._connection.lines("read logs", path, query):
+            yield read("read logs", machine_id, text.encode(), wire.log_line)
+
     def _local(self) -> str:
         return f"{self._connection.address}/local/v1{self._app_path}"
 
@@ -269,7 +281,7 @@ class MachinesClient:
         return read("read lease", machine_id, response.content, wire.lease)
 
     async def release_lease(self, machine_id: str, *, nonce: str) -> None:
-        """Give a lease back; one that has expired already is as good as given back."""
+        """Give a lease back; one that has expired already counts as given back."""
         path = f"{self._path(machine_id)}/lease"
         try:
             await self._connection.send(

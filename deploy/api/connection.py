@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+)
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -25,6 +32,11 @@ from deploy.errors import CallFailed, Outage
 
 T = TypeVar("T")
 Purpose = Literal["calls", "waits", "refreshes"]
+
+# Who looks on: given the operation and the machine's id, what is entered around each request.
+on_call: ContextVar[Callable[[str, str], AbstractContextManager[None]]] = ContextVar(
+    "on_call", default=lambda _operation, _machine_id: nullcontext()
+)
 
 ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 OUTAGE_S = 60.0  # no call answered for so long is an outage
@@ -137,14 +149,45 @@ class Connection:
         """
         url = path if path.startswith("http") else f"{self._root}{path}"
         url = f"{url}?{urlencode(query)}" if query else url
+        request = {"method": method, "url": url, "headers": headers, "json": json}
+        with on_call.get()(operation, machine_id):
+            answer = await self._exchange(operation, machine_id, pool, read_timeout_s, request)
+            self._check(operation, machine_id, answer)
+        return answer
+
+    async def lines(
+        self, operation: str, path: str, query: Mapping[str, str]
+    ) -> AsyncGenerator[str, None]:
+        """The lines of an answer as they come, for as long as they come. Raises CallFailed."""
+        url = f"{path}?{urlencode(query)}"
+        try:
+            async with (
+                self._pools["waits"].one() as client,
+                client.stream("GET", url, timeout=_timeout(None)) as response,
+            ):
+                if response.status_code != 200:
+                    answer = Answer(response.status_code, response.headers, await _body(response))
+                    raise _refused(operation, "", self._without_secret(answer))
+                async for line in response.aiter_lines():
+                    yield line
+        except (httpx.HTTPError, _Unread) as error:
+            raise _unanswered(operation, "", error, self._host) from None
+
+    async def _exchange(
+        self,
+        operation: str,
+        machine_id: str,
+        pool: Purpose,
+        read_timeout_s: float,
+        request: Mapping[str, Any],
+    ) -> Answer:
+        """Whatever comes back, complete; CallFailed where nothing does."""
         timeout = _timeout(read_timeout_s)
         try:
             async with self._pools[pool].one() as client:
-                request = client.build_request(
-                    method, url, headers=headers, json=json, timeout=timeout
-                )
+                built = client.build_request(**request, timeout=timeout)
                 with anyio.fail_after(read_timeout_s + _REST_S):  # httpx's bound each piece only
-                    response = await client.send(request, stream=True)
+                    response = await client.send(built, stream=True)
                     try:
                         content = await _body(response)
                     finally:
@@ -153,7 +196,10 @@ class Connection:
             failure = _unanswered(operation, machine_id, error, self._host)
             self._note_silence(failure)
             raise failure from None
-        answer = self._without_secret(Answer(response.status_code, response.headers, content))
+        return self._without_secret(Answer(response.status_code, response.headers, content))
+
+    def _check(self, operation: str, machine_id: str, answer: Answer) -> None:
+        """Raise CallFailed for an answer that is not a good one."""
         if answer.status >= 500:
             refused = _refused(operation, machine_id, answer)
             self._note_silence(refused)
@@ -172,7 +218,6 @@ class Connection:
         self._silent_since = None
         if not 200 <= answer.status < 300:
             raise _refused(operation, machine_id, answer)
-        return answer
 
     def _without_secret(self, answer: Answer) -> Answer:
         """What a server says back of our token must not get into a message or a name."""
@@ -235,7 +280,7 @@ async def _body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _timeout(read_s: float) -> httpx.Timeout:
+def _timeout(read_s: float | None) -> httpx.Timeout:
     return httpx.Timeout(connect=5.0, read=read_s, write=15.0, pool=30.0)
 
 

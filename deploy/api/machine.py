@@ -152,7 +152,7 @@ class Machine:
 
     @property
     def is_asleep(self) -> bool:
-        """Stopped or suspended by the platform for want of traffic, which is as good as running."""
+        """Stopped or suspended by the platform for want of traffic, which counts as running."""
         autostop = any(
             service.get("autostop") not in (None, False, "off")
             for service in self.config.get("services") or ()

@@ -191,6 +191,19 @@ def objects(body: bytes) -> list[dict[str, Any]]:
     return _decode(body, list[dict[str, Any]])
 
 
+class LogLine(msgspec.Struct, frozen=True):
+    """A line that a machine of the embedded platform wrote; `at` is in Unix seconds."""
+
+    machine: str
+    name: str
+    at: float
+    line: str
+
+
+def log_line(body: bytes) -> LogLine:
+    return _decode(body, LogLine)
+
+
 def texts(body: bytes) -> list[str]:
     return _decode(body, list[str])
 

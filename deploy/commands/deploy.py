@@ -35,7 +35,7 @@ def run_command(target: Target, yes: bool, **options: Any) -> None:
         order = replace(order, image=build_image(build))
         if options["build_only"]:
             return
-    run_and_leave(options, partial(deploy_app, target, order))
+    run_and_leave(target, options, partial(deploy_app, target, order))
 
 
 async def deploy_app(target: Target, order: Order, emit: Emit) -> RunFinished:

@@ -11,7 +11,6 @@ from deploy.wording import printable
 _IMAGE = re.compile(r"v?[0-9][0-9A-Za-z.+-]*|[^:@]+(?::[\w.-]+|@sha256:[0-9a-f]+)")
 _COMMANDS_ELSEWHERE = {
     "help": "`deploy --help` shows the commands, `deploy COMMAND --help` the options of one",
-    "logs": "`fly logs --app NAME` shows an app's logs, `deploy report` how a run went",
     "machines": "`deploy status` shows the machines",
     "releases": "`deploy history` shows the releases",
     "up": "`deploy local up` starts the platform on this computer",

@@ -288,6 +288,38 @@ RUN = Options(
     ),
 )
 
+TELL = Options(
+    "Tell others",
+    (
+        click.Option(
+            ["--notify", "notify_path"],
+            metavar="FILE",
+            envvar="DEPLOY_NOTIFY",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Webhooks, hooks, traces. [default: DIR/tidegate.toml, where there is one]",
+        ),
+        click.Option(
+            ["--webhook"],
+            metavar="URL",
+            envvar="DEPLOY_WEBHOOK",
+            help="POST the report there at the end.",
+        ),
+        click.Option(
+            ["--metrics"],
+            metavar="FILE",
+            envvar="DEPLOY_METRICS",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Write metrics for Prometheus.",
+        ),
+        click.Option(
+            ["--no-hooks", "runs_hooks"],
+            is_flag=True,
+            callback=unless,
+            help="Run no pre-deploy and post-deploy hooks.",
+        ),
+    ),
+)
+
 OUTPUT = Options(
     "Output",
     (
@@ -312,7 +344,7 @@ CONSENT = Options(
     ),
 )
 
-DEPLOY = (RELEASE, BUILD, FLAG, SELECTION, HEALTH, RUN, CONSENT)
+DEPLOY = (RELEASE, BUILD, FLAG, SELECTION, HEALTH, RUN, TELL, CONSENT)
 
 
 class Command(click.Command):

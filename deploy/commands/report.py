@@ -20,7 +20,7 @@ from deploy.readers.timeline import COLOUR, Kind
 from deploy.wording import printable
 
 
-@click.command("report")
+@click.command("report", epilog="Example: deploy report --html run.html")
 @click.argument("identity", metavar="[ID]", required=False, shell_complete=complete_run)
 @click.option("--app", metavar="NAME", shell_complete=complete_app, help="Only runs of this app.")
 @click.option(

@@ -13,7 +13,16 @@ from typing import Any
 
 from deploy.api.machine import Fleet
 from deploy.commands.on_app import app_command
-from deploy.commands.options import ENV, FLAG, FORCE, MAX_UNAVAILABLE, RUN, SELECTION, Options
+from deploy.commands.options import (
+    ENV,
+    FLAG,
+    FORCE,
+    MAX_UNAVAILABLE,
+    RUN,
+    SELECTION,
+    TELL,
+    Options,
+)
 from deploy.commands.order import Order, order_of, release_of, terms_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import start_run
@@ -37,12 +46,13 @@ _RELEASE = Options("Release", (ENV, MAX_UNAVAILABLE, FORCE))
     FLAG,
     SELECTION,
     RUN,
+    TELL,
     needs_config=True,
     example="deploy resume --app hello",
 )
 def resume_command(target: Target, **options: Any) -> None:
     """Finish a deploy that was left unfinished, from any computer."""
-    run_and_leave(options, partial(resume_app, target, order_of(options)))
+    run_and_leave(target, options, partial(resume_app, target, order_of(options)))
 
 
 async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | None:

@@ -13,6 +13,9 @@ from typing import Any
 import anyio
 import click
 
+from deploy.api.connection import on_call
+from deploy.commands.target import Target
+from deploy.commands.telling import open_notifier
 from deploy.ending import broken_off
 from deploy.errors import EXIT_INTERRUPTED, OwnFault, UsageProblem, as_ours, each_of
 from deploy.events import Emit, RunFinished, emitter
@@ -24,8 +27,8 @@ from deploy.readers.record import Record
 Start = Callable[[Emit], Awaitable[RunFinished | None]]
 
 
-def run_and_leave(options: dict[str, Any], start: Start) -> None:
-    """Run with progress and journal attached, write the record, leave with the run's code."""
+def run_and_leave(target: Target, options: dict[str, Any], start: Start) -> None:
+    """Run with its readers attached, write the report, leave with the run's code."""
     report_path: Path | None = options["report_path"]
     if report_path is not None and not report_path.absolute().parent.is_dir():
         raise UsageProblem(
@@ -34,12 +37,15 @@ def run_and_leave(options: dict[str, Any], start: Start) -> None:
         )
     with ExitStack() as readers:
         now = steady_clock()
+        # Entered first, so that others are told when the closing report is on the screen.
+        others = readers.enter_context(open_notifier(target, options, os.environ, now, warn))
+        on_call.set(others.call)
         progress = readers.enter_context(
             open_progress(options["output"], sys.stdout, sys.stderr, os.environ, now)
         )
         kept = readers.enter_context(journal.Journal(journal.default_directory(), warn))
         records = [Record(directory, warn)] if (directory := options.get("reports")) else []
-        finished = _finish(start, emitter(now, progress, kept, *records), progress)
+        finished = _finish(start, emitter(now, progress, kept, *records, others), progress)
         if finished is None:
             click.echo("nothing to do: no deploy is unfinished", err=True)
             return

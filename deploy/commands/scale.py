@@ -14,7 +14,7 @@ from deploy.api.client import connect
 from deploy.api.machine import Fleet
 from deploy.commands.consent import doubts_of_scale, get_consent
 from deploy.commands.on_app import app_command
-from deploy.commands.options import CONSENT, FLAG, RUN, TARGET, Options
+from deploy.commands.options import CONSENT, FLAG, RUN, TARGET, TELL, Options
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import read_fleet
 from deploy.commands.running import run_and_leave
@@ -59,6 +59,7 @@ _COUNT = Options(
     TARGET,
     FLAG,
     RUN,
+    TELL,
     CONSENT,
     needs_config=False,
     example="deploy scale app=3 --app hello",
@@ -69,7 +70,7 @@ def scale_command(target: Target, group_count: tuple[str, int], yes: bool, **opt
     task = anyio.run(_task, target, order, *group_count)
     doubts = anyio.run(doubts_of_scale, target, task.release, task.planner)
     get_consent(doubts, is_given=yes)
-    run_and_leave(options, partial(_scale, target, order, task))
+    run_and_leave(target, options, partial(_scale, target, order, task))
 
 
 async def scale_app(

@@ -1,4 +1,4 @@
-"""`deploy completion SHELL`: the script that lets a shell complete the command."""
+"""`deploy completion SHELL`: the script that lets a shell complete `deploy` and `rollout`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _SHELL = Options("Shell", (click.Argument(["shell"], type=click.Choice(list(_INS
 def _print_script(shell: str) -> None:
     root = click.get_current_context().find_root()
     kind = get_completion_class(shell)
-    if kind is not None and root.info_name:
-        variable = f"_{root.info_name.upper()}_COMPLETE"
-        click.echo(kind(root.command, {}, root.info_name, variable).source())
+    if kind is None:
+        return
+    for name in ("deploy", "rollout"):
+        # The command itself is not part of its script, which calls it by its name.
+        click.echo(kind(root.command, {}, name, f"_{name.upper()}_COMPLETE").source())
 
 
 completion_command = Command(

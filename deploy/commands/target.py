@@ -61,11 +61,10 @@ def find_target(
     config = _config(config_path or directory / "fly.toml", is_wanted=is_wanted, app=app)
     check_network(environ)
     address = read_address(environ.get("FLY_FLAPS_BASE_URL") or DEFAULT_ADDRESS)
-    named = _app_name(app or environ.get("FLY_APP") or (config.app if config else None))
-    is_another = config is not None and config.app not in (None, named)
+    named, app_from = _app(app, environ, config)
     return Target(
         app=named,
-        app_from=("--app" if app else "FLY_APP") if is_another else "",
+        app_from=app_from,
         config=config,
         address=address,
         token=read_token(address, environ),
@@ -73,6 +72,14 @@ def find_target(
         directory="" if directory == Path() else str(directory),
         config_path=str(config_path or ""),
     )
+
+
+def _app(app: str | None, environ: Mapping[str, str], config: AppConfig | None) -> tuple[str, str]:
+    """The app's name, and what named it against fly.toml: empty where they agree."""
+    of_file = config.app if config else None
+    name = _app_name(app or environ.get("FLY_APP") or of_file)
+    said_by = "--app" if app else "FLY_APP"
+    return name, said_by if of_file not in (None, name) else ""
 
 
 def _named_config(environ: Mapping[str, str]) -> Path | None:

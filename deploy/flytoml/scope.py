@@ -77,6 +77,6 @@ def the_one(entries: Iterable[Scoped[T]], group: str, problems: list[Problem]) -
     """What is said for `group`, where only one entry may say it."""
     found = [entry for entry in entries if group in entry.groups]
     for again in found[1:]:
-        what = f"is said for group {shown(group)} a second time, after {found[0].path}"
+        what = f"is set for group {shown(group)} a second time, after {found[0].path}"
         problems.append(Problem(again.path, what, "keep one of them"))
     return found[0].value if found else None

@@ -12,12 +12,12 @@ import click
 from deploy.errors import DeployError
 
 
-@click.group()
+@click.group(epilog="Example: deploy local up --detach")
 def local() -> None:
     """Run the Machines API on this computer, with processes or containers as machines."""
 
 
-@local.command()
+@local.command(epilog="Example: deploy local up --hiccups 0.1 --seed 7")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -78,7 +78,7 @@ def up(**options: Any) -> None:
         serve(Options(**options), _say)
 
 
-@local.command()
+@local.command(epilog="Example: deploy local down")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the one to end, if several.")
 def down(port: int | None) -> None:
     """End a platform that was begun with `up --detach`, and its machines."""

@@ -1,6 +1,6 @@
 """Listening and serving HTTP: uvicorn, several times in one process.
 
-Signals are left to whoever runs the platform. An application that raises
+The caller handles signals. An application that raises
 ConnectionResetError has its connection broken, as a network would break it.
 """
 

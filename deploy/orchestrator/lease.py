@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from deploy.api.machine import Fleet, Lease, Machine
 from deploy.errors import CallFailed, DeployError, LeaseHeld, LeaseLost, Meaning
+from deploy.events import LeasesTaken
 from deploy.orchestrator.bounded import for_each
 from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.held import HeldLeases, holder_of
@@ -25,6 +26,7 @@ from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
 
 _LOOK_AGAIN_S = 2.0
+_TELL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +51,14 @@ class LeaseTerms:
 class _Round:
     """Leases being taken side by side; `is_over` once one cannot be had.
 
-    Another's lease is waited for until `give_up`, by anyio's clock.
+    Another's lease is waited for until `give_up`, by anyio's clock; `told` is when
+    it was told last how many of them are held.
     """
 
     give_up: float
+    of: int
+    told: float
+    taken: int = 0
     is_over: Halt = field(default_factory=Halt)
     hiccup: DeployError | None = None
 
@@ -111,7 +117,9 @@ class Leases:
             elif not self._held.is_usable(machine.id):
                 missing.append(machine.id)
         if missing:
-            this = _Round(give_up=anyio.current_time() + self._terms.wait_for_others_s)
+            now = anyio.current_time()
+            give_up = now + self._terms.wait_for_others_s
+            this = _Round(give_up=give_up, of=len(missing), told=now)
             self._held.expect(len(missing))
             await self._take_arbiter(app, this)
             if self._arbiter:  # else the whole app is gone
@@ -168,10 +176,12 @@ class Leases:
         halt = self._tools.halt
 
         async def take(machine_id: str) -> None:
-            if halt.is_set or this.is_over.is_set or self._held.is_usable(machine_id):
+            if halt.is_set or this.is_over.is_set:
                 return
             try:
-                await self._take(machine_id, this)
+                if not self._held.is_usable(machine_id):
+                    await self._take(machine_id, this)
+                self._tell(this)
             except Cut:
                 return
             except DeployError as failure:
@@ -188,6 +198,13 @@ class Leases:
             raise Cut
         if this.hiccup is not None:
             raise this.hiccup
+
+    def _tell(self, this: _Round) -> None:
+        """One more is taken."""
+        this.taken += 1
+        if anyio.current_time() - this.told >= _TELL_EVERY_S:
+            this.told = anyio.current_time()
+            self._tools.emit(LeasesTaken(taken=this.taken, of=this.of))
 
     async def _take(self, machine_id: str, this: _Round) -> None:
         """Hold it, unless there is no such machine any more."""

@@ -15,7 +15,15 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from deploy.events import Event, MachineMoved, Noticed, PassFinished, PassStarted, Planned
+from deploy.events import (
+    Event,
+    LeasesTaken,
+    MachineMoved,
+    Noticed,
+    PassFinished,
+    PassStarted,
+    Planned,
+)
 from deploy.readers.once import Once
 from deploy.readers.picture import picture
 from deploy.readers.report import Report, render_text, report_of
@@ -56,6 +64,8 @@ class LiveProgress:
                 self._print(Text(f"warning: {notice_line(event)}", style="yellow"))
             case PassFinished() if event.left:
                 self._print(Text(pass_result(event), style="dim"))
+            case LeasesTaken():
+                self._begin_drawing()
             case PassStarted() | Planned() | MachineMoved():
                 self._story(event)
                 self._begin_drawing()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from deploy.events import Event, HiccupMet, Noticed, PassFinished, RunFinished
+
+_REQUEST = re.compile(r" ?\[fly-request-id [^\]]*\]")  # another one each time it is asked
 
 
 class Once:
@@ -26,10 +29,10 @@ class Once:
                 is_told = event.reason in self._told
                 self._held = replace(event, reason="") if is_told else event
                 return [held] if held else []
-            case Noticed() if held and held.reason and held.reason in event.message:
+            case Noticed() if held and held.reason and _says(event.message, held.reason):
                 self._held = held
                 return []
-            case RunFinished() if held and held.reason in event.message:
+            case RunFinished() if held and _says(event.message, held.reason):
                 held = replace(held, reason="")
             case HiccupMet() if self._tells_hiccups:
                 self._told.add(event.message)
@@ -41,3 +44,7 @@ class Once:
         """What is still held back when no more events come."""
         held, self._held = self._held, None
         return [held] if held else []
+
+
+def _says(message: str, reason: str) -> bool:
+    return _REQUEST.sub("", reason) in _REQUEST.sub("", message)

@@ -31,6 +31,8 @@ _TONE = {
     Result.INTERRUPTED: "warn",
 }
 _RUNS_TONE = {"new": "good", "old": "warn", "gone": "dull"}
+# Per cent of the picture that a label needs on a narrow screen; half of it on a wide one.
+_ROOM_FOR_WORD, _ROOM_FOR_NUMBER = 24.0, 6.0
 _TICKS = 7
 _LONG = 20  # rows: from here on both axes are at the top and at the bottom
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600)
@@ -104,6 +106,7 @@ def _facts(report: Report) -> str:
         ("By", report.user),
         ("Commit", report.commit[:12]),
         ("Image", short_image(report.image)),
+        ("Image before", ", ".join(map(short_image, report.image_before.split(", ")))),
         ("Strategy", report.strategy),
         ("Path", report.path),
         ("Passes", passes),
@@ -190,13 +193,23 @@ def _band(lap: Lap, next_s: float, timeline: Timeline) -> str:
     is_back = lap.started.direction == "back"
     end_s = next_s if lap.end_s is None else lap.end_s
     room = _percent(timeline, next_s) - _percent(timeline, lap.begin_s)
-    word = f"{'back' if is_back else 'pass'} {lap.started.number}"
-    label = word if room > 6 else str(lap.started.number)
+    label = _band_label("back" if is_back else "pass", lap.started.number, room)
     return (
         f'<div class="band{" back" if is_back else ""}" '
         f'style="{_place(timeline, lap.begin_s, end_s)}"><span>{label}</span>'
         f'<span class="below">{label}</span></div>'
     )
+
+
+def _band_label(word: str, number: int, room: float) -> str:
+    """What fits into `room` per cent of the picture; on a narrow screen what is `roomy` goes."""
+    if room >= _ROOM_FOR_WORD:
+        return f"{word} {number}"
+    if room >= _ROOM_FOR_WORD / 2:
+        return f'<em class="roomy">{word} </em>{number}'
+    if room >= _ROOM_FOR_NUMBER:
+        return str(number)
+    return f'<em class="roomy">{number}</em>' if room >= _ROOM_FOR_NUMBER / 2 else ""
 
 
 def _axis(timeline: Timeline) -> str:
@@ -206,9 +219,9 @@ def _axis(timeline: Timeline) -> str:
     step_s = next((step for step in _STEPS_S if span_s / step <= _TICKS), span_s / _TICKS)
     moments = [n * step_s for n in range(_TICKS + 1) if n * step_s <= span_s * 0.97]
     return "".join(
-        f'<div class="tick" style="left:{100 * at / span_s:.3f}%"><span>{_tick(at)}</span>'
-        f'<span class="above">{_tick(at)}</span></div>'
-        for at in moments
+        f'<div class="tick{" roomy" if number % 2 else ""}" style="left:{100 * at / span_s:.3f}%">'
+        f'<span>{_tick(at)}</span><span class="above">{_tick(at)}</span></div>'
+        for number, at in enumerate(moments)
     )
 
 

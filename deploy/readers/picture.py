@@ -15,7 +15,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from deploy.events import Phase
-from deploy.readers.sentences import pass_title
+from deploy.readers.sentences import leases_line, pass_title
 from deploy.readers.timeline import COLOUR, SETTLED, SIGN, Kind, Timeline, Track
 from deploy.wording import count, printable, seconds, shorten
 
@@ -175,6 +175,8 @@ def _pace(timeline: Timeline, now_s: float) -> list[str]:
     if timeline.resting:
         since_s, pause = timeline.resting
         return [f"next pass in {seconds(max(0.0, since_s + pause.delay_s - now_s))}"]
+    if timeline.leases:
+        return [leases_line(timeline.leases)]
     if not timeline.tracks:
         return ["looking, taking leases"] if timeline.passes else []
     if any(now_s - at < _PACED_S and "(429)" in met.message for at, met in timeline.hiccups):

@@ -58,7 +58,7 @@ class Report:
     an app in between, which it may be. `deploy` is the deploy's id under the name that a
     flag's bucket_by has for it; `assigned` is what the flag says of the deploy, also where
     the number of retries was given by hand.
-    Times are ISO 8601 in UTC, durations seconds. Hiccups count as mended when the run
+    Times are ISO 8601 in UTC, durations seconds. All hiccups are in `hiccups_mended` when the run
     ends done. A machine's duration is from its first phase of work to its last
     phase, filed under its id (its name, where no id was ever known).
     """
@@ -70,6 +70,7 @@ class Report:
     run_id: str = ""
     command: str = ""
     image: str = ""
+    image_before: str = ""
     strategy: str = ""
     user: str = ""
     commit: str = ""

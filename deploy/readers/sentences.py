@@ -7,6 +7,7 @@ from deploy.events import (
     Event,
     GoingBack,
     HiccupMet,
+    LeasesTaken,
     MachineMoved,
     Noticed,
     PassFinished,
@@ -34,6 +35,8 @@ def story_lines(event: Event) -> list[str]:
             source = event.decision.source if event.decision else ""
             told = [] if source in ("", _AT_HOME) else [f"flags: {printable(source)}"]
             return [printable(event.sentence), *told]
+        case LeasesTaken():
+            return [leases_line(event)]
         case Planned():
             return [plan_line(event)]
         case BackingOff():
@@ -42,6 +45,10 @@ def story_lines(event: Event) -> list[str]:
             return [f"going back: {printable(event.reason, DETAIL_LENGTH)}"]
         case _:
             return []
+
+
+def leases_line(event: LeasesTaken) -> str:
+    return f"taking leases {event.taken}/{event.of}"
 
 
 def plan_line(event: Planned) -> str:

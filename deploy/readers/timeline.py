@@ -16,6 +16,7 @@ from deploy.events import (
     BackingOff,
     Event,
     HiccupMet,
+    LeasesTaken,
     MachineMoved,
     Noticed,
     PassFinished,
@@ -181,6 +182,7 @@ class Timeline:
     chosen: PathChosen | None = None
     finished: RunFinished | None = None
     resting: tuple[float, BackingOff] | None = None
+    leases: LeasesTaken | None = None
     passes: list[Lap] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
     hiccups: list[tuple[float, HiccupMet]] = field(default_factory=list)
@@ -212,6 +214,7 @@ class Timeline:
             self._is_empty, self.begin_s, self.end_s = False, at, at
         # A wall clock may be set back in the middle of a run; a timeline only goes forward.
         at = self.end_s = max(at, self.end_s)
+        self.leases = event if isinstance(event, LeasesTaken) else None
         match event:
             case MachineMoved():
                 return self._move(at, event)

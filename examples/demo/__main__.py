@@ -52,7 +52,7 @@ class Act:
 
     @property
     def summary(self) -> str:
-        """For whoever has to find out why a claim does not hold."""
+        """For finding out why a claim does not hold."""
         facts = {key: self.report[key] for key in ("result", "message", "passes_used")}
         return f"exit code {self.code}, {facts}, {dict(self.machines)}"
 
@@ -158,7 +158,7 @@ def wholly_new(stage: Stage) -> Act:
     stage.claim("hello is at 6.343 %, below 10 %: up to 5 retries", is_inside, inside)
     met, used = act.report["hiccups_met"], act.report["retries_used"]
     stage.claim(
-        f"it met {met} hiccups and mended them with {used} retries",
+        f"it met {met} hiccups and recovered with {used} retries",
         act.report["hiccups_mended"] == met > 0 and 0 < used <= 5,
         act.summary,
     )
@@ -172,7 +172,7 @@ def wholly_new(stage: Stage) -> Act:
 
 
 def rolled_back(stage: Stage) -> Act:
-    stage.heading("6. v3 is broken: its health checks fail, which no retry can mend")
+    stage.heading("6. v3 is broken: its health checks fail, which no retry can fix")
     act = perform(stage, "v3, sick", V3_COMMAND, "sick")
     used = act.report["retries_used"]
     stage.claim("the app's own failure was not retried", used == 0, used)

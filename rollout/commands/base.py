@@ -26,7 +26,7 @@ def base_flags(base: str, path: str, keys: Iterable[str]) -> Mapping[str, Flag]:
     try:
         return options.load(where).flags
     except NoSuchSource as error:
-        if where == base:  # the file was named by whoever asked, so it should be there
+        if where == base:  # the file was named, so it should be there
             raise
         missing = error.message
     revision = git_parts(base)[0]

@@ -26,7 +26,7 @@ _MOST_FINDINGS = 50
 
 @click.command()
 @click.argument("paths", metavar="[FILE]...", nargs=-1, type=click.Path())
-@click.option("--strict", is_flag=True, help="Also say what should be otherwise in good order.")
+@click.option("--strict", is_flag=True, help="Also report what good order asks for.")
 @click.option("--base", metavar="SOURCE", help="Compare with these flags: git:REV, a file, a URL.")
 @click.option(
     "--max-step",
@@ -122,7 +122,7 @@ def _base(base: str, path: str, found: FlagFile) -> Mapping[str, Flag] | None:
     try:
         return base_flags(base, path, found.flags)
     except BadFlagFile as error:
-        # A broken base must not keep the change that mends it out.
+        # A broken base must not keep the change that fixes it out.
         click.echo(f"Note: nothing is compared with the base: {error.message}", err=True)
         return None
 

@@ -21,7 +21,7 @@ from rollout.wording import count, did_you_mean, show
 @click.command()
 @options.flag_argument
 @options.units_option(required=True)
-@click.option("--variant", default="", help="Those that have this one; the first if not given.")
+@click.option("--variant", default="", help="Units with this variant. [default: the first]")
 @options.output_option
 @options.at_option
 @options.file_option
@@ -29,7 +29,7 @@ def cohort(flag: str, units: str, variant: str, output: str, now: datetime, file
     """List the units that FLAG has inside, in their order.
 
     What always_inside and always_outside say of other attributes than the unit is not
-    known here, and does not count. How many there are is told on standard error.
+    known here, and does not count. Their number goes to standard error.
     """
     asked = flag_in(options.load(file), flag)
     known = [share.name for share in asked.shares(now)]

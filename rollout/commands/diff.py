@@ -211,5 +211,5 @@ def refuse(diffs: Sequence[FlagDiff], counts: Mapping[str, Tally]) -> None:
         more = f" (and {len(told) - 1} more flags)" if told[1:] else ""
         raise Eviction(
             f"{told[0][0]} would throw out {told[0][1]}{more}",
-            hint="keep them inside, or say --allow-eviction if it is meant",
+            hint="keep them inside, or allow it with --allow-eviction",
         )

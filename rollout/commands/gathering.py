@@ -29,7 +29,7 @@ from rollout.sources.reports import Reports
 from rollout.wording import show
 
 DIRECTORY = "DEPLOY_REPORTS"
-"""Where deploys write their reports, and where they are looked for if no place is given."""
+"""Where deploys write their reports; read where no PLACE is given."""
 
 
 class Given(msgspec.Struct, frozen=True):

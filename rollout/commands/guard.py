@@ -101,11 +101,11 @@ def _write(account: Account, file: str, now: datetime) -> None:
         return edit.set_percent(before, flag.key, verdict.to or 0)
 
     if verdict.kind != "hold":
-        apply(file, flag.key, change, now, otherwise=f"{flag.key} stands so already")
+        apply(file, flag.key, change, now, otherwise=f"{flag.key} is like that already")
 
 
 def _refuse_moved(now_there: Flag, judged: Flag) -> None:
-    """Whoever changed the flag between the verdict and the writing has the last word."""
+    """A change of the flag between the verdict and the writing has the last word."""
     if now_there != judged:
         raise EditRefused(
             f"{judged.key} was changed by somebody else meanwhile", hint="run the guard again"

@@ -94,7 +94,7 @@ output_option: Callable[[Any], Any] = click.option(
 
 
 eviction_option: Callable[[Any], Any] = click.option(
-    "--allow-eviction", is_flag=True, help="Even if somebody who is inside is thrown out."
+    "--allow-eviction", is_flag=True, help="Allow units that are inside to be thrown out."
 )
 
 
@@ -121,7 +121,7 @@ def hours(weekdays: bool, between: str | None, tz: str | None) -> Hours | None:
         if weekdays or between is not None:
             raise InvalidValue(
                 "--weekdays and --between need a time zone",
-                hint="say whose clock counts, such as --tz Europe/Berlin or --tz UTC",
+                hint="name the time zone, such as --tz Europe/Berlin or --tz UTC",
             )
         return None
     zone = parse_zone(tz, "--tz")

@@ -27,14 +27,14 @@ from rollout.ramps.schedule import lines, shown_steps
     "first",
     metavar="P",
     callback=options.threshold,
-    help="The first percentage; where it stands now.",
+    help="The first percentage. [default: the present one]",
 )
 @click.option(
     "--to",
     "last",
     metavar="P",
     callback=options.threshold,
-    help="The last percentage; 100 if not given.",
+    help="The last percentage. [default: 100]",
 )
 @click.option("--over", required=True, metavar="SPAN", help="From first to last: 7d, 36h, 1d12h.")
 @click.option("--start", metavar="TIME", help="When the first begins, with an offset; now.")
@@ -79,7 +79,7 @@ def ramp(
             raise EditRefused(
                 f"{flag} is at {share_text(current)}: to begin at {share_text(wanted[0])} "
                 "would throw units out",
-                hint=f"begin at {share_text(current)} or above, or say --allow-eviction",
+                hint=f"begin at {share_text(current)} or above, or allow it with --allow-eviction",
             )
         return edit.set_ramp(before, flag, plan(current, wanted, begin, span, hours, now))
 

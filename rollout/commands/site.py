@@ -1,4 +1,4 @@
-"""`rollout site`: static pages for whoever wants to look."""
+"""`rollout site`: static pages about flags and deploys."""
 
 from __future__ import annotations
 

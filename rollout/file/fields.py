@@ -204,9 +204,7 @@ def generation(node: Node) -> Generation:
         if given == known:
             return known
     choices = " or ".join(GENERATIONS)
-    raise Wrong(
-        f"{show(given)} is no bucketing", did_you_mean(given, GENERATIONS, f"write {choices}")
-    )
+    raise Wrong(f"{show(given)} is not known", did_you_mean(given, GENERATIONS, f"write {choices}"))
 
 
 def stages(node: Node) -> tuple[int, ...]:
@@ -244,9 +242,9 @@ def event(node: Node) -> Event:
 
 def evidence(node: Node) -> float:
     """A number above 1."""
-    fix = "write a number above 1, such as 20: so often to one"
+    fix = "write a number such as 20, for 20 to 1"
     if (found := _number(node, fix)) <= 1:
-        raise Wrong(f"{found:g} is no evidence", fix)
+        raise Wrong(f"{found:g} is not above 1", fix)
     return found
 
 

@@ -163,9 +163,7 @@ class FlagText:
         start = max(self._text.rfind("\n", 0, index), self._text.rfind("\r", 0, index)) + 1
         before = self._text[start:index]
         if before.strip(" "):
-            raise EditRefused(
-                f"{before.strip()} stands on the same line", hint="edit the file by hand"
-            )
+            raise EditRefused(f"{before.strip()} is on the same line", hint="edit the file by hand")
         return before
 
     def _end_of_line(self, index: int) -> int:

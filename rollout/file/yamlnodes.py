@@ -48,7 +48,7 @@ def compose(text: str) -> tuple[Node | None, list[Problem]]:
         column = error.position - (text.rfind("\n", 0, error.position) + 1)
         sign = ascii(chr(error.character))[1:-1] if isinstance(error.character, int) else "?"
         problems.append(
-            Problem(line + 1, column + 1, f"the character {sign} cannot stand in YAML", "remove it")
+            Problem(line + 1, column + 1, f"the character {sign} is not valid in YAML", "remove it")
         )
     except yaml.MarkedYAMLError as error:
         problems.append(_syntax_problem(error))

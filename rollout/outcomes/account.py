@@ -18,7 +18,7 @@ from rollout.wording import count
 class Account(NamedTuple):
     """A flag, its ledger and verdict, both cohorts, and what was left out.
 
-    `notes` are warnings of whoever read the records: places broken, patterns without files.
+    `notes` are warnings from reading the records: places broken, patterns without files.
     """
 
     flag: Flag

@@ -76,7 +76,17 @@ def _cohorts(account: Account) -> list[str]:
     causes = [*account.outside.causes, *account.inside.causes]
     names = sorted(set(causes), key=causes.index)
     event = account.ledger.question.event.words
-    heads = ["", "units", "deploys", event, "rate (95 %)", *names, "retries", "mended", "mean time"]
+    heads = [
+        "",
+        "units",
+        "deploys",
+        event,
+        "rate (95 %)",
+        *names,
+        "retries",
+        "recovered",
+        "mean time",
+    ]
     sides = (("inside", account.inside), ("outside", account.outside))
     return table([heads, *(_row(side, cohort, names) for side, cohort in sides)])
 

@@ -251,7 +251,7 @@ def _removed(flag: Flag, now: datetime) -> Change:
     if threshold == 0 and not (flag.enabled and _lists_somebody(flag)):
         return Change("flag", f"{stood}: nobody was inside")
     counted = threshold > 0 and not _unseen(flag)
-    return Change("flag", f"{stood}: whoever is inside is thrown out", True, counted)
+    return Change("flag", f"{stood}: all units inside are thrown out", True, counted)
 
 
 def _switched(before: Flag, after: Flag, now: datetime) -> Change:

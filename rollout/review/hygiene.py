@@ -280,7 +280,7 @@ def _shared(subjects: Sequence[Subject]) -> Iterator[Finding]:
             continue
         message = f"it has the salt of {other.flag.key}, so that both have the same units inside"
         if meant:
-            fix = "remove its salt, if that is not meant"
+            fix = "remove its salt, unless that is intended"
         else:
-            fix = f"remove its salt; or, if that is meant, write salt: {show(it.flag.salt)} in both"
+            fix = f"remove its salt, or write salt: {show(it.flag.salt)} in both if intended"
         yield it.find("shared", "salt", message, fix, level="warning" if meant else "error")

@@ -107,7 +107,7 @@ def _split(flag: Flag, shares: Sequence[Share]) -> Any:
     begins = [0, *(share.ends for share in shares)]
     weights = [[each.name, each.ends - start] for each, start in zip(shares, begins, strict=False)]
     if whole := [name for name, weight in weights if weight == BUCKETS]:
-        return whole[0]  # whoever asks, with or without a unit
+        return whole[0]  # for all, with or without a unit
     if flag.salt == flag.key:
         return {"fractional": weights}
     salted = {"fractional": [{"cat": [flag.salt, _var(_TARGETING_KEY)]}, *weights]}

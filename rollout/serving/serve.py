@@ -66,7 +66,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # whoever wanted to could choose the address that is limited
+        proxy_headers=False,  # else a client could choose the address that is limited
         timeout_graceful_shutdown=_FAREWELL_S,
     )
     server = _Server(config)

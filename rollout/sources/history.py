@@ -144,7 +144,7 @@ def _ends(flags: Mapping[str, Flag], now: datetime) -> dict[str, int]:
 
 
 def _end(flag: Flag, now: datetime) -> int | None:
-    """100 or 0 percent if the flag stands there, for whoever asks; else nothing."""
+    """100 or 0 percent if the flag stands there, for every unit; else nothing."""
     threshold = flag.live_threshold(now)
     somebody = flag.enabled and any(name != flag.rest for name, _, _ in flag.always)
     return threshold if threshold == EVERYBODY or (threshold == 0 and not somebody) else None

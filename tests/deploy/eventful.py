@@ -14,6 +14,7 @@ from deploy.events import (
     FlagDecision,
     GoingBack,
     HiccupMet,
+    LeasesTaken,
     MachineMoved,
     MachineStands,
     Noticed,
@@ -255,6 +256,7 @@ any_event: st.SearchStrategy[Event] = st.one_of(
     st.builds(BackingOff, delay_s=st.floats(-1, 1e6), number=_SMALL),
     st.builds(GoingBack, reason=_TEXT),
     st.builds(Noticed, message=_TEXT, hint=_TEXT),
+    st.builds(LeasesTaken, taken=_SMALL, of=_SMALL),
     st.builds(
         RunFinished,
         result=st.sampled_from(Result),

@@ -18,9 +18,11 @@ from deploy.errors import (
 )
 from tests.worlds.stage import WEB
 
+LOCAL = (("local", "up"), ("local", "down"))
 COMMANDS = (
     "plan",
     "status",
+    "logs",
     "scale",
     "resume",
     "rollback",
@@ -221,3 +223,10 @@ def test_local_alone_shows_its_help(
 ) -> None:
     assert run(monkeypatch, "local") == 0
     assert "Usage: deploy local" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), *LOCAL])
+def test_every_command_has_one_example_and_fits_80_columns(words: tuple[str, ...]) -> None:
+    text = shown(*words, "--help")
+    assert text.count("Example: ") == 1
+    assert max(map(len, text.splitlines())) <= 80

@@ -133,6 +133,7 @@ ROWS = [
         "all was new already",
         evidence(AFTER, DONE, written=NOTHING),
         *(Result.UNCHANGED, 0, "already, nothing to do"),
+        has_hint=True,  # --force, for a tag that was pushed again
     ),
     Row(
         "a canary is left over",
@@ -389,6 +390,7 @@ ROWS = [
         "unseen, and there was nothing to do",
         evidence(None, DONE, written=NOTHING),
         *(Result.UNCHANGED, 0),
+        has_hint=True,
     ),
     Row(
         "unseen, and every machine came back in its turn",
@@ -634,3 +636,14 @@ def test_the_platform_of_these_tests_agrees_with_what_is_planned() -> None:
     for action in plan(RELEASE, BEFORE, BASE):
         platform.apply(action)
     assert [one.config for one in platform.fleet] == [one.config for one in AFTER]
+
+
+def test_what_is_unchanged_names_force_for_a_tag_that_was_pushed_again() -> None:
+    unchanged = evidence(AFTER, DONE, written=NOTHING)
+    assert "--force" in judge(unchanged).event.hint
+    assert judge(replace(unchanged, done="has 2 machines in group web")).event.hint == ""
+
+
+def test_an_end_names_the_images_that_ran_before() -> None:
+    assert judge(evidence(AFTER, DONE)).event.image_before == OLD
+    assert judge(evidence(None, DONE, base=None)).event.image_before == ""

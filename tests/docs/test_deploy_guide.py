@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,11 +19,12 @@ from deploy.cli import cli as deploy_cli
 from deploy.commands.words import with_command
 from rollout.cli import cli as rollout_cli
 from tests.docs.test_rollout_guide import Shown, shown
-from tests.worlds.outside import ROOT, clean_environ, platform
+from tests.worlds.outside import BIN, ROOT, clean_environ
 
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "deploy.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", GUIDE]
+OTHERS = ("from-flyctl", "local", "notify", "troubleshooting")
+PAGES = [README, ROOT / "CONTRIBUTING.md", GUIDE, *(ROOT / "docs" / f"{o}.md" for o in OTHERS)]
 
 # A bump of the shipped file must break no test.
 FLAGS = """# as flags.yaml begins, and stays when that is bumped
@@ -56,6 +58,7 @@ _DIFFERS = (
     (r"app-\d", "app-N"),
     (r"\d+\.\d s\b", "SOON"),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
+    (r"port \d+", "port"),
     (r"\s+", " "),
 )
 
@@ -71,17 +74,20 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("page", [README, GUIDE], ids=lambda page: page.name)
 def test_the_walk_on_this_computer_goes_as_shown(checkout: Path, page: Path) -> None:
     commands = [c for c in shown(page.read_text()) if not c.command.startswith("rollout")]
-    assert [c.command for c in commands[:2]] == ["cd examples/hello", "deploy local up &"]
-
-    with platform(checkout / "examples" / "hello") as address:
-        follow(page, [commands[0], *commands[2:]], checkout, address)
+    words = [c.command for c in commands]
+    assert words[1] == "deploy local up --detach"
+    assert words[-1] == "deploy local down"
+    try:
+        follow(page, commands, checkout)
+    finally:  # where a command before its end has failed
+        subprocess.run([BIN / "deploy", "local", "down"], env=clean_environ(checkout), check=False)
 
 
 def test_the_bump_of_the_readme_goes_as_shown(checkout: Path) -> None:
     commands = [c for c in shown(README.read_text()) if c.command.startswith("rollout")]
     assert len(commands) == 3
 
-    follow(README, commands, checkout, "")
+    follow(README, commands, checkout)
 
     assert (checkout / "flags.yaml").read_text() == FLAGS.replace("percent: 5", "percent: 10")
 
@@ -95,12 +101,13 @@ def test_every_command_on_the_page_exists_with_its_options(page: Path) -> None:
         parse(deploy_cli if words[0] == "deploy" else rollout_cli, words)
 
 
-def follow(page: Path, commands: list[Shown], checkout: Path, address: str) -> None:
-    """Run the commands in one shell; each must end with 0 and print the lines that are shown."""
-    script = CURL + "".join(
-        f'{c.command.replace("http://127.0.0.1:4280", address)}\necho "--end-- $?"\n'
-        for c in commands
-    )
+def follow(page: Path, commands: list[Shown], checkout: Path) -> None:
+    """Run the commands in one shell; each must end with 0 and print the lines that are shown.
+
+    With a port of its own in the place of 4280, which another test may have.
+    """
+    port = str(free_port())
+    script = CURL + "".join(f'{on_port(c.command, port)}\necho "--end-- $?"\n' for c in commands)
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=checkout,
@@ -122,6 +129,18 @@ def follow(page: Path, commands: list[Shown], checkout: Path, address: str) -> N
         lines = {alike(line) for line in printed.splitlines()}
         for line in command.output.splitlines():
             assert alike(line) in lines, f"{where}\n{printed}"
+
+
+def on_port(command: str, port: str) -> str:
+    if command == "deploy local up --detach":
+        return f"{command} --port {port}"
+    return command.replace(":4280", f":{port}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def alike(line: str) -> str:

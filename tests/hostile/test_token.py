@@ -120,7 +120,7 @@ def test_whatever_the_platform_answers_no_exception_holds_the_token(
 def test_no_redirect_is_followed_with_the_token(status: int, tmp_path: Path) -> None:
     away = Answer(status, ((b"location", b"http://127.0.0.1:1/elsewhere"),))
     outcome = live_through("status", tmp_path, [Lie(1, lambda _: away, 10**9)])
-    assert f"({status})" in outcome.said
+    assert f"HTTP {status}" in outcome.said
 
 
 def _words_of(error: BaseException | None) -> list[str]:

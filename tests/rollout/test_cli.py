@@ -72,6 +72,24 @@ def test_an_error_of_ours_comes_with_a_hint(three: Path) -> None:
     assert result.stderr == "Error: --percent 5% is not a bare number\nHint: write 5\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["explain", "ramped"], "rollout explain"),
+        (["--no-such-option"], "rollout"),
+        (["explian", "ramped"], "rollout"),
+        (["set", "ramped", "--percent"], "rollout"),
+    ],
+)
+def test_what_is_misused_is_told_as_deploy_tells_it(
+    three: Path, arguments: list[str], command: str
+) -> None:
+    error, hint = run(*arguments).stderr.splitlines()
+    assert error.startswith("Error: ")
+    assert hint == f"Hint: `{command} --help` shows the options"
+    assert three.exists()
+
+
 def process(*arguments: str | bytes, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "rollout", *arguments],
@@ -153,3 +171,12 @@ def test_a_command_that_is_misspelt_is_guessed() -> None:
     assert result.exit_code == 2
     assert "There is no command chek; did you mean check?" in result.stderr
     assert "rollout --help lists them" in run("quite-other").stderr
+
+
+@pytest.mark.parametrize("name", cli.list_commands(Context(cli)))
+def test_every_command_has_one_example_that_it_understands(name: str) -> None:
+    command = cli.get_command(Context(cli), name)
+    assert command is not None
+    example = (command.epilog or "").removeprefix("Example: ").split(" > ")[0].split()
+    assert example[:2] == ["rollout", name]
+    command.make_context(name, example[2:], parent=Context(cli, info_name="rollout"))

@@ -102,7 +102,7 @@ def test_two_variants_draw_as_inside_and_outside_do(threshold: int, draw: Draw, 
         ("colour", {"app": "x", "org": "acme"}, "blue", "TARGETING_MATCH", "org acme is always"),
         ("colour", {}, "grey", "ERROR", "the context has no app"),
         ("colour", {"app": 7}, "grey", "ERROR", "app is not text but int"),
-        ("layout", {}, "old", "STATIC", "rollout is at 0 %, whoever asks"),
+        ("layout", {}, "old", "STATIC", "rollout is at 0 %, for every unit"),
         ("colour", {"app": "hello"}, "grey", "SPLIT", "app hello is at "),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -65,6 +65,8 @@ DEVIATIONS: dict[str, str] = {
     "update: config/services/*/force_instance_key: None is not of type 'string'": "the same",
     f"local services: no such operation GET /local/v1/apps/{APP}/services": "the embedded "
     "platform's own; another one has no such page, and is not asked for it",
+    f"local logs: no such operation GET /local/v1/apps/{APP}/logs": "the embedded platform's own; "
+    "`deploy logs` asks it of a platform on the loopback only",
     f"local log: no such operation GET /local/v1/apps/{APP}/machines/m1/logs": "the embedded "
     "platform's own; after a release command has failed it is asked of any, and may be refused",
 }
@@ -101,6 +103,11 @@ LEASE = {"status": "success", "data": {"nonce": "n1", "expires_at": 1}}
 EXIT = {"type": "exit", "timestamp": 1, "request": {"exit_event": {"exit_code": 0}}}
 NEXT = "fly-next-cursor"
 
+
+async def all_of(lines: AsyncIterator[Any]) -> list[Any]:
+    return [line async for line in lines]
+
+
 Saying = tuple[Any, Callable[[MachinesClient], Awaitable[Any]]]
 
 # Each method of the client with all that it can say, and an answer to it.
@@ -111,6 +118,10 @@ BY_HAND: Mapping[str, Saying] = {
     ),
     "create_app": ({}, lambda c: c.create_app("personal")),
     "local_services": ([], lambda c: c.local_services()),
+    "local_logs": (
+        {"machine": "m1", "name": "app-1", "at": 1.0, "line": "said"},
+        lambda c: all_of(c.local_logs("m1", lines=10, follow=True)),
+    ),
     "local_log": ([], lambda c: c.local_log("m1")),
     "machines": ([MACHINE], lambda c: c.machines()),
     "machine": (MACHINE, lambda c: c.machine("m1")),
@@ -235,7 +246,8 @@ def test_every_method_of_the_client_is_asked_by_hand(by_hand: dict[str, list[Cal
     public = {
         name
         for name, method in vars(MachinesClient).items()
-        if inspect.iscoroutinefunction(method) and not name.startswith("_")
+        if not name.startswith("_")
+        and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method))
     }
     assert by_hand.keys() == public
     assert {method for method, calls in by_hand.items() if not calls} == {"turn_to_create"}

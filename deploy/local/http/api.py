@@ -54,7 +54,7 @@ def app(
 
     With a `token` every request must bear it. `hosts` are the names that a
     Host header may carry; empty lets any pass. A reply that a hiccup loses is
-    a ConnectionResetError out of the application: whoever serves it must break
+    a ConnectionResetError out of the application: the server must break
     the connection then (`deploy.local.server` aborts the transport).
     """
     frame = _Frame(platform, token, hosts)
@@ -145,7 +145,7 @@ class _Frame:
             raise Refusal(401, "the token is missing or wrong: set FLY_API_TOKEN to the --token")
 
     def _owner(self, request: Request) -> str:
-        """Whoever shares a token shares an owner; the token itself must not show."""
+        """Clients that share a token share an owner; the token itself must not show."""
         given = _bare(request.headers.get("authorization", "").encode())
         return f"token-{hashlib.sha256(given).hexdigest()[:8]}" if given else "anonymous"
 

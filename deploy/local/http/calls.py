@@ -47,7 +47,7 @@ class Call:
 
     @property
     def writable(self) -> Machine:
-        """The same, when whoever asks may write to it now; otherwise Refusal (404, 409, 503)."""
+        """The same, when the caller may write to it now; otherwise Refusal (404, 409, 503)."""
         machine = self.living
         self.platform.admit(machine, self.nonce)
         return machine

@@ -67,7 +67,7 @@ class ProcessRuntime:
                 "or set init.cmd in its configuration"
             )
         if "=" in config.argv[0]:
-            return f"{config.argv[0][:40]!r} is no command: set variables under [env]"
+            return f"{config.argv[0][:40]!r} is not a command: set variables under [env]"
         return ""
 
     async def start(self, spec: Spec) -> LocalProcess:

@@ -113,11 +113,11 @@ def _cohorts(account: Account) -> str:
         "Rate (95 %)",
         "Causes",
         "Retries",
-        "Mended",
+        "Recovered",
         "Mean time",
     ]
     rows = [_row(side, cohort, top) for side, cohort in sides]
-    return table(heads, rows, ("Units", "Deploys", event, "Retries", "Mended"))
+    return table(heads, rows, ("Units", "Deploys", event, "Retries", "Recovered"))
 
 
 def _row(side: str, cohort: Cohort, top: float) -> list[str]:

@@ -178,7 +178,9 @@ def _deploys(site: Site) -> str:
 
 def _run_row(run: Run) -> list[str]:
     result = run.result or "unfinished"
-    hiccups = f"{run.hiccups_met:,} met, {run.hiccups_mended:,} mended" if run.hiccups_met else "-"
+    hiccups = (
+        f"{run.hiccups_met:,} met, {run.hiccups_mended:,} recovered" if run.hiccups_met else "-"
+    )
     return [
         f"{datetime.fromtimestamp(run.begun_at, tz=UTC):%Y-%m-%d %H:%M}",
         f'<a href="deploys/{text(run_path(run))}">{text(run.key or run.run_id)}</a>',

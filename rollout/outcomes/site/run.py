@@ -49,7 +49,7 @@ def run_page(run: Run) -> str:
             ("Image", run.image),
             ("Strategy", run.strategy),
             ("Passes", run.passes_used),
-            ("Hiccups", f"{run.hiccups_met} met, {run.hiccups_mended} mended"),
+            ("Hiccups", f"{run.hiccups_met} met, {run.hiccups_mended} recovered"),
             ("Took", f"{run.duration_s:.1f} s"),
         )
     )

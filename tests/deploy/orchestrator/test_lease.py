@@ -15,7 +15,7 @@ from deploy.api.client import MachinesClient, connect
 from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
 from deploy.errors import CallFailed, LeaseHeld, LeaseLost
-from deploy.events import Event, Noticed
+from deploy.events import Event, LeasesTaken, Noticed
 from deploy.local.leases import Leases as PlatformLeases
 from deploy.local.state import HeldLease
 from deploy.local.state import Machine as PlatformMachine
@@ -26,6 +26,7 @@ from deploy.orchestrator.tools import Tools
 from tests.contract.clocks import BACKENDS, run_on
 from tests.worlds.fleets import release
 from tests.worlds.simulated.faults import BY_NAME, Kind
+from tests.worlds.simulated.story import USUAL_LATENCY_S
 from tests.worlds.simulated.transport import Call, SimulatedTransport
 from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World
 from tests.worlds.stage import Hit, Hits, to
@@ -104,9 +105,13 @@ def undescribed(world: World, machine_id: str) -> None:
 
 
 def play(
-    story: Callable[[World], Awaitable[None]], backend: str = "trio", *, machines: int = 4
+    story: Callable[[World], Awaitable[None]],
+    backend: str = "trio",
+    *,
+    machines: int = 4,
+    latency_s: tuple[float, float] = USUAL_LATENCY_S,
 ) -> World:
-    world = World(Scenario(machines=machines))
+    world = World(Scenario(machines=machines, latency_s=latency_s))
 
     async def main() -> None:
         async with world:
@@ -243,6 +248,24 @@ def test_against_a_client_that_takes_leases_in_any_order_nobody_is_left_hanging(
         assert ended == ["ours", "foreign"]
 
     play(story)
+
+
+@pytest.mark.parametrize(("latency_s", "is_told"), [(0.01, False), (0.4, True)])
+def test_how_far_it_is_is_told_once_a_second_where_it_takes_that_long(
+    latency_s: float, is_told: bool
+) -> None:
+    async def story(world: World) -> None:
+        async with holder(world) as held:
+            begin_s = anyio.current_time()
+            assert await held.take(*ids(world))
+            took_s = anyio.current_time() - begin_s
+        told = [event for event in held.events if isinstance(event, LeasesTaken)]
+        assert bool(told) is is_told
+        assert len(told) <= took_s
+        assert all(0 < event.taken <= event.of == 150 for event in told)
+        assert [event.taken for event in told] == sorted(event.taken for event in told)
+
+    play(story, machines=150, latency_s=(latency_s, latency_s))
 
 
 def test_one_lease_that_cannot_be_had_ends_the_waiting_for_the_others() -> None:

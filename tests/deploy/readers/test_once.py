@@ -30,6 +30,14 @@ def test_a_refusal_is_told_once() -> None:
     assert isinstance(events[0], PassFinished)
 
 
+def test_a_refusal_is_told_once_whatever_the_ids_of_its_requests() -> None:
+    first, second = (f"{REASON} [fly-request-id 01M8-{number}]" for number in (1, 2))
+    ended = PassFinished(number=1, done=0, left=1, reason=first)
+    last_look = Noticed(message=f"the last look at the app failed: {second}")
+    end = RunFinished(result=Result.REFUSED, exit_code=4, message=f"{first}; all is as before")
+    assert sum(REASON in str(event) for event in told(ended, last_look, end)) == 1
+
+
 def test_a_reason_that_nothing_else_tells_is_kept() -> None:
     pause = BackingOff(delay_s=1.0, number=2)
     other = Noticed(message="another thing")

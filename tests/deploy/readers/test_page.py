@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 from hypothesis import example, given
 
-from deploy.events import MachineMoved, Noticed, Phase, RunFinished, RunStarted
+from deploy.events import MachineMoved, Noticed, Phase, Result, RunFinished, RunStarted
 from deploy.readers.page import render_html
 from tests.deploy.eventful import EPOCH_S, Entry, Story, any_run
 
@@ -99,6 +99,13 @@ def test_hiccups_stand_in_words_with_their_machine_and_moment() -> None:
 def test_the_axes_of_a_long_fleet_are_at_both_ends() -> None:
     assert '<div class="plot long">' in render_html(Story(machines=30).tell())
     assert '<div class="plot">' in render_html(Story(machines=4).tell())
+
+
+def test_the_image_before_is_among_the_facts() -> None:
+    finished = RunFinished(
+        result=Result.DONE, exit_code=0, message="m", image_before="registry.fly.io/hello:v1"
+    )
+    assert "<dt>Image before</dt><dd>hello:v1</dd>" in render_html([(EPOCH_S, finished)])
 
 
 def test_who_and_which_revision_are_among_the_facts() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from deploy.events import (
     BackingOff,
     HiccupMet,
+    LeasesTaken,
     MachineMoved,
     PassStarted,
     Phase,
@@ -131,6 +132,18 @@ def test_the_time_that_is_left_follows_from_the_machines_that_are_settled() -> N
 def test_before_the_plan_it_says_what_is_waited_for() -> None:
     timeline = Timeline.of([(EPOCH_S, PassStarted(number=1, of=6))])
     assert "looking, taking leases" in _lines(timeline, EPOCH_S + 3, 24)[-1]
+
+
+def test_leases_that_take_time_are_counted_until_something_else_happens() -> None:
+    timeline = Timeline.of(
+        [
+            (EPOCH_S, PassStarted(number=1, of=6)),
+            (EPOCH_S + 1, LeasesTaken(taken=12, of=40)),
+        ]
+    )
+    assert "taking leases 12/40" in _lines(timeline, EPOCH_S + 2, 24)[-1]
+    timeline.add(EPOCH_S + 3, Planned(actions=(("148e1", "web", "update"),), unchanged=0))
+    assert "taking leases" not in _lines(timeline, EPOCH_S + 3, 24)[-1]
 
 
 def test_after_a_429_the_platform_sets_the_pace() -> None:

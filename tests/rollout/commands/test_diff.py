@@ -70,7 +70,7 @@ def test_lowering_throws_out_and_is_held() -> None:
             "Error: a would throw out some of its units "
             "(percent: 5 % -> 1 %: 4 % leave, the last in first)"
         ),
-        "Hint: keep them inside, or say --allow-eviction if it is meant",
+        "Hint: keep them inside, or allow it with --allow-eviction",
     ]
     result = run("diff", "old.yaml", "new.yaml", "--units", "-", given="\n".join(UNITS))
     assert result.exit_code == 1

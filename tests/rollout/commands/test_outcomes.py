@@ -48,7 +48,7 @@ def test_outcomes_compares_the_cohorts_and_says_what_the_evidence_is() -> None:
     first, *rest = told.output.splitlines()
     assert first == "deploy-retries: 900 deploys, 2026-11-18 to 2026-11-27"
     assert rest[1].split() == [
-        "units", "deploys", "not", "done", "rate", "(95", "%)", "platform", "retries", "mended",
+        "units", "deploys", "not", "done", "rate", "(95", "%)", "platform", "retries", "recovered",
         "mean", "time",
     ]  # fmt: skip
     assert "every deploy is drawn: the evidence is about the ratio of failure rates" in told.output

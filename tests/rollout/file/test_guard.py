@@ -49,7 +49,7 @@ def test_a_guard_says_what_it_says_and_defaults_for_the_rest(
         ("{stages: [5, x]}", "a: guard: stages: x is not a number"),
         ("{bake: soon}", "a: guard: bake: soon is not a span of time"),
         ("{event: sad}", "a: guard: event: sad is not an event"),
-        ("{kill: 1}", "a: guard: kill: 1 is no evidence"),
+        ("{kill: 1}", "a: guard: kill: 1 is not above 1"),
         ("{advance: '20'}", 'a: guard: advance: "20" is not a number'),
         ("{budget: 0}", "a: guard: budget: it is 0"),
         ("{min_units: 2.5}", "a: guard: min_units: 2.5 is not a whole number"),

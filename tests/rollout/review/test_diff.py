@@ -90,12 +90,12 @@ def test_every_change_is_said_in_words(
 @pytest.mark.parametrize(
     ("flag", "text", "evicts"),
     [
-        (FLAG, "removed, at 5 %: whoever is inside is thrown out", True),
+        (FLAG, "removed, at 5 %: all units inside are thrown out", True),
         (replace(FLAG, rollout=100_000), "removed at 100 %: no code may ask for it any more",
          False),
         (replace(FLAG, enabled=False), "removed, off: nobody was inside", False),
         (replace(FLAG, rollout=0, always_inside=ACME),
-         "removed, at 0 %: whoever is inside is thrown out", True),
+         "removed, at 0 %: all units inside are thrown out", True),
     ],
 )  # fmt: skip
 def test_a_flag_that_is_gone_is_told_by_where_it_stood(flag: Flag, text: str, evicts: bool) -> None:

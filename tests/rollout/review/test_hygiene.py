@@ -144,7 +144,7 @@ def test_a_salt_that_is_shared_by_accident_is_an_error() -> None:
     (finding,) = found(GOOD + OTHER.replace("{", "{salt: a, "))
     assert finding == (
         "shared 10:13: b: it has the salt of a, so that both have the same units inside; "
-        "remove its salt; or, if that is meant, write salt: a in both"
+        "remove its salt, or write salt: a in both if intended"
     )
 
 

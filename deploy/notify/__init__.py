@@ -1,0 +1,1 @@
+"""Telling others of a run: webhooks, hooks, GitHub, traces and metrics. Readers of events."""
