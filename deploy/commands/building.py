@@ -55,37 +55,47 @@ class Build:
 
 def build_of(target: Target, order: Order, options: Mapping[str, Any]) -> Build | None:
     """What to build: by --build, or where fly.toml says how and no image is named; else None."""
-    config = target.config
-    said = config.build if config else None
-    asked = options["build"] is not None or options["build_only"]
-    if order.image and asked:
+    if not _is_asked_for(target, order, options):
+        _refuse_without_build(options)
+        return None
+    pushes = not options["build_only"] if options["pushes"] is None else options["pushes"]
+    registry = options["registry"].rstrip("/")
+    return Build(
+        deploy_id=new_id(datetime.now(UTC)),
+        recipe=_recipe(target, options, platform=_FLY_RUNS if pushes and registry == FLY else ""),
+        repository=f"{registry}/{target.app.lower()}",
+        pushes=pushes,
+        token=target.token,
+    )
+
+
+def _is_asked_for(target: Target, order: Order, options: Mapping[str, Any]) -> bool:
+    """Raises UsageProblem where an image is named, too."""
+    is_asked = options["build"] is not None or options["build_only"]
+    if order.image and is_asked:
         raise UsageProblem(
             "an image is named, and one is to be built",
             hint="give --build or --image, not both; DEPLOY_IMAGE counts as --image",
         )
-    if not asked and (order.image or said is None or (config and config.image)):
-        _refuse_without_build(options)
-        return None
+    config = target.config
+    is_said = config is not None and config.build is not None and not config.image
+    return is_asked or (is_said and not order.image)
+
+
+def _recipe(target: Target, options: Mapping[str, Any], *, platform: str) -> Recipe:
+    """By `[build]` of fly.toml and the options; paths in fly.toml begin where it lies."""
     home = Path(target.config_path).parent if target.config_path else Path(target.directory)
-    said = said or BuildSection()
-    pushes = not options["build_only"] if options["pushes"] is None else options["pushes"]
-    registry = options["registry"].rstrip("/")
-    for_fly = pushes and registry == FLY
-    return Build(
-        deploy_id=new_id(datetime.now(UTC)),
-        recipe=Recipe(
-            context=Path(options["build"] or home),
-            dockerfile=home / said.dockerfile if said.dockerfile else _found(options, home),
-            ignorefile=home / said.ignorefile if said.ignorefile else None,
-            target=said.target,
-            args={**said.args, **options["build_args"]},
-            secrets=options["build_secrets"],
-            platform=_FLY_RUNS if for_fly else "",
-            uses_cache=not options["no_cache"],
-        ),
-        repository=f"{registry}/{target.app.lower()}",
-        pushes=pushes,
-        token=target.token,
+    said = (target.config and target.config.build) or BuildSection()
+    context = Path(options["build"] or home)
+    return Recipe(
+        context=context,
+        dockerfile=home / said.dockerfile if said.dockerfile else context / "Dockerfile",
+        ignorefile=home / said.ignorefile if said.ignorefile else None,
+        target=said.target,
+        args={**said.args, **options["build_args"]},
+        secrets=options["build_secrets"],
+        platform=platform,
+        uses_cache=not options["no_cache"],
     )
 
 
@@ -135,11 +145,6 @@ async def _build(asked: Build, output: Folded) -> str:
         who = await login(asked.repository, asked.token, os.environ)
         digest = await push(engine, asked.repository, asked.tag, who, say=output.say)
         return f"{asked.repository}@{digest}"
-
-
-def _found(options: Mapping[str, Any], home: Path) -> Path:
-    """The Dockerfile of the context, where fly.toml names none."""
-    return Path(options["build"] or home) / "Dockerfile"
 
 
 def _refuse_without_build(options: Mapping[str, Any]) -> None:
