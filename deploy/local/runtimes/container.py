@@ -1,7 +1,7 @@
 """One life of one machine, as a container of the Docker engine.
 
 Orders to it are carried out one after another, each bounded. It is over when the engine
-says so, when it is gone, or when whoever waits for it is cancelled: then it is removed.
+says so, when it is gone, or when the task that waits for it is cancelled: then it is removed.
 """
 
 from __future__ import annotations
