@@ -8,6 +8,7 @@ cases every time: `scripts/test tests/rollout --hypothesis-profile=explore`.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,3 +55,8 @@ def _or_skip() -> Iterator[None]:
         if os.environ.get("CI") == "true" and os.getuid() == 0:
             raise
         pytest.skip(str(why))
+
+
+# A shell that runs something in the background has it ignore Ctrl-C, and all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -28,15 +28,18 @@ PASS_LIMIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """For how many seconds a failed read is asked again."""
+    """For how many seconds a failed read is asked again.
+
+    Who is not `sure` that a Machines API answers asks once more for what cannot be read:
+    the same again is no hiccup.
+    """
 
     within_s: float
     chance: random.Random
+    sure: bool = True
 
     async def ask(self, read: Callable[[], Awaitable[T]], *, within_s: float | None = None) -> T:
         """The answer of `read`, asked again while its failure is a hiccup and time remains.
-
-        What cannot be read is asked for once more: the same again is no hiccup.
 
         The last real failure passes through. `within_s` shortens the patience, it
         never lengthens it; nor does a `Retry-After` for which there is no time.
@@ -49,7 +52,7 @@ class Patience:
             return min(growing(state), max(0.0, deadline - anyio.current_time()))
 
         policy = AsyncRetrying(
-            retry=retry_if_exception(_WorthAskingAgain()),
+            retry=retry_if_exception(_WorthAskingAgain(self.sure)),
             stop=lambda _: anyio.current_time() >= deadline,
             wait=wait_s,
             sleep=anyio.sleep,
@@ -78,16 +81,17 @@ class PassBackoff(wait_base):
 
 
 class _WorthAskingAgain:
-    """A hiccup is, unless it is the answer that could not be read the last time either."""
+    """A hiccup is; to who is not sure, not what could not be read the last time either."""
 
-    def __init__(self) -> None:
+    def __init__(self, sure: bool) -> None:
+        self._sure = sure
         self._garbled = ""
 
     def __call__(self, error: BaseException) -> bool:
         if not isinstance(error, CallFailed) or error.meaning is not Meaning.REPEAT:
             return False
         before, self._garbled = self._garbled, error.message if error.garbled else ""
-        return not error.garbled or error.message != before
+        return self._sure or not error.garbled or error.message != before
 
 
 class _Growing(wait_base):

@@ -55,4 +55,4 @@ async def read_versions(
 
 def patience(within_s: float = OUTAGE_S) -> Patience:
     """For commands that only read."""
-    return Patience(within_s, random.Random(time.monotonic_ns()))  # noqa: S311 - jitter
+    return Patience(within_s, random.Random(time.monotonic_ns()), sure=False)  # noqa: S311 - jitter

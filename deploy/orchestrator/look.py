@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -236,10 +237,11 @@ class Lookout:
 
     async def _list_once(self) -> Fleet:
         """Raises NotTheApi where not even the first list can be read: no pass can help that."""
+        patience = replace(self._tools.patience, sure=self._memory.has_looked)
         try:
-            return Fleet.of(await self._tools.patience.ask(self._tools.client.machines))
+            return Fleet.of(await patience.ask(self._tools.client.machines))
         except CallFailed as failure:
-            if failure.garbled and not self._memory.has_looked:
+            if failure.garbled and not patience.sure:
                 raise NotTheApi(str(failure), hint=failure.hint) from None
             raise
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import anyio
 import pytest
 
 from deploy.commands.deploy import deploy_app
-from tests.scenarios.test_strategies import cannot_prove, unhealthy_green
+from tests.scenarios.test_strategies import cannot_prove, failed_unseen, unhealthy_green
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import BROKEN, NEW, OLD, Hit, Stage, Told, on_stage
 
@@ -55,3 +58,22 @@ def test_a_green_that_is_not_healthy_stays_and_never_gets_traffic() -> None:
 @pytest.mark.parametrize("strategy", ["bluegreen", "canary"])
 def test_a_group_that_cannot_prove_the_release_keeps_every_group_as_it_was(strategy: str) -> None:
     cannot_prove(strategy, retries=0, exit_code=3)
+
+
+def test_a_lost_reply_of_the_last_update_is_no_failure_where_the_last_look_shows_it_done() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        hits = [Hit("update", BY_NAME["reply lost"], nth=2)]
+        told = await stage.deploy(hits=hits, retries=0, max_unavailable=1)
+        assert told.exit_code == 0, told.end
+        assert (stage.images, stage.serving) == ([NEW] * 3, 3)
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("how", [{"strategy": "immediate"}, {"waits_for_health": False}])
+@pytest.mark.parametrize("word", ["nopull", "exitzero"])
+def test_what_was_not_waited_for_and_has_failed_is_left_as_it_is_and_named(
+    word: str, how: Mapping[str, Any]
+) -> None:
+    on_stage(failed_unseen(word, how, retries=0, code=3))

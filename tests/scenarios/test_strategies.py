@@ -381,15 +381,21 @@ def test_detached_is_done_without_waiting_for_health() -> None:
 
 @pytest.mark.parametrize("how", [{"strategy": "immediate"}, {"waits_for_health": False}])
 @pytest.mark.parametrize("word", ["nopull", "exitzero"])
-@pytest.mark.parametrize(("retries", "code"), [(0, 3), (3, 1)])
 def test_what_was_not_waited_for_and_has_failed_is_named_with_its_cause(
-    retries: int, code: int, word: str, how: Mapping[str, Any]
+    word: str, how: Mapping[str, Any]
 ) -> None:
     """If the last look shows it already; and what is advised then is no `resume`."""
+    on_stage(failed_unseen(word, how, retries=3, code=1))
+
+
+def failed_unseen(
+    word: str, how: Mapping[str, Any], *, retries: int, code: int
+) -> Callable[[Stage], Awaitable[None]]:
+    """A deploy that waits for nothing, of an app that fails; the last look comes later."""
 
     async def play(stage: Stage) -> None:
         await stage.settle(1)
-        hits = [Hit("list", BY_NAME["503 before"], nth=2, times=4)]  # the last look comes later
+        hits = [Hit("list", BY_NAME["503 before"], nth=2, times=4)]
         image = f"registry.test/hello:2-{word}"
         told = await stage.deploy(image, hits=hits, retries=retries, **how)
         assert (told.exit_code, told.end.cause) == (code, Cause.APP), told.end
@@ -397,4 +403,4 @@ def test_what_was_not_waited_for_and_has_failed_is_named_with_its_cause(
         assert reason in told.end.message
         assert "resume" not in told.hints
 
-    on_stage(play)
+    return play
