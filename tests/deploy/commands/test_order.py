@@ -75,7 +75,10 @@ def test_what_follows_a_run_has_its_terms(asked: Order, terms: str) -> None:
 
 
 def test_all_that_says_what_a_deploy_is_about_can_be_said_to_resume() -> None:
-    """But for a build, which is over by then. A new option has to be among the words of `finish_of`, or its terms, or is known here."""
+    """But for a build, which is over by then.
+
+    A new option has to be among the words of `finish_of`, or its terms, or is known here.
+    """
     elsewhere = {"image", "strategy", "runs_release_command", "waits_for_health", "smoke_s", "yes"}
     of_deploy = {param.name for group in DEPLOY if group is not BUILD for param in group.params}
     assert of_deploy - {param.name for param in resume_command.params} == elsewhere
