@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 _INTERRUPTED = 130  # errors.EXIT_INTERRUPTED, which is not loaded yet
 
@@ -13,9 +14,12 @@ def main() -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     from deploy import cli
 
-    if is_ours:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    cli.main()
+    try:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        cli.main()
+    except KeyboardInterrupt:  # before the program looks out for it, or when it is leaving
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ async def _id_of(client: MachinesClient, target: Target, machine: str) -> str:
     found = next((each for each in fleet if machine in (each.id, each.name)), None)
     if found is not None:
         return found.id
-    known = ", ".join(printable(each.name or each.id) for each in fleet) or "none"
+    known = ", ".join(sorted(printable(each.name or each.id) for each in fleet)) or "none"
     raise UsageProblem(
         f"app {target.app} has no machine {printable(machine)}", hint=f"its machines are {known}"
     )

@@ -35,6 +35,10 @@ def project(
         yield Project(tmp_path, "shaken", address)
 
 
+@pytest.mark.xfail(
+    reason="open: what an engine kills as it ends may be taken for an app that exits",
+    strict=False,  # it depends on whether the engine tells of the exit before it is gone
+)
 def test_an_engine_that_restarts_during_a_deploy_does_not_end_it(
     own: engines.OwnEngine, project: Project
 ) -> None:
