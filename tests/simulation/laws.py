@@ -236,9 +236,7 @@ def unmanaged_things_are_untouched(story: Story) -> Iterator[str]:
             yield f"{machine.name} was written to: {touched[0].line()}"
     for id_ in ours & story.after.keys():
         old, now = story.before[id_].config, story.after[id_].config
-        for key in (
-            ("guest",) if story.scenario.habits.drops_unknown_keys else ("x_unknown", "guest")
-        ):
+        for key in ("x_unknown", "guest"):
             if old.get(key) != now.get(key):
                 yield f"{story.after[id_].name}: {key} was {old.get(key)}, is {now.get(key)}"
         if old["metadata"].get("team") != now["metadata"].get("team"):

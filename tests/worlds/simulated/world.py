@@ -40,7 +40,7 @@ from tests.worlds.simulated.advised import follow_advice
 from tests.worlds.simulated.clockwork import run_in_time
 from tests.worlds.simulated.commanded import commands_in, use
 from tests.worlds.simulated.effects import Effects
-from tests.worlds.simulated.habits import NO_HABITS, inhabit
+from tests.worlds.simulated.habits import KNOWN_KEYS, NO_HABITS, inhabit
 from tests.worlds.simulated.runtime import Behaviour, SimulatedRuntime, simulated_clock
 from tests.worlds.simulated.story import (
     APP,
@@ -176,7 +176,7 @@ class World:
         for group in groups:
             for slot in range(1, scenario.machines + 1):
                 config = created_config(old, group)
-                config |= UNKNOWN_KEYS
+                config |= self._unknown_keys()
                 config["metadata"] |= {"team": "red"}
                 is_cold = slot > scenario.machines - scenario.cold
                 self.create(slot_name(group.name, slot), config, launch=not is_cold)
@@ -184,6 +184,12 @@ class World:
             self.create("builder", {"image": scenario.old})
             console = {"fly_platform_version": "v2", "fly_process_group": "fly_app_console"}
             self.create("console", {"image": scenario.old, "metadata": console})
+
+    def _unknown_keys(self) -> Mapping[str, Any]:
+        """Keys that no deploy knows; a server that drops what it does not know never had them."""
+        if not self.scenario.habits.drops_unknown_keys:
+            return UNKNOWN_KEYS
+        return {key: value for key, value in UNKNOWN_KEYS.items() if key in KNOWN_KEYS}
 
     def create(self, name: str, config: Mapping[str, Any], *, launch: bool = True) -> Machine:
         """A machine that somebody made before."""
