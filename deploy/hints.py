@@ -53,8 +53,8 @@ class Invocation:
         words += [self.directory] if self.directory else []
         return self._command(self.finish, words)
 
-    def rollback(self) -> str:
-        return self._command(["rollback"])
+    def rollback(self, to: str = "") -> str:
+        return self._command(["rollback", *(["--to", to] if to else [])])
 
     def history(self) -> str:
         return f"`deploy history --app {quote(self.app)}`"

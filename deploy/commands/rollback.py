@@ -147,10 +147,9 @@ async def _rollback_to(target: Target, order: Order, to: str, emit: Emit) -> Run
     hint = f"{called.history()} shows the releases that the platform still knows"
     meant = [past.deploy for past in releases_of(fleet, known) if str(past.number) == to]
     if len(meant) > 1:
-        one = replace(called, finish=("rollback", "--to", meant[0])).resume()
         raise UsageProblem(
             f"release {printable(to)} is {len(meant)} deploys: {', '.join(meant)}",
-            hint=f"name one by its id, as in {one}",
+            hint=f"name one by its id, as in {called.rollback(meant[0])}",
         )
     if not configs:
         raise UsageProblem(f"{target.app} has no release {printable(to)}", hint=hint)

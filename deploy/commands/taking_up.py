@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import anyio
@@ -17,9 +16,8 @@ from deploy.orchestrator.tools import Tools
 from deploy.plan.base import Base, Versions
 from deploy.plan.intent import BACK, Intent, carriers, read_intent
 from deploy.plan.places import places_of
-from deploy.plan.stamps import is_made_by, is_stamped
+from deploy.plan.stamps import deploy_of_lease, is_made_by, is_stamped
 
-_OF_A_RUN = re.compile(r"([0-9a-z]{16})/[0-9a-z]{16}")  # what a run writes on its leases
 _LAG_S = 20.0  # the leases of a small fleet have run out by then
 _LOOK_EVERY_S = 1.0
 
@@ -67,8 +65,7 @@ async def _holder(client: MachinesClient, fleet: Fleet) -> str:
     """The deploy that holds the machine which every run leases first; empty where none does."""
     first = min((m.id for m in fleet.managed if not m.is_out_of_reach), default="")
     lease = await patience().ask(lambda: client.read_lease(first)) if first else None
-    found = _OF_A_RUN.fullmatch(lease.description) if lease else None
-    return found[1] if found else ""
+    return deploy_of_lease(lease.description) if lease else ""
 
 
 async def take_up(deploy_id: str, direction: str, tools: Tools, fleet: Fleet) -> TakenUp:

@@ -8,8 +8,8 @@ used here has been there since engine 20.10.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -115,17 +115,15 @@ class Engine:
                         yield _told(line)
 
 
-class _gone:  # noqa: N801 - reads as the statement that it is
+@contextmanager
+def _gone() -> Iterator[None]:
     """Anything that httpx says of a broken connection, as EngineGone."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, httpx.TimeoutException):
-            raise EngineGone("it did not answer in time") from error
-        if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
-            raise EngineGone(str(error) or type(error).__name__) from error
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise EngineGone("it did not answer in time") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise EngineGone(str(error) or type(error).__name__) from error
 
 
 def _refuse(answer: httpx.Response) -> None:

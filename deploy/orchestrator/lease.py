@@ -24,6 +24,7 @@ from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.held import HeldLeases, holder_of
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
+from deploy.plan.stamps import lease_description
 
 _LOOK_AGAIN_S = 2.0
 _TELL_EVERY_S = 1.0
@@ -90,7 +91,7 @@ class Leases:
         self._memory = memory
         self._terms = terms
         self._deploy_id = memory.release.deploy_id
-        self._description = f"{self._deploy_id}/{terms.run_id}"
+        self._description = lease_description(self._deploy_id, terms.run_id)
         self._held = HeldLeases(tools, self._description, least_ttl_s=terms.ttl_s)
         self._arbiter = ""
         self.outwaited: set[str] = set()  # machines on which another's lease has just ended
@@ -326,7 +327,7 @@ class Leases:
     def _may_be_ours(self, machine_id: str, held: Lease, meaning: Meaning) -> bool:
         """Whether it may be left over from a run of this deploy that has died."""
         if held.description:
-            return held.description.startswith(f"{self._deploy_id}/")
+            return held.description.startswith(lease_description(self._deploy_id, ""))
         return meaning is Meaning.UNSETTLED or machine_id in self._memory.inherited
 
 

@@ -66,17 +66,19 @@ class _Version:
     at_ms: int
     deploy: str
     number: int
-    config: Mapping[str, Any]
+    image: str
+    metadata: Mapping[str, Any]
 
     @classmethod
     def of(cls, version: str, config: Mapping[str, Any]) -> _Version:
-        told = config.get("metadata") or {}
-        number = str(told.get("fly_release_version", ""))
+        metadata = config.get("metadata") or {}
+        number = str(metadata.get("fly_release_version", ""))
         return cls(
             time_ms(version),
-            str(told.get("fly_release_id", "")),
+            str(metadata.get("fly_release_id", "")),
             int(number) if number.isdecimal() else 0,
-            config,
+            str(config.get("image", "")),
+            metadata,
         )
 
     @property
@@ -84,16 +86,12 @@ class _Version:
         return self.at_ms, self.number, self.deploy
 
     @property
-    def image(self) -> str:
-        return str(self.config.get("image", ""))
-
-    @property
     def is_ours(self) -> bool:
-        return bool(self.deploy) and (self.config.get("metadata") or {}).get(DEPLOY) == self.deploy
+        return bool(self.deploy) and self.metadata.get(DEPLOY) == self.deploy
 
     @property
     def is_created(self) -> bool:
-        return self.is_ours and (self.config.get("metadata") or {}).get(FROM) == ""
+        return self.is_ours and self.metadata.get(FROM) == ""
 
 
 _Life = Sequence[_Version]  # of one machine, oldest first

@@ -6,6 +6,7 @@ stamp counts only beside what they do not copy: Fly's own release id, or a name.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from deploy.api.machine import Machine
@@ -17,6 +18,7 @@ WAS = "tidegate_was"
 ROLE = "tidegate_role"
 INTENT = "tidegate_intent"
 
+_OF_A_RUN = re.compile(r"([0-9a-z]{16})/[0-9a-z]{16}")
 _CANARY = "canary"
 _REPLACES = "replaces"
 
@@ -96,6 +98,17 @@ def fly_release(machine: Machine) -> tuple[str, int]:
     """(id, number) of the release that the machine runs, by Fly's own stamps; "" and 0 if none."""
     number = machine.metadata.get("fly_release_version", "")
     return machine.metadata.get("fly_release_id", ""), int(number) if number.isdecimal() else 0
+
+
+def lease_description(deploy_id: str, run_id: str) -> str:
+    """What a run writes on its leases, to be read back by `deploy_of_lease`."""
+    return f"{deploy_id}/{run_id}"
+
+
+def deploy_of_lease(description: str) -> str:
+    """The deploy whose run holds a lease; empty for another tool's words."""
+    found = _OF_A_RUN.fullmatch(description)
+    return found[1] if found else ""
 
 
 def was(machine: Machine) -> str:
