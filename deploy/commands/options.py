@@ -288,7 +288,7 @@ RUN = Options(
     ),
 )
 
-TELL = Options(
+NOTIFY = Options(
     "Tell others",
     (
         click.Option(
@@ -344,7 +344,7 @@ CONSENT = Options(
     ),
 )
 
-DEPLOY = (RELEASE, BUILD, FLAG, SELECTION, HEALTH, RUN, TELL, CONSENT)
+DEPLOY = (RELEASE, BUILD, FLAG, SELECTION, HEALTH, RUN, NOTIFY, CONSENT)
 
 
 class Command(click.Command):

@@ -18,9 +18,9 @@ from deploy.commands.options import (
     FLAG,
     FORCE,
     MAX_UNAVAILABLE,
+    NOTIFY,
     RUN,
     SELECTION,
-    TELL,
     Options,
 )
 from deploy.commands.order import Order, order_of, release_of, terms_of
@@ -46,7 +46,7 @@ _RELEASE = Options("Release", (ENV, MAX_UNAVAILABLE, FORCE))
     FLAG,
     SELECTION,
     RUN,
-    TELL,
+    NOTIFY,
     needs_config=True,
     example="deploy resume --app hello",
 )

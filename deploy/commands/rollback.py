@@ -16,7 +16,7 @@ import click
 from deploy.api.client import connect
 from deploy.api.machine import Fleet, Machine
 from deploy.commands.on_app import app_command
-from deploy.commands.options import FLAG, MAX_UNAVAILABLE, RUN, TELL, Options
+from deploy.commands.options import FLAG, MAX_UNAVAILABLE, NOTIFY, RUN, Options
 from deploy.commands.order import Order, order_of
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.running import run_and_leave
@@ -51,7 +51,13 @@ _RELEASE = Options(
 
 
 @app_command(
-    "rollback", _RELEASE, FLAG, RUN, TELL, needs_config=False, example="deploy rollback --app hello"
+    "rollback",
+    _RELEASE,
+    FLAG,
+    RUN,
+    NOTIFY,
+    needs_config=False,
+    example="deploy rollback --app hello",
 )
 def rollback_command(target: Target, to: str | None, **options: Any) -> None:
     """Bring back what ran before the newest deploy, finished or not."""

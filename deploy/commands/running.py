@@ -14,8 +14,8 @@ import anyio
 import click
 
 from deploy.api.connection import on_call
+from deploy.commands.notifying import open_notifier
 from deploy.commands.target import Target
-from deploy.commands.telling import open_notifier
 from deploy.ending import broken_off
 from deploy.errors import EXIT_INTERRUPTED, OwnFault, UsageProblem, as_ours, each_of
 from deploy.events import Emit, RunFinished, emitter
@@ -37,7 +37,7 @@ def run_and_leave(target: Target, options: dict[str, Any], start: Start) -> None
         )
     with ExitStack() as readers:
         now = steady_clock()
-        # Entered first, so that others are told when the closing report is on the screen.
+        # Entered first: notifications are sent when the closing report is on the screen.
         others = readers.enter_context(open_notifier(target, options, os.environ, now, warn))
         on_call.set(others.call)
         progress = readers.enter_context(

@@ -14,7 +14,7 @@ from deploy.api.client import connect
 from deploy.api.machine import Fleet
 from deploy.commands.consent import doubts_of_scale, get_consent
 from deploy.commands.on_app import app_command
-from deploy.commands.options import CONSENT, FLAG, RUN, TARGET, TELL, Options
+from deploy.commands.options import CONSENT, FLAG, NOTIFY, RUN, TARGET, Options
 from deploy.commands.order import Order, order_of, release_of
 from deploy.commands.reading import read_fleet
 from deploy.commands.running import run_and_leave
@@ -59,7 +59,7 @@ _COUNT = Options(
     TARGET,
     FLAG,
     RUN,
-    TELL,
+    NOTIFY,
     CONSENT,
     needs_config=False,
     example="deploy scale app=3 --app hello",

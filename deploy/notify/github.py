@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from deploy.events import Result
 from deploy.notify.markdown import render_markdown
-from deploy.notify.posting import NotTold, post
+from deploy.notify.posting import NotDelivered, post
 from deploy.readers.report import Report
 from deploy.readers.timeline import Timeline
 from deploy.wording import shorten
@@ -29,7 +29,7 @@ _STATES = {
 
 
 def summarize(timeline: Timeline, environ: Mapping[str, str]) -> None:
-    """Append to the step's summary. Raises NotTold."""
+    """Append to the step's summary. Raises NotDelivered."""
     path = environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
@@ -37,17 +37,17 @@ def summarize(timeline: Timeline, environ: Mapping[str, str]) -> None:
         with Path(path).open("a", encoding="utf-8") as summary:
             summary.write(render_markdown(timeline))
     except OSError as error:
-        raise NotTold(f"the step summary cannot be written: {error.strerror}") from None
+        raise NotDelivered(f"the step summary cannot be written: {error.strerror}") from None
 
 
 def set_deployment(report: Report, environment: str, environ: Mapping[str, str]) -> None:
-    """Record the run as a deployment of the commit, with its status. Raises NotTold."""
+    """Record the run as a deployment of the commit, with its status. Raises NotDelivered."""
     needed = ("GITHUB_TOKEN", "GITHUB_REPOSITORY", "GITHUB_SHA")
     if missing := [name for name in needed if not environ.get(name)]:
-        raise NotTold(f"no GitHub deployment: {', '.join(missing)} is not set")
+        raise NotDelivered(f"no GitHub deployment: {', '.join(missing)} is not set")
     api = environ.get("GITHUB_API_URL") or _API
     if not api.startswith("https://") and urlsplit(api).hostname not in ("127.0.0.1", "localhost"):
-        raise NotTold("no GitHub deployment: GITHUB_API_URL would get the token unencrypted")
+        raise NotDelivered("no GitHub deployment: GITHUB_API_URL would get the token unencrypted")
     url = f"{api.rstrip('/')}/repos/{quote(environ['GITHUB_REPOSITORY'])}/deployments"
     headers = {
         "authorization": f"Bearer {environ['GITHUB_TOKEN']}",
@@ -58,12 +58,12 @@ def set_deployment(report: Report, environment: str, environ: Mapping[str, str])
         made = post(url, _json(_deployment(report, environment, environ["GITHUB_SHA"])), headers)
         number = int(json.loads(made)["id"])
         post(f"{url}/{number}/statuses", _json(_status(report, environment, environ)), headers)
-    except NotTold as failure:
+    except NotDelivered as failure:
         if failure.status in (401, 403, 404):
-            raise NotTold(f"{failure}: the token needs `deployments: write`") from None
+            raise NotDelivered(f"{failure}: the token needs `deployments: write`") from None
         raise
     except (ValueError, KeyError, TypeError):
-        raise NotTold("no GitHub deployment: its answer has no id") from None
+        raise NotDelivered("no GitHub deployment: its answer has no id") from None
 
 
 def _deployment(report: Report, environment: str, commit: str) -> dict[str, object]:

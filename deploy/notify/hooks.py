@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from deploy.notify.posting import NotTold
+from deploy.notify.posting import NotDelivered
 from deploy.notify.settings import Hook
 from deploy.readers.report import Report
 
@@ -26,7 +26,7 @@ _LONGEST = 30_000  # characters of one variable: Linux takes 128 KiB
 
 
 def run_hook(name: str, hook: Hook, report: Report, environ: Mapping[str, str], cwd: Path) -> None:
-    """Run it to its end. Raises NotTold where it fails or takes longer than its time."""
+    """Run it to its end. Raises NotDelivered where it fails or takes longer than its time."""
     with tempfile.TemporaryDirectory(prefix="tidegate-") as directory:
         path = Path(directory) / "report.json"
         path.write_text(f"{report.to_line()}\n", encoding="utf-8")
@@ -34,7 +34,7 @@ def run_hook(name: str, hook: Hook, report: Report, environ: Mapping[str, str], 
             code = _run(name, hook, environment(report, environ, path), cwd)
     if code:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise NotTold(f"the {name} hook {how}")
+        raise NotDelivered(f"the {name} hook {how}")
 
 
 def environment(report: Report, environ: Mapping[str, str], path: Path) -> dict[str, str]:
@@ -61,11 +61,11 @@ def _run(name: str, hook: Hook, environ: Mapping[str, str], cwd: Path) -> int:
             start_new_session=True,
         )
     except OSError as error:
-        raise NotTold(f"the {name} hook cannot be started: {error.strerror}") from None
+        raise NotDelivered(f"the {name} hook cannot be started: {error.strerror}") from None
     try:
         return process.wait(hook.timeout_s)
     except subprocess.TimeoutExpired:
-        raise NotTold(f"the {name} hook has not ended within {hook.timeout_s:g} s") from None
+        raise NotDelivered(f"the {name} hook has not ended within {hook.timeout_s:g} s") from None
     finally:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -20,7 +20,7 @@ from deploy.notify import forms
 from deploy.notify.github import set_deployment, summarize
 from deploy.notify.hooks import run_hook
 from deploy.notify.metrics import render_metrics
-from deploy.notify.posting import NotTold, post
+from deploy.notify.posting import NotDelivered, post
 from deploy.notify.settings import Settings, Webhook
 from deploy.notify.spans import Call, spans_of
 from deploy.readers import atomic
@@ -65,7 +65,7 @@ class Notifier:
             hook = self._settings.pre_deploy
             try:
                 run_hook("pre-deploy", hook, self._report, self._environ, self._directory)
-            except NotTold as failure:
+            except NotDelivered as failure:
                 raise HookFailed(
                     f"{failure}; nothing was changed",
                     hint="what it printed says why; --no-hooks deploys without hooks",
@@ -121,7 +121,7 @@ class Notifier:
         try:
             tell()
         except Exception as error:
-            known = str(error) if isinstance(error, NotTold) else type(error).__name__
+            known = str(error) if isinstance(error, NotDelivered) else type(error).__name__
             self._warn(f"{printable(known)}; the deploy itself is not affected")
 
     def _write_metrics(self) -> None:
@@ -129,7 +129,7 @@ class Notifier:
         try:
             atomic.write_text(path, render_metrics(self._report))
         except OSError as error:
-            raise NotTold(f"the metrics {path} cannot be written: {error.strerror}") from None
+            raise NotDelivered(f"the metrics {path} cannot be written: {error.strerror}") from None
 
     def _post(self, webhook: Webhook) -> None:
         post(webhook.url, forms.body_of(self._report, webhook.form, self._read))

@@ -1,4 +1,4 @@
-"""One POST of JSON to somebody who is told of a run: bounded, tried twice, never redirected.
+"""One POST of JSON that notifies of a run: bounded, tried twice, never redirected.
 
 The only file of `notify` that speaks HTTP by itself. Errors name the host alone:
 the path of a webhook is its password.
@@ -20,7 +20,7 @@ _TRIES = 2
 _HTTP_RETRY = frozenset({408, 425, 429, *range(500, 600)})
 
 
-class NotTold(Exception):
+class NotDelivered(Exception):
     """Somebody could not be told; the text says who and why, and can be shown.
 
     `status` is the HTTP status, None where no answer came.
@@ -32,8 +32,8 @@ class NotTold(Exception):
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
-    """The answer to a POST. Raises NotTold within some 12 s."""
-    failure = NotTold(f"{shown(url)}: never tried")
+    """The answer to a POST. Raises NotDelivered within some 12 s."""
+    failure = NotDelivered(f"{shown(url)}: never tried")
     for number in range(_TRIES):
         time.sleep(_PAUSE_S if number else 0)
         try:
@@ -49,11 +49,11 @@ def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> byt
                 follow_redirects=False,
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            failure = NotTold(f"{shown(url)}: {type(error).__name__}")
+            failure = NotDelivered(f"{shown(url)}: {type(error).__name__}")
             continue
         if answer.is_success:
             return answer.content
-        failure = NotTold(f"{shown(url)} answered {answer.status_code}", answer.status_code)
+        failure = NotDelivered(f"{shown(url)} answered {answer.status_code}", answer.status_code)
         if answer.status_code not in _HTTP_RETRY:
             break
     raise failure

@@ -1,4 +1,4 @@
-"""tidegate.toml: who is told of a run, as values. Pure: text and environment in.
+"""tidegate.toml: where notifications of a run go, as values. Pure: text and environment in.
 
 The form is that of docs/notify.md. An address may stand in the environment,
 since most of them are secrets: `url = "$SLACK_WEBHOOK"`.
@@ -43,7 +43,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Who is told; empty and None where nobody is."""
+    """Where notifications go; empty and None where none are sent."""
 
     webhooks: tuple[Webhook, ...] = ()
     pre_deploy: Hook | None = None

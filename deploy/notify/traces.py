@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from deploy.notify.posting import NotTold
+from deploy.notify.posting import NotDelivered
 from deploy.notify.settings import shown
 from deploy.notify.spans import Span
 
@@ -29,7 +29,7 @@ _PATH = "/v1/traces"
 
 
 def send_spans(spans: Sequence[Span], endpoint: str, environ: Mapping[str, str]) -> None:
-    """Export them all; an empty endpoint is that of the environment. Raises NotTold."""
+    """Export them all; an empty endpoint is that of the environment. Raises NotDelivered."""
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # we say it ourselves
     url = f"{endpoint.rstrip('/').removesuffix(_PATH)}{_PATH}" if endpoint else None
     ready = _readable(spans, environ)
@@ -38,7 +38,7 @@ def send_spans(spans: Sequence[Span], endpoint: str, environ: Mapping[str, str])
         for first in range(0, len(ready), _AT_ONCE):
             if exporter.export(ready[first : first + _AT_ONCE]) is not SpanExportResult.SUCCESS:
                 where = shown(url) if url else "the endpoint of OTEL_EXPORTER_OTLP_ENDPOINT"
-                raise NotTold(f"traces: {where} did not take them")
+                raise NotDelivered(f"traces: {where} did not take them")
     finally:
         exporter.shutdown()  # type: ignore[no-untyped-call]  # as the package has it
 

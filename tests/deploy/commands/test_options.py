@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import click
 
-from deploy.commands.options import BUILD, DEPLOY, TELL
+from deploy.commands.options import BUILD, DEPLOY, NOTIFY
 from deploy.commands.order import Order, order_of
 from deploy.plan.selection import Selection
 from deploy.run import Settings
@@ -15,7 +15,7 @@ def test_every_option_of_a_deploy_sets_a_field_or_is_known_to_the_run() -> None:
     known = {each.name for kind in (Order, Settings, Selection) for each in fields(kind)}
     for group in DEPLOY:
         for param in group.params:
-            if group not in (BUILD, TELL):
+            if group not in (BUILD, NOTIFY):
                 assert param.name in known | {"output", "report_path", "reports", "yes"}
 
 

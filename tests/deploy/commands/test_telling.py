@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from deploy.commands.options import TELL
+from deploy.commands.notifying import open_notifier
+from deploy.commands.options import NOTIFY
 from deploy.commands.target import Target
-from deploy.commands.telling import open_notifier
 from deploy.errors import UsageProblem
 from deploy.notify.notifier import Notifier
 
@@ -50,4 +50,4 @@ def test_the_option_names_are_those_that_are_read(tmp_path: Path) -> None:
 
     target = Target(app="a", config=None, address="", token="", directory=str(tmp_path))
     open_notifier(target, Spied(), {}, lambda: 0.0, print)
-    assert {param.name for param in TELL.params} == read
+    assert {param.name for param in NOTIFY.params} == read

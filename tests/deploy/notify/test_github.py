@@ -7,7 +7,7 @@ import pytest
 
 from deploy.notify import posting
 from deploy.notify.github import set_deployment, summarize
-from deploy.notify.posting import NotTold
+from deploy.notify.posting import NotDelivered
 from deploy.readers.report import Report
 from deploy.readers.timeline import Timeline
 from tests.deploy.eventful import Story
@@ -45,7 +45,7 @@ def test_without_a_runner_there_is_no_summary() -> None:
 
 
 def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NotTold, match="step summary"):
+    with pytest.raises(NotDelivered, match="step summary"):
         summarize(Timeline.of(Story().tell()), {"GITHUB_STEP_SUMMARY": str(tmp_path)})
 
 
@@ -69,7 +69,7 @@ def test_a_deployment_of_the_commit_gets_the_status_of_the_run() -> None:
 def test_a_token_that_does_not_allow_it_is_told_with_what_it_needs(status: int) -> None:
     with (
         listening((status, b'{"message": "Resource not accessible"}')) as listener,
-        pytest.raises(NotTold, match="deployments: write") as failure,
+        pytest.raises(NotDelivered, match="deployments: write") as failure,
     ):
         set_deployment(FAILED, "production", environ(listener.address))
     assert TOKEN not in str(failure.value)
@@ -77,15 +77,15 @@ def test_a_token_that_does_not_allow_it_is_told_with_what_it_needs(status: int) 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"id": null}'])
 def test_an_answer_that_is_none_is_told(answer: bytes) -> None:
-    with listening((201, answer)) as listener, pytest.raises(NotTold, match="no id"):
+    with listening((201, answer)) as listener, pytest.raises(NotDelivered, match="no id"):
         set_deployment(FAILED, "production", environ(listener.address))
 
 
 def test_the_token_is_not_sent_unencrypted() -> None:
-    with pytest.raises(NotTold, match="unencrypted"):
+    with pytest.raises(NotDelivered, match="unencrypted"):
         set_deployment(FAILED, "production", environ("http://api.example.com"))
 
 
 def test_what_the_runner_does_not_offer_is_named() -> None:
-    with pytest.raises(NotTold, match="GITHUB_TOKEN, GITHUB_REPOSITORY, GITHUB_SHA"):
+    with pytest.raises(NotDelivered, match="GITHUB_TOKEN, GITHUB_REPOSITORY, GITHUB_SHA"):
         set_deployment(FAILED, "production", {})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.notify.hooks import run_hook
-from deploy.notify.posting import NotTold
+from deploy.notify.posting import NotDelivered
 from deploy.notify.settings import Hook
 from deploy.readers.report import Report
 from tests.deploy.eventful import Story
@@ -51,14 +51,14 @@ def test_a_list_of_words_is_run_without_a_shell(tmp_path: Path) -> None:
     ],
 )
 def test_a_hook_that_fails_is_told_with_how(tmp_path: Path, hook: Hook, said: str) -> None:
-    with pytest.raises(NotTold, match=said):
+    with pytest.raises(NotDelivered, match=said):
         run_hook("pre-deploy", hook, REPORT, PATH, tmp_path)
 
 
 def test_a_hook_is_ended_after_its_time_with_all_that_it_started(tmp_path: Path) -> None:
     command = "sh -c 'while :; do date >> alive.txt; sleep 0.02; done' & wait"
     begin = time.monotonic()
-    with pytest.raises(NotTold, match=r"within 0\.5 s"):
+    with pytest.raises(NotDelivered, match=r"within 0\.5 s"):
         run_hook("pre-deploy", Hook(command, 0.5), REPORT, PATH, tmp_path)
     assert time.monotonic() - begin < 5
     size = (tmp_path / "alive.txt").stat().st_size

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deploy.notify import posting
-from deploy.notify.posting import NotTold, post
+from deploy.notify.posting import NotDelivered, post
 from tests.deploy.notify.listening import listening
 
 
@@ -33,7 +33,7 @@ def test_a_passing_failure_is_tried_once_more() -> None:
 
 @pytest.mark.parametrize(("status", "tries"), [(500, 2), (429, 2), (404, 1), (302, 1)])
 def test_an_answer_that_is_none_is_told_without_the_path(status: int, tries: int) -> None:
-    with listening((status, b"")) as listener, pytest.raises(NotTold) as failure:
+    with listening((status, b"")) as listener, pytest.raises(NotDelivered) as failure:
         post(f"{listener.address}/s3cret", b"{}")
     assert str(failure.value) == f"{listener.address} answered {status}"
     assert failure.value.status == status
@@ -43,6 +43,6 @@ def test_an_answer_that_is_none_is_told_without_the_path(status: int, tries: int
 def test_nobody_there_is_told_without_the_path() -> None:
     with listening() as listener:
         pass
-    with pytest.raises(NotTold) as failure:
+    with pytest.raises(NotDelivered) as failure:
         post(f"{listener.address}/s3cret", b"{}")
     assert str(failure.value) == f"{listener.address}: ConnectError"

@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from deploy.notify.posting import NotTold
+from deploy.notify.posting import NotDelivered
 from deploy.notify.spans import Call, spans_of
 from deploy.notify.traces import send_spans
 from deploy.readers.timeline import Timeline
@@ -77,6 +77,6 @@ def test_the_endpoint_may_come_from_opentelemetrys_own_variable(
 
 
 def test_a_collector_that_refuses_is_told_by_its_host_alone() -> None:
-    with listening((401, b"")) as listener, pytest.raises(NotTold) as failure:
+    with listening((401, b"")) as listener, pytest.raises(NotDelivered) as failure:
         send_spans(SPANS, f"{listener.address}/s3cret", {})
     assert str(failure.value) == f"traces: {listener.address} did not take them"

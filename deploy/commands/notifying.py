@@ -1,4 +1,4 @@
-"""Who is told of a run: tidegate.toml, and the options and variables that add to it."""
+"""Where notifications of a run go: tidegate.toml, and the options and variables beside it."""
 
 from __future__ import annotations
 
