@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from deploy.notify.posting import NotDelivered
 from deploy.notify.settings import Hook
 from deploy.readers.report import Report
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WITHHELD = ("FLY_API_TOKEN", "FLY_ACCESS_TOKEN", "TIDEGATE_LOCAL_TOKEN")
 _LONGEST = 30_000  # characters of one variable: Linux takes 128 KiB
 
@@ -30,8 +31,8 @@ def run_hook(name: str, hook: Hook, report: Report, environ: Mapping[str, str], 
     with tempfile.TemporaryDirectory(prefix="tidegate-") as directory:
         path = Path(directory) / "report.json"
         path.write_text(f"{report.to_line()}\n", encoding="utf-8")
-        with _ended_by_signals():
-            code = _run(name, hook, environment(report, environ, path), cwd)
+        with _ended_by_signals() as heed:
+            code = _run(name, hook, environment(report, environ, path), cwd, heed)
     if code:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise NotDelivered(f"the {name} hook {how}")
@@ -49,7 +50,10 @@ def environment(report: Report, environ: Mapping[str, str], path: Path) -> dict[
     return kept | said | {"TIDEGATE_REPORT": str(path)}
 
 
-def _run(name: str, hook: Hook, environ: Mapping[str, str], cwd: Path) -> int:
+def _run(
+    name: str, hook: Hook, environ: Mapping[str, str], cwd: Path, heed: Callable[[], None]
+) -> int:
+    """The exit code; `heed` raises for a signal that came before there was a process to end."""
     words = ["sh", "-c", hook.command] if isinstance(hook.command, str) else list(hook.command)
     try:
         process = subprocess.Popen(  # noqa: S603 - the command is the person's own
@@ -63,6 +67,7 @@ def _run(name: str, hook: Hook, environ: Mapping[str, str], cwd: Path) -> int:
     except OSError as error:
         raise NotDelivered(f"the {name} hook cannot be started: {error.strerror}") from None
     try:
+        heed()
         return process.wait(hook.timeout_s)
     except subprocess.TimeoutExpired:
         raise NotDelivered(f"the {name} hook has not ended within {hook.timeout_s:g} s") from None
@@ -73,18 +78,32 @@ def _run(name: str, hook: Hook, environ: Mapping[str, str], cwd: Path) -> int:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does: the hook is not left behind."""
+def _ended_by_signals() -> Iterator[Callable[[], None]]:
+    """Signals raise KeyboardInterrupt, so that the hook is not left behind.
+
+    From when what is yielded is called: it raises for one that came before that.
+    """
+    heeded, came = False, False
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        nonlocal came
+        came = True
+        if heeded:
+            raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    def heed() -> None:
+        nonlocal heeded
+        heeded = True
+        if came:
+            raise KeyboardInterrupt
+
+    known = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: each for number, each in known.items() if each is not signal.SIG_IGN}
     try:
         with suppress(ValueError):  # not in the main thread: signals are not ours there
             for number in before:
                 signal.signal(number, interrupt)
-        yield
+        yield heed
     finally:
         with suppress(ValueError):
             for number, handler in before.items():

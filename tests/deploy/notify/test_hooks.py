@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +67,24 @@ def test_a_hook_is_ended_after_its_time_with_all_that_it_started(tmp_path: Path)
     size = (tmp_path / "alive.txt").stat().st_size
     time.sleep(0.2)
     assert (tmp_path / "alive.txt").stat().st_size == size
+
+
+def test_a_signal_that_comes_as_the_hook_begins_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(subprocess.Popen[bytes]):
+        """A hook that a signal finds begun, and its starter not yet told its number."""
+
+        def __init__(self, *words: Any, **options: Any) -> None:
+            super().__init__(*words, **options)
+            (tmp_path / "pid").write_text(str(self.pid))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_hook("pre-deploy", Hook("exec sleep 600"), REPORT, PATH, tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_what_a_hook_prints_goes_to_standard_error(
