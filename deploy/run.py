@@ -31,6 +31,7 @@ from deploy.orchestrator.halt import Halt
 from deploy.orchestrator.health import Health, HealthTerms
 from deploy.orchestrator.lease import Leases, LeaseTerms, holding
 from deploy.orchestrator.look import Lookout, SharedList
+from deploy.orchestrator.machine_checks import MachineChecks
 from deploy.orchestrator.marks import Marks
 from deploy.orchestrator.memory import Memory, TakenUp
 from deploy.orchestrator.outcome import Ending
@@ -160,6 +161,7 @@ def _deployment(
     watch = Watch(machines)
     health = Health(tools, machines, watch, terms)
     creator = Creator(tools, memory, leases, machines)
+    checks = MachineChecks(tools, memory, run_id=leases.run_id, timeout_s=settings.wait_timeout_s)
     command = settings.release_command
     return Deployment(
         aim=aim,
@@ -168,8 +170,9 @@ def _deployment(
         leases=leases,
         lookout=Lookout(tools, memory),
         marks=Marks(tools, memory),
-        actions=Actions(tools, memory, leases, health, watch, creator),
+        actions=Actions(tools, memory, leases, health, watch, creator, checks),
         watch=watch,
+        machine_checks=checks,
         release_command=ReleaseCommandRun(tools, command, memory.release) if command else None,
     )
 
@@ -209,6 +212,7 @@ async def _conclude(
     called = app.called or Invocation(app=task.release.app)
     finished = judge(_evidence(deployment, ending, fleet, called, task.done))
     with anyio.move_on_after(_GRACE_S, shield=True):
+        await deployment.machine_checks.clean_up(fleet or Fleet())
         if finished.is_settled:
             await conclude(deployment, fleet or Fleet())
         elif fleet is not None:
