@@ -17,24 +17,24 @@ from tests.worlds.stage import NEW, OLD, WEB, WORKER, Death, Hit, Stage, Told, o
 UNAVAILABLE = BY_NAME["503 before"]
 
 
-def _toml(*words: str, of: str = WEB) -> str:
+def checked_by(*words: str, of: str = WEB) -> str:
     """Each word is what the command of one check does: `exit0`, `exit1`, or runs for ever."""
     return of + "".join(f'\n[[machine_checks]]\n  command = ["{word}", "probe"]' for word in words)
 
 
-GOOD, BAD, ENDLESS = _toml("exit0"), _toml("exit1"), _toml("ever")
+GOOD, BAD, ENDLESS = checked_by("exit0"), checked_by("exit1"), checked_by("ever")
 
 
-def _is_check(call: Call) -> bool:
+def is_check(call: Call) -> bool:
     return call.name.startswith("machine-check-")
 
 
-def _made(told: Told) -> list[Call]:
+def made(told: Told) -> list[Call]:
     """The creates of the machines of its checks."""
-    return [call for call in told.of("create") if _is_check(call)]
+    return [call for call in told.of("create") if is_check(call)]
 
 
-def _left(stage: Stage) -> list[str]:
+def left_over(stage: Stage) -> list[str]:
     return [m.name for m in stage.world.machines() if m.config.group == MACHINE_CHECK]
 
 
@@ -64,14 +64,14 @@ def test_it_runs_once_against_the_first_new_machine_before_the_others_follow(
         await stage.settle(3)
         told = await stage.deploy(strategy=strategy, retries=retries)
         assert (told.exit_code, stage.images) == (0, [NEW] * 3)
-        (made,) = _made(told)
-        config = made.json["config"]
+        (one,) = made(told)
+        config = one.json["config"]
         assert config["image"] == NEW
         assert config["init"]["cmd"] == ["exit0", "probe"]
         assert config["metadata"]["fly_process_group"] == MACHINE_CHECK
         assert config["restart"] == {"policy": "no"}
         assert not {"services", "checks", "mounts"} & config.keys()
-        assert _left(stage) == []
+        assert left_over(stage) == []
         ended_s = _passed_s(told)
         if strategy == "bluegreen":
             assert told.of("uncordon")[0].sent_s >= ended_s
@@ -86,13 +86,13 @@ def test_it_is_told_the_private_address_of_the_machine_that_it_tries() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(2)
         told = await stage.deploy()
-        (made,) = _made(told)
+        (one,) = made(told)
         first = told.of("update")[0].machine
         tried = next(m for m in stage.world.machines() if m.id == first)
-        assert _env(made)["FLY_TEST_MACHINE_IP"] == tried.private_ip != ""
-        assert _env(made)["FLY_TEST_COMMAND"] == "1"
-        assert _env(made)["FLY_PROCESS_GROUP"] == MACHINE_CHECK
-        assert first[-8:] in made.name
+        assert _env(one)["FLY_TEST_MACHINE_IP"] == tried.private_ip != ""
+        assert _env(one)["FLY_TEST_COMMAND"] == "1"
+        assert _env(one)["FLY_PROCESS_GROUP"] == MACHINE_CHECK
+        assert first[-8:] in one.name
 
     on_stage(play, toml=GOOD)
 
@@ -107,12 +107,12 @@ def test_every_group_is_tried_by_the_checks_that_are_for_it() -> None:
         groups = {machine.id: name for name, machine in stage.fleet.items()}
         tried = [
             (next(name for id_, name in groups.items() if id_[-8:] in call.name)[:3], argument)
-            for call in _made(told)
+            for call in made(told)
             for argument in call.json["config"]["init"]["cmd"][1:]
         ]
         assert sorted(tried) == [("web", "probe"), ("web", "web only"), ("wor", "probe")]
 
-    on_stage(play, toml=_toml("exit0", of=WORKER + own))
+    on_stage(play, toml=checked_by("exit0", of=WORKER + own))
 
 
 def test_a_first_deploy_tries_the_first_machine() -> None:
@@ -121,7 +121,7 @@ def test_a_first_deploy_tries_the_first_machine() -> None:
         assert told.exit_code == 0
         names = [call.name.partition("-")[0] for call in told.of("create")]
         assert names == ["web", "machine", "web"]
-        assert _left(stage) == []
+        assert left_over(stage) == []
 
     on_stage(play, toml=GOOD)
 
@@ -131,7 +131,7 @@ def test_nobody_is_tried_where_nobody_is_waited_for(options: dict[str, Any]) -> 
     async def play(stage: Stage) -> None:
         await stage.settle(2)
         told = await stage.deploy(**options)
-        assert (told.exit_code, _made(told)) == (0, [])
+        assert (told.exit_code, made(told)) == (0, [])
 
     on_stage(play, toml=BAD)
 
@@ -141,7 +141,7 @@ def test_a_rollback_tries_nobody() -> None:
         await stage.settle(2)
         assert (await stage.deploy()).exit_code == 0
         back = await stage.rollback()
-        assert (back.exit_code, _made(back), stage.images) == (0, [], [OLD] * 2)
+        assert (back.exit_code, made(back), stage.images) == (0, [], [OLD] * 2)
 
     on_stage(play, toml=GOOD)
 
@@ -181,23 +181,11 @@ def test_one_that_fails_is_the_apps_failure_and_is_not_retried(strategy: str) ->
         assert told.end.cause is Cause.APP
         assert "exit code 1" in told.end.message
         assert "exit1 probe" in told.end.message
-        assert (told.passes(), len(_made(told))) == (1, 1)
+        assert (told.passes(), len(made(told))) == (1, 1)
         assert (stage.images, stage.serving) == ([OLD] * 3, 3)
         touched = {call.machine for call in told.of("update")} & before
         assert len(touched) == (1 if strategy == "rolling" else 0)
-        assert _left(stage) == []
-
-    on_stage(play, toml=BAD)
-
-
-def test_on_the_legacy_path_nothing_begins_after_one_that_failed() -> None:
-    async def play(stage: Stage) -> None:
-        await stage.settle(3)
-        told = await stage.deploy(retries=0)
-        assert told.exit_code == 3
-        assert "exit code 1" in told.end.message
-        assert sorted(stage.images) == [OLD, OLD, NEW]
-        assert _left(stage) == []
+        assert left_over(stage) == []
 
     on_stage(play, toml=BAD)
 
@@ -207,9 +195,9 @@ def test_the_second_check_is_not_made_after_the_first_has_failed() -> None:
         await stage.settle(1)
         told = await stage.deploy()
         assert told.exit_code == 1
-        assert [call.json["config"]["init"]["cmd"][0] for call in _made(told)] == ["exit1"]
+        assert [call.json["config"]["init"]["cmd"][0] for call in made(told)] == ["exit1"]
 
-    on_stage(play, toml=_toml("exit1", "exit0"))
+    on_stage(play, toml=checked_by("exit1", "exit0"))
 
 
 def test_one_that_does_not_end_in_its_time_fails_and_its_machine_goes() -> None:
@@ -218,7 +206,7 @@ def test_one_that_does_not_end_in_its_time_fails_and_its_machine_goes() -> None:
         told = await stage.deploy(wait_timeout_s=20.0)
         assert told.exit_code == 1
         assert "no end after 20 s" in told.end.message
-        assert _left(stage) == []
+        assert left_over(stage) == []
 
     on_stage(play, toml=ENDLESS)
 
@@ -235,10 +223,10 @@ def test_an_image_that_is_not_there_is_the_apps_failure_and_a_host_that_is_full_
         told = await stage.deploy()
         assert told.exit_code == 1
         assert says in told.end.message
-        assert (told.passes(), len(_made(told))) == (passes, passes)
-        assert _left(stage) == []
+        assert (told.passes(), len(made(told))) == (passes, passes)
+        assert left_over(stage) == []
 
-    on_stage(play, toml=_toml(word))
+    on_stage(play, toml=checked_by(word))
 
 
 # -- hiccups -------------------------------------------------------------------------------
@@ -249,13 +237,13 @@ def test_an_image_that_is_not_there_is_the_apps_failure_and_a_host_that_is_full_
 def test_a_hiccup_of_its_creation_is_retried_and_never_makes_two(strategy: str, fault: str) -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(2)
-        hits = [Hit("create", BY_NAME[fault], on=_is_check)]
+        hits = [Hit("create", BY_NAME[fault], on=is_check)]
         told = await stage.deploy(strategy=strategy, hits=hits)
         assert (told.exit_code, stage.images) == (0, [NEW] * 2)
         assert told.passes() > 1
-        names = [call.name for call in _made(told) if call.was_carried_out]
+        names = [call.name for call in made(told) if call.was_carried_out]
         assert len(names) == len(set(names)) == (2 if _tries_the_next(strategy, fault) else 1)
-        assert _left(stage) == []
+        assert left_over(stage) == []
         if strategy == "canary":
             assert told.of("update")[0].sent_s >= _passed_s(told)
 
@@ -279,42 +267,19 @@ def test_a_hiccup_while_it_is_watched_does_not_fail_it(operation: str) -> None:
     on_stage(play, toml=GOOD)
 
 
-def test_on_the_legacy_path_a_hiccup_of_its_creation_ends_the_pass() -> None:
-    async def play(stage: Stage) -> None:
-        await stage.settle(3)
-        hits = [Hit("create", UNAVAILABLE, on=_is_check)]
-        told = await stage.deploy(retries=0, hits=hits)
-        assert told.exit_code == 3
-        assert sorted(stage.images) == [OLD, OLD, NEW]
-        assert len(told.changes) == 2  # the update, and the create that failed
-
-    on_stage(play, toml=GOOD)
-
-
-def test_a_create_that_lands_after_its_pass_has_ended_leaves_no_machine() -> None:
-    async def play(stage: Stage) -> None:
-        await stage.settle(2)
-        hits = [Hit("create", BY_NAME["reply lost"], on=_is_check)]
-        told = await stage.deploy(retries=0, hits=hits)
-        assert told.exit_code == 3
-        assert _left(stage) == []
-
-    on_stage(play, toml=GOOD)
-
-
 def test_a_machine_that_cannot_be_removed_is_named_and_the_next_run_removes_it() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(2)
         hits = [Hit("destroy", UNAVAILABLE)]
         told = await stage.deploy(hits=hits)
         assert told.exit_code == 0
-        (left,) = _left(stage)
+        (left,) = left_over(stage)
         (machine_id,) = [m.id for m in stage.world.machines() if m.name == left]
         hint = f"remove it with: fly machine destroy --force --app sim {machine_id}"
         assert hint in [notice.hint for notice in told.said(Noticed)]
         assert f"{machine_id} (stopped) ran a machine check of deploy" in await stage.status()
         assert (await stage.deploy("registry.test/hello:3")).exit_code == 0
-        assert _left(stage) == []
+        assert left_over(stage) == []
 
     on_stage(play, toml=GOOD, follows=False)
 
@@ -332,7 +297,7 @@ def test_one_that_was_killed_with_its_run_is_shown_and_the_next_run_removes_it(
         death = Death("create", {"rolling": 0, "canary": 1, "bluegreen": 2}[strategy])
         killed = await stage.deploy(toml=ENDLESS, strategy=strategy, dies=death)
         assert killed.has_died
-        assert len(_left(stage)) == 1
+        assert len(left_over(stage)) == 1
         await anyio.sleep(20)  # until its leases are over
         shown = await stage.status()
         assert "ran a machine check of deploy" in shown
@@ -340,8 +305,8 @@ def test_one_that_was_killed_with_its_run_is_shown_and_the_next_run_removes_it(
         told = await getattr(stage, command)()
         assert told.exit_code == 0, told.end
         assert stage.images == [OLD if command == "rollback" else NEW] * 2
-        assert _left(stage) == []
-        assert len(_made(told)) == (0 if command == "rollback" else 1)
+        assert left_over(stage) == []
+        assert len(made(told)) == (0 if command == "rollback" else 1)
 
     on_stage(play, toml=GOOD)
 
