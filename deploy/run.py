@@ -35,7 +35,7 @@ from deploy.orchestrator.machine_checks import MachineChecks
 from deploy.orchestrator.marks import Marks
 from deploy.orchestrator.memory import Memory, TakenUp
 from deploy.orchestrator.outcome import Ending
-from deploy.orchestrator.passes import await_unanswered, conclude, tidy
+from deploy.orchestrator.passes import await_unanswered, conclude, remove_one_offs, tidy
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
@@ -212,11 +212,12 @@ async def _conclude(
     called = app.called or Invocation(app=task.release.app)
     finished = judge(_evidence(deployment, ending, fleet, called, task.done))
     with anyio.move_on_after(_GRACE_S, shield=True):
-        await deployment.machine_checks.clean_up(fleet or Fleet())
         if finished.is_settled:
             await conclude(deployment, fleet or Fleet())
         elif fleet is not None:
             await deployment.marks.renew(fleet, deployment.leases.is_usable)
+    with anyio.move_on_after(_GRACE_S, shield=True):
+        await remove_one_offs(deployment, fleet or Fleet(), is_settled=finished.is_settled)
     return finished.event
 
 

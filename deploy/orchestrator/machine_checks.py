@@ -8,11 +8,13 @@ not asked again for the machines that follow.
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 import anyio
 
 from deploy.api.machine import Fleet, Machine
 from deploy.errors import CallFailed, Meaning
+from deploy.orchestrator.bounded import for_each
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.one_off import (
     MACHINE_CHECK,
@@ -78,8 +80,7 @@ class MachineChecks:
         """The run is over: its machines go, also one of which only this look tells."""
         made = {run.machine_id for run in self._runs.values()}
         made |= {machine.id for machine in left_behind(fleet) if self.is_own(machine)}
-        for machine_id in sorted(made - {""}):
-            await remove(self._tools, MACHINE_CHECK, machine_id)
+        await for_each(sorted(made - {""}), partial(remove, self._tools, MACHINE_CHECK))
 
 
 def one_off(

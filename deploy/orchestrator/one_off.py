@@ -15,7 +15,7 @@ import anyio
 from deploy.api.machine import TERMINAL, Fleet, Machine
 from deploy.api.meaning import names_missing_image
 from deploy.errors import AppFailed, CallFailed, CannotStart, Meaning
-from deploy.events import MachineMoved, Phase
+from deploy.events import MachineMoved, Noticed, Phase
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.logs import keep_log
 from deploy.orchestrator.marks import clean_up
@@ -28,6 +28,7 @@ TITLES = {RELEASE_COMMAND: "the release command", MACHINE_CHECK: "a machine chec
 _PREFIXES = {RELEASE_COMMAND: "release-command", MACHINE_CHECK: "machine-check"}
 _LOOK_S = 0.5
 _SLICE_S = 10.0
+_REMOVED_WITHIN_S = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +107,13 @@ def left_behind(fleet: Fleet) -> list[Machine]:
 
 
 async def remove(tools: Tools, group: str, machine_id: str) -> None:
-    """Its deploy is over, or it was of no use; if it cannot be removed, that is said."""
-    await clean_up(
-        tools,
-        tools.client.destroy(machine_id, nonce=""),
-        f"the machine of {TITLES[group]}, {machine_id}, is left",
-        f"remove it with: fly machine destroy --force --app {tools.client.app} {machine_id}",
-    )
+    """Its deploy is over, or it was of no use; if it cannot be removed in time, that is said."""
+    what = f"the machine of {TITLES[group]}, {machine_id}, is left"
+    hint = f"remove it with: fly machine destroy --force --app {tools.client.app} {machine_id}"
+    with anyio.move_on_after(_REMOVED_WITHIN_S) as scope:
+        await clean_up(tools, tools.client.destroy(machine_id, nonce=""), what, hint)
+    if scope.cancelled_caught:
+        tools.emit(Noticed(message=f"{what}: no answer in {_REMOVED_WITHIN_S:g} s", hint=hint))
 
 
 class OneOffRun:

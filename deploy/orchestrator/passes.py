@@ -99,8 +99,14 @@ async def tidy(deployment: Deployment) -> None:
 async def conclude(deployment: Deployment, fleet: Fleet) -> None:
     """The deploy is over, either way: take its marks off the platform."""
     await deployment.marks.remove(fleet)
-    if deployment.release_command is not None:
-        await deployment.release_command.clean_up()
+
+
+async def remove_one_offs(deployment: Deployment, fleet: Fleet, *, is_settled: bool) -> None:
+    """With the run its machine checks are over, with the deploy its release command is."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(deployment.machine_checks.clean_up, fleet)
+        if is_settled and deployment.release_command is not None:
+            tasks.start_soon(deployment.release_command.clean_up)
 
 
 # -- the steps of a pass ---------------------------------------------------------------

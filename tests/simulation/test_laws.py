@@ -156,6 +156,24 @@ def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str) -> None:
         assert ruling.faults == (), ruling.title
 
 
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_any_single_fault_about_a_machine_check_keeps_the_laws(strategy: str, retries: int) -> None:
+    scenario = Scenario(strategy=strategy, retries=retries, machines=2, machine_checks="exit0")
+    about = [c for c in cells(scenario) if c.rules[0].spot.role == "machine check"]
+    assert {cell.rules[0].spot.operation for cell in about} >= {"create", "destroy", "read"}
+    for cell in random.Random(f"{strategy}{retries}").sample(about, 5):
+        ruling = judge(cell)
+        assert ruling.faults == (), ruling.title
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_a_release_that_fails_its_machine_check_ends_wholly_old(strategy: str) -> None:
+    story = simulate(Scenario(strategy=strategy, groups=2, machine_checks="exit1"))
+    assert broken_laws(story) == []
+    assert story.finished.exit_code == 1
+
+
 @settings(
     max_examples=15,
     suppress_health_check=[HealthCheck.too_slow],
@@ -208,7 +226,8 @@ def _as_once(weather: Weather) -> Weather:
 
     No call of a rival failed, and none waited.
     """
-    weather = replace(weather, scenario=replace(weather.scenario, habits=NO_HABITS))
+    scenario = replace(weather.scenario, habits=NO_HABITS, machine_checks="")
+    weather = replace(weather, scenario=scenario)
     if weather.play != "rivals":
         return weather
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
@@ -223,7 +242,8 @@ def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed:
 @pytest.mark.parametrize("seed", RIVALS_ONCE_BROKEN)
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
     drawn = draw(seed)
-    weather = replace(drawn, scenario=replace(drawn.scenario, habits=NO_HABITS))
+    scenario = replace(drawn.scenario, habits=NO_HABITS, machine_checks="")
+    weather = replace(drawn, scenario=scenario)
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
