@@ -48,6 +48,7 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
             fleet = await _prepare(deployment, fleet)
         order = _schedule(deployment, fleet)
         _tell_plan(deployment, order, fleet)
+        await _remove_dead_one_offs(deployment, fleet)
         return await _execute(deployment, order, fleet, this, watch=deployment.watch)
 
     return await _run(deployment, this, FORWARD, steps)
@@ -66,7 +67,7 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
         intent = Intent.of(deployment.memory.release).turned_back()
         await deployment.marks.announce(intent, fleet)
         fleet = await _look_under_leases(deployment)
-        await _remove_dead_commands(deployment, fleet)
+        await _remove_dead_one_offs(deployment, fleet)
         deployment.memory.forgive_exits(fleet)
         order = schedule_back(fleet, deployment.left_back(fleet))
         return await _execute(deployment, order, fleet, this)
@@ -126,13 +127,12 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
     _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
     await marks.announce(intent, fleet, carriers(fleet))
-    await _remove_dead_commands(deployment, fleet)
     if deployment.release_command is not None:
         await deployment.release_command.run(fleet)
     return marks.carried_by(fleet, intent)
 
 
-async def _remove_dead_commands(deployment: Deployment, fleet: Fleet) -> None:
+async def _remove_dead_one_offs(deployment: Deployment, fleet: Fleet) -> None:
     """The one-off machines of killed deploys; this run's are kept until its end.
 
     So is that of our release command. Only where our leases keep every other deploy away.
