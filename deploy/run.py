@@ -35,7 +35,7 @@ from deploy.orchestrator.machine_checks import MachineChecks
 from deploy.orchestrator.marks import Marks
 from deploy.orchestrator.memory import Memory, TakenUp
 from deploy.orchestrator.outcome import Ending
-from deploy.orchestrator.passes import await_unanswered, conclude, remove_one_offs, tidy
+from deploy.orchestrator.passes import await_unanswered, remove_one_offs, tidy
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
@@ -213,7 +213,7 @@ async def _conclude(
     finished = judge(_evidence(deployment, ending, fleet, called, task.done))
     with anyio.move_on_after(_GRACE_S, shield=True):
         if finished.is_settled:
-            await conclude(deployment, fleet or Fleet())
+            await deployment.marks.remove(fleet or Fleet())
         elif fleet is not None:
             await deployment.marks.renew(fleet, deployment.leases.is_usable)
     with anyio.move_on_after(_GRACE_S, shield=True):

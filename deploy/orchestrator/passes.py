@@ -97,11 +97,6 @@ async def tidy(deployment: Deployment) -> None:
         deployment.tools.emit(Noticed(message=f"not everything could be tidied up: {failure}"))
 
 
-async def conclude(deployment: Deployment, fleet: Fleet) -> None:
-    """The deploy is over, either way: take its marks off the platform."""
-    await deployment.marks.remove(fleet)
-
-
 async def remove_one_offs(deployment: Deployment, fleet: Fleet, *, is_settled: bool) -> None:
     """With the run its machine checks are over, with the deploy its release command is."""
     async with anyio.create_task_group() as tasks:

@@ -8,7 +8,7 @@ from deploy.events import Noticed, PassStarted, Result
 from tests.simulation.laws_of_calls import is_about_check, of_run
 from tests.worlds.simulated.world import Run, Story
 
-GROUP = "fly_app_test_machine_command"
+CHECK_GROUP = "fly_app_test_machine_command"
 _APP = ("web", "worker")
 
 
@@ -19,7 +19,7 @@ def machine_checks_run_and_go(story: Story) -> Iterator[str]:
     )
     if not story.run.died and not story.run.had_nothing_to_do:
         for machine in story.after.values():
-            if machine.group == GROUP and machine.id not in named:
+            if machine.group == CHECK_GROUP and machine.id not in named:
                 yield f"{machine.name} ({machine.id}) is left over and not named"
     for run in story.runs:
         yield from _not_tried(story, run)

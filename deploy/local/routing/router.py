@@ -138,9 +138,9 @@ class Router(HasTasks):
     def _open_tested(self, app: App, machine: Machine) -> None:
         """While the machine runs, the internal ports of the one that it tests are open to it."""
         self._testing.add(machine.id)
-        address = (machine.config.env or {})[_TESTED]
-        host = address.removeprefix(IPV4_MAPPED)
-        for tested in (other for other in app.living if other.private_ip == address):
+        private_ip = (machine.config.env or {})[_TESTED]
+        host = private_ip.removeprefix(IPV4_MAPPED)
+        for tested in (other for other in app.living if other.private_ip == private_ip):
             for port in tested.config.internal_ports:
                 with suppress(OSError):  # the app listens there itself, or nobody can
                     self._tasks.start_soon(
