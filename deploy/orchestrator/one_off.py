@@ -111,9 +111,18 @@ async def remove(tools: Tools, group: str, machine_id: str) -> None:
     what = f"the machine of {TITLES[group]}, {machine_id}, is left"
     hint = f"remove it with: fly machine destroy --force --app {tools.client.app} {machine_id}"
     with anyio.move_on_after(_REMOVED_WITHIN_S) as scope:
-        await clean_up(tools, tools.client.destroy(machine_id, nonce=""), what, hint)
+        await clean_up(tools, _destroy(tools, machine_id), what, hint)
     if scope.cancelled_caught:
         tools.emit(Noticed(message=f"{what}: no answer in {_REMOVED_WITHIN_S:g} s", hint=hint))
+
+
+async def _destroy(tools: Tools, machine_id: str) -> None:
+    """One that has gone already is fine: a list may lag."""
+    try:
+        await tools.client.destroy(machine_id, nonce="")
+    except CallFailed as failure:
+        if failure.status != 404:
+            raise
 
 
 class OneOffRun:

@@ -293,9 +293,13 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
 
 
 def _failures(run: Run, calls: Sequence[Call]) -> Iterator[tuple[float, str]]:
-    """When a write failed, or a machine was said not to get where it was sent."""
+    """When a write failed, or a machine was said not to get where it was sent.
+
+    To remove the machine of a check is to tidy up: where that fails, it is said, no more.
+    """
     for call in calls:
         is_write = call.operation in CHANGES or call.operation == "mark"
+        is_write &= not (call.operation == "destroy" and is_about_check(call))
         if is_write and call.heard_s is not None and not call.is_good:
             yield call.heard_s, call.operation
     for at, event in run.events:

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.api.machine import Fleet
 from deploy.errors import AppFailed, CallFailed, NotInTime
+from deploy.events import Noticed
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.machine_checks import MachineChecks, one_off
 from deploy.orchestrator.one_off import MACHINE_CHECK
@@ -133,6 +134,30 @@ def test_one_whose_creation_was_not_answered_is_found_and_in_the_end_removed() -
         assert _left(bench) == []
 
     play(story, "exit0", hits=[Hit("create", BY_NAME["reply lost"])])
+
+
+def test_a_machine_that_has_gone_already_is_not_said_to_be_left() -> None:
+    async def story(bench: Bench, checks: MachineChecks) -> None:
+        await checks.pass_on(bench.id("web-1"), "web")
+        await checks.clean_up(Fleet())
+        await anyio.sleep(5)
+        await checks.clean_up(Fleet())
+        assert [call.heard for call in bench.calls("destroy")] == ["200", "404"]
+        assert bench.of(Noticed) == []
+
+    play(story, "exit0")
+
+
+def test_a_removal_that_nobody_answers_is_said_in_time() -> None:
+    async def story(bench: Bench, checks: MachineChecks) -> None:
+        await checks.pass_on(bench.id("web-1"), "web")
+        began_s = anyio.current_time()
+        await checks.clean_up(Fleet())
+        assert anyio.current_time() - began_s < 10
+        (notice,) = bench.of(Noticed)
+        assert "is left: no answer in 8 s" in notice.message
+
+    play(story, "exit0", hits=[Hit("destroy", BY_NAME["timed out before"])])
 
 
 def test_a_machine_that_does_not_run_is_not_tried() -> None:
