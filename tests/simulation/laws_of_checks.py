@@ -13,11 +13,16 @@ _APP = ("web", "worker")
 
 
 def machine_checks_run_and_go(story: Story) -> Iterator[str]:
-    """What is there after the last run, and is not named, is an orphan; nobody else is tried."""
+    """What is there after the last run, and is not named, is an orphan; nobody else is tried.
+
+    A run that finds nothing to do takes no leases, and leaves what a dead one has left.
+    """
     named = " ".join(
         event.message for run in story.runs for _, event in run.events if isinstance(event, Noticed)
     )
-    if not story.run.died and not story.run.had_nothing_to_do:
+    finished = story.run.finished
+    is_idle = finished is not None and finished.result is Result.UNCHANGED
+    if not story.run.died and not story.run.had_nothing_to_do and not is_idle:
         for machine in story.after.values():
             if machine.group == CHECK_GROUP and machine.id not in named:
                 yield f"{machine.name} ({machine.id}) is left over and not named"
