@@ -83,7 +83,7 @@ async def test_what_an_engine_kills_as_it_ends_went_down_with_its_host(
                     tasks.start_soon(live, machine)
                 await to_thread.run_sync(own.end)
                 await to_thread.run_sync(partial(own.start, held=True))
-        assert {(one.exit_code, one.host_ended) for one in ended} == {(143, True), (0, True)}
+        assert [one.host_ended for one in ended] == [True, True]
 
 
 def spec(script: str) -> Spec:
