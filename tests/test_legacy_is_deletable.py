@@ -27,9 +27,9 @@ _LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv*", ".hypothesis", "__pycache__", "*_cache", "dist", "node_modules")
 )
 
-# What goes through `deploy.run` is run, on one clock; but for a test of sheer size, and a grid
-# of deaths that resume takes up, which together take as long as all others. The rest never
-# chooses a path, and is collected only. The laws of tests/simulation judge the legacy path,
+# What goes through `deploy.run` is run, on one clock; but for a grid of deaths that resume takes
+# up, which takes as long as half of the others. The rest never chooses a path, and is collected
+# only. The laws of tests/simulation judge the legacy path,
 # too: that room is left out.
 RUN = (
     "tests/contract",
@@ -37,7 +37,7 @@ RUN = (
     "tests/deploy/test_run.py",
     "tests/deploy/test_retrying.py",
 )
-SAMPLE = "not asyncio and not thousand and not killed_deploy_is_finished_by_resume"
+SAMPLE = "not asyncio and not killed_deploy_is_finished_by_resume"
 
 
 @pytest.fixture(scope="module")

@@ -92,9 +92,12 @@ def deep_objects() -> Iterator[bytes]:
 
 @cache
 def zeros_zipped() -> bytes:
+    """A gibibyte of zeros, without an end: after a full flush each piece packs as the last."""
     packer = zlib.compressobj(9, wbits=31)
-    pieces = [packer.compress(bytes(MEBI)) for _ in range(1024)]
-    return b"".join([*pieces, packer.flush()])
+    first, other = (
+        packer.compress(bytes(MEBI)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2)
+    )
+    return first + other * 1023
 
 
 def bomb() -> Iterator[bytes]:

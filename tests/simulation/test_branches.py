@@ -11,9 +11,6 @@ from tests.simulation.enumeration import boughs, cells, judge, judge_bough
 from tests.worlds.simulated.faults import BY_NAME, KINDS, Rule, Spot
 from tests.worlds.simulated.world import Scenario, Story, simulate
 
-# Threads that another test has left behind hold no lock that these children need.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-
 QUIET = Scenario(strategy="canary", retries=3, machines=3)
 RULES = (
     Rule(Spot("list", "", "look"), 0, BY_NAME["refused"]),

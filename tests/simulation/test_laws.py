@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.plan.strategies import STRATEGY_NAMES
-from tests.simulation.enumeration import cells, describe, fleets, judge, unexpected
+from tests.simulation.enumeration import (
+    boughs,
+    cells,
+    describe,
+    fleets,
+    judge,
+    judge_bough,
+    unexpected,
+)
 from tests.simulation.laws import broken_laws, managed
 from tests.simulation.laws_of_calls import no_lease_is_lost_that_nobody_took
 from tests.simulation.weather import HICCUPS, Weather, draw, faults_of, live_through
@@ -127,15 +135,13 @@ def test_fifty_machines_with_hiccups_end_wholly_new(seed: int) -> None:
     assert story.finished.exit_code == 0
 
 
-@pytest.mark.timeout(300)
-def test_a_thousand_machines_with_hiccups_end_wholly_new() -> None:
-    scenario = Scenario(machines=1000, retries=8, wait_timeout_s=120.0, lease_ttl_s=120)
-    story = simulate(scenario, Chaos(0, 0.002, HICCUPS))
+def test_three_hundred_machines_with_hiccups_end_wholly_new() -> None:
+    scenario = Scenario(machines=300, retries=8, wait_timeout_s=120.0, lease_ttl_s=120)
+    story = simulate(scenario, Chaos(0, 0.005, HICCUPS))
     assert broken_laws(story) == []
     assert story.finished.exit_code == 0
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("machines", [3, 60, 1000])
 def test_a_slow_client_loses_no_lease_that_nobody_took(machines: int) -> None:
     """Each request costs it processor time: at a thousand machines it is busy all the time."""
@@ -146,13 +152,14 @@ def test_a_slow_client_loses_no_lease_that_nobody_took(machines: int) -> None:
     assert story.finished.exit_code == 0
 
 
+@pytest.mark.parametrize("retries", [0, 3])
 @pytest.mark.parametrize("strategy", STRATEGY_NAMES)
-def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str) -> None:
+def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str, retries: int) -> None:
     """A sample of the grid that `scripts/simulate --all` runs in whole."""
-    chance = random.Random(strategy)
-    quiet = [Scenario(strategy=strategy, retries=retries, machines=3) for retries in (0, 3)]
-    for scenario in chance.sample([cell for each in quiet for cell in cells(each)], 30):
-        ruling = judge(scenario)
+    quiet = Scenario(strategy=strategy, retries=retries, machines=3)
+    rules = [rule for _, of_bough in boughs(quiet) for rule in of_bough]
+    sample = random.Random(strategy).sample(rules, 8)
+    for ruling in judge_bough((quiet, tuple(sample))):
         assert ruling.faults == (), ruling.title
 
 

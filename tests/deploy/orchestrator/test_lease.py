@@ -606,16 +606,16 @@ def test_the_time_to_live_follows_the_fleet_so_that_refreshes_stay_few() -> None
         async with holder(world) as held:
             assert held.leases.ttl_s == TTL_S
             await held.take(*ids(world))
-            assert {call.json["ttl"] for call in calls(world, "acquire")} == {200}
-            for _ in range(12):
-                await anyio.sleep(20)
+            assert {call.json["ttl"] for call in calls(world, "acquire")} == {80}
+            for _ in range(10):
+                await anyio.sleep(10)
                 assert all(held.leases.nonce(id_) for id_ in ids(world))
         sent_s = [call.sent_s for call in calls(world, "refresh")]
         busiest = max(sum(1 for at in sent_s if s <= at < s + 1) for s in sent_s[::20])
         assert busiest <= 21
-        assert len(sent_s) >= 2 * 1000
+        assert len(sent_s) >= 2 * 400
 
-    play(story, machines=1000)
+    play(story, machines=400)
 
 
 def test_a_stolen_lease_is_lost_noticed_and_never_given_back_for_its_new_holder() -> None:

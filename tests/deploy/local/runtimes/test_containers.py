@@ -287,7 +287,6 @@ def test_a_reference_is_a_name_and_a_tag_or_digest(image: str, wanted: tuple[str
 @pytest.mark.skipif(
     "TIDEGATE_SOAK_S" not in os.environ, reason="half a minute: set TIDEGATE_SOAK_S"
 )
-@pytest.mark.timeout(300)
 async def test_fifty_containers_have_an_address_each_and_all_go(
     engine: str, tmp_path: Path
 ) -> None:
