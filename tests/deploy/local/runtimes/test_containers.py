@@ -87,10 +87,11 @@ def test_init_replaces_its_part_of_the_images_command(engine: str) -> None:
     engines.make_image(engine, image, entrypoint=("/bin/echo", "entrypoint"), cmd=("cmd",))
 
     def command(**init: list[str]) -> list[str]:
-        body = container_config(spec(image=image, init=init), Owner(), "none", cpus=1)
-        made = engines.call(engine, "POST", "/containers/create", json=body)["Id"]
-        told = engines.call(engine, "GET", f"/containers/{made}/json")
-        engines.call(engine, "DELETE", f"/containers/{made}")
+        with Owner() as owner:  # or others sweep what is nobody's
+            body = container_config(spec(image=image, init=init), owner, "none", cpus=1)
+            made = engines.call(engine, "POST", "/containers/create", json=body)["Id"]
+            told = engines.call(engine, "GET", f"/containers/{made}/json")
+            engines.call(engine, "DELETE", f"/containers/{made}")
         return [told["Path"], *told["Args"]]
 
     assert command() == ["/bin/echo", "entrypoint", "cmd"]
