@@ -2,12 +2,14 @@
 
 Nothing is asked twice here. Long waits and lease refreshes have connections of
 their own, so that they queue neither behind each other nor behind ordinary calls.
+Requests go to httpx's transports: what its client adds (cookies, redirects, URLs
+and headers merged anew for each request) is not used here, and was a fifth of the cost.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
@@ -18,7 +20,6 @@ from contextlib import (
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -67,65 +68,79 @@ async def open_connection(
 ) -> AsyncIterator[Connection]:
     """Pools of connections to the API at `address`, closed at the end."""
     headers = {
-        "user-agent": f"tidegate (python {platform.python_version()})",
+        "accept": "*/*",
         "accept-encoding": "identity",  # what is packed may unpack to any size
+        "user-agent": f"tidegate (python {platform.python_version()})",
     }
     if token:
         headers["authorization"] = token if token.startswith("FlyV1 ") else f"Bearer {token}"
     # One context for all: reading the certificates is most of what connecting costs.
     verify = httpx.create_ssl_context() if address.startswith("https://") else False
+    proxy = proxy_of(address) or None
     async with AsyncExitStack() as stack:
 
-        def open_client() -> httpx.AsyncClient:
-            client = httpx.AsyncClient(
-                headers=headers,
-                verify=verify,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none
-                limits=_LIMITS,
-                transport=transport,
-            )
-            stack.push_async_callback(client.aclose)
-            return client
+        def open_one() -> httpx.AsyncBaseTransport:
+            if transport is not None:
+                return transport
+            opened = httpx.AsyncHTTPTransport(verify=verify, limits=_LIMITS, proxy=proxy)
+            stack.push_async_callback(opened.aclose)
+            return opened
 
-        pools = {name: _Connections(size, open_client) for name, size in _CONNECTIONS.items()}
-        yield Connection(pools, address.rstrip("/"), token)
+        pools = {name: _Connections(size, open_one) for name, size in _CONNECTIONS.items()}
+        yield Connection(pools, address.rstrip("/"), token, httpx.Headers(headers).raw)
+
+
+def proxy_of(address: str) -> str:
+    """The proxy that the environment names for this address; empty for none."""
+    parts, proxies = urlsplit(address), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all", "")
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 class _Connections:
-    """At most `size` connections, each the only one of a client, opened when they are needed.
+    """At most `size` connections, each the only one of a pool, opened when they are needed.
 
     httpcore walks all connections of a pool, and all that wait for one, at each
     request: with 64 of them that costs four times what the request does. Here
     nobody ever waits inside of it, and who came first goes first.
     """
 
-    def __init__(self, size: int, open_client: Callable[[], httpx.AsyncClient]) -> None:
+    def __init__(self, size: int, open_one: Callable[[], httpx.AsyncBaseTransport]) -> None:
         self._turns = anyio.Semaphore(size, fast_acquire=True)
-        self._open_client = open_client
-        self._idle: list[httpx.AsyncClient] = []
+        self._open_one = open_one
+        self._idle: list[httpx.AsyncBaseTransport] = []
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client with a connection that is free, the one used last if there is any."""
+    async def one(self) -> AsyncIterator[httpx.AsyncBaseTransport]:
+        """A connection that is free, the one used last if there is any."""
         async with self._turns:
-            client = self._idle.pop() if self._idle else self._open_client()
+            connection = self._idle.pop() if self._idle else self._open_one()
             try:
-                yield client
+                yield connection
             finally:
-                self._idle.append(client)
+                self._idle.append(connection)
 
 
 class Connection:
     """Sends requests and keeps watch over the platform's silence.
 
-    `address` is the root of the platform, without `/v1`.
+    `address` is the root of the platform, without `/v1`; `headers` go with every request.
     """
 
-    def __init__(self, pools: Mapping[Purpose, _Connections], address: str, token: str) -> None:
+    def __init__(
+        self,
+        pools: Mapping[Purpose, _Connections],
+        address: str,
+        token: str,
+        headers: Sequence[tuple[bytes, bytes]],
+    ) -> None:
         self.address = address
         self._root = f"{address}/v1"
         self._host = httpx.URL(address)
         self._pools = pools
+        self._headers = [*headers]
         self._secret = token.removeprefix("FlyV1 ") if len(token) >= _SECRET_FROM else ""
         self._silent_since: float | None = None
 
@@ -149,9 +164,9 @@ class Connection:
         """
         url = path if path.startswith("http") else f"{self._root}{path}"
         url = f"{url}?{urlencode(query)}" if query else url
-        request = {"method": method, "url": url, "headers": headers, "json": json}
+        request = self._request(method, url, headers, json, read_timeout_s)
         with on_call.get()(operation, machine_id):
-            answer = await self._exchange(operation, machine_id, pool, read_timeout_s, request)
+            answer = await self._exchange(operation, machine_id, pool, request, read_timeout_s)
             self._check(operation, machine_id, answer)
         return answer
 
@@ -159,11 +174,11 @@ class Connection:
         self, operation: str, path: str, query: Mapping[str, str]
     ) -> AsyncGenerator[str, None]:
         """The lines of an answer as they come, for as long as they come. Raises CallFailed."""
-        url = f"{path}?{urlencode(query)}"
+        request = self._request("GET", f"{path}?{urlencode(query)}", None, None, None)
         try:
             async with (
-                self._pools["waits"].one() as client,
-                client.stream("GET", url, timeout=_timeout(None)) as response,
+                self._pools["waits"].one() as connection,
+                aclosing(await connection.handle_async_request(request)) as response,
             ):
                 if response.status_code != 200:
                     answer = Answer(response.status_code, response.headers, await _body(response))
@@ -173,25 +188,39 @@ class Connection:
         except (httpx.HTTPError, _Unread) as error:
             raise _unanswered(operation, "", error, self._host) from None
 
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        json: Any,
+        read_timeout_s: float | None,
+    ) -> httpx.Request:
+        own = httpx.Headers(headers).raw if headers else []
+        limits = httpx.Timeout(connect=5.0, read=read_timeout_s, write=15.0, pool=30.0)
+        return httpx.Request(
+            method,
+            url,
+            headers=[*self._headers, *own],
+            json=json,
+            extensions={"timeout": limits.as_dict()},
+        )
+
     async def _exchange(
         self,
         operation: str,
         machine_id: str,
         pool: Purpose,
+        request: httpx.Request,
         read_timeout_s: float,
-        request: Mapping[str, Any],
     ) -> Answer:
         """Whatever comes back, complete; CallFailed where nothing does."""
-        timeout = _timeout(read_timeout_s)
         try:
-            async with self._pools[pool].one() as client:
-                built = client.build_request(**request, timeout=timeout)
+            async with self._pools[pool].one() as connection:
                 with anyio.fail_after(read_timeout_s + _REST_S):  # httpx's bound each piece only
-                    response = await client.send(built, stream=True)
-                    try:
+                    response = await connection.handle_async_request(request)
+                    async with aclosing(response):
                         content = await _body(response)
-                    finally:
-                        await response.aclose()
         except (httpx.HTTPError, TimeoutError, _Unread) as error:
             failure = _unanswered(operation, machine_id, error, self._host)
             self._note_silence(failure)
@@ -271,17 +300,13 @@ async def _body(response: httpx.Response) -> bytes:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise _Unread("the answer is packed, which was not asked for")
     body = bytearray()
-    stream = cast(AsyncGenerator[bytes, None], response.aiter_bytes())  # httpx hides its type
-    async with aclosing(stream) as chunks:
+    stream = cast(httpx.AsyncByteStream, response.stream)  # of a transport that is asynchronous
+    async with aclosing(cast(AsyncGenerator[bytes, None], aiter(stream))) as chunks:
         async for chunk in chunks:
             body += chunk
             if len(body) > ANSWER_LIMIT_BYTES:
                 raise _Unread(f"the answer is over {ANSWER_LIMIT_BYTES // 2**20} MiB")
     return bytes(body)
-
-
-def _timeout(read_s: float | None) -> httpx.Timeout:
-    return httpx.Timeout(connect=5.0, read=read_s, write=15.0, pool=30.0)
 
 
 def _unanswered(
@@ -310,8 +335,7 @@ def _unanswered(
 
 def _where(address: str) -> str:
     """Whom to ask about an answer that is not the API's: the address, and a proxy before it."""
-    host = urlsplit(address).hostname or ""
-    proxy = "" if proxy_bypass(host) else getproxies().get(urlsplit(address).scheme, "")
+    proxy = proxy_of(address)
     by = f" through the proxy {urlsplit(proxy).hostname}" if proxy else ""
     return f"asked {address}{by}: check FLY_FLAPS_BASE_URL and what is in between"
 

@@ -136,7 +136,7 @@ def _grid() -> int:
     total: Counter[str] = Counter()
     bad = 0
     quiet = (*fleets(), *broken_fleets())
-    judged = _spread(judge_bough, (bough for fleet in quiet for bough in boughs(fleet)))
+    judged = _spread(judge_bough, (bough for fleet in quiet for bough in boughs(fleet)), at_once=1)
     rulings = (ruling for of_bough in judged for ruling in of_bough)
     for fleet, of_fleet in groupby(rulings, lambda ruling: replace(ruling.scenario, rules=())):
         outcomes: Counter[str] = Counter()
@@ -152,7 +152,7 @@ def _grid() -> int:
 def _all_deaths() -> int:
     """Before and after every call of the smaller clean runs, and every way to go on."""
     bad = 0
-    mortal = (replace(fleet, lease_ttl_s=LEASE_S) for fleet in fleets() if fleet.machines < 8)
+    mortal = (replace(fleet, lease_ttl_s=LEASE_S) for fleet in fleets() if fleet.machines < 4)
     ends = _spread(_died, (death for fleet in mortal for death in deaths(fleet)))
     for fleet, of_fleet in groupby(ends, lambda end: end[0].scenario):
         outcomes: Counter[str] = Counter()
@@ -195,10 +195,10 @@ def _ended(asked: tuple[int, int, float]) -> str:
 # -- helpers -----------------------------------------------------------------------------
 
 
-def _spread(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def _spread(work: Callable[[T], R], items: Iterable[T], *, at_once: int = 8) -> Iterator[R]:
     """The results in the order of the items, worked out on every processor."""
     with Pool(os.cpu_count()) as pool:
-        yield from pool.imap(work, items, chunksize=8)
+        yield from pool.imap(work, items, chunksize=at_once)
 
 
 def _ending(run: Run) -> str:

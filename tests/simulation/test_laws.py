@@ -101,7 +101,7 @@ ONCE_STRUCK = (
     Rule(Spot("refresh", "web green first", "work"), 0, BY_NAME["409 leased"]),
     Rule(Spot("refresh", "web first", "work"), 0, BY_NAME["409 leased"], 2),
 )
-QUIET = [scenario for scenario in fleets() if scenario.machines != 8 or scenario.groups == 2]
+QUIET = [scenario for scenario in fleets() if scenario.machines != 4 or scenario.groups == 2]
 
 
 @pytest.mark.parametrize("scenario", QUIET, ids=describe)

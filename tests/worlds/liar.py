@@ -245,9 +245,9 @@ async def _settle(honest: World, command: str) -> None:
 
 @contextmanager
 def _the_network_is(liar: Liar) -> Iterator[None]:
-    """Every client that httpx makes has the liar for a network; the program is as it is."""
+    """Every connection that httpx makes leads to the liar; the program is as it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx.AsyncClient, "_init_transport", lambda *_, **__: liar)
+        patch.setattr(httpx, "AsyncHTTPTransport", lambda **_: liar)
         yield
 
 

@@ -6,7 +6,6 @@ the network below httpx is the simulator's, and time is trio's autojump clock.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -471,15 +470,14 @@ def _play_and_follow(stage: Stage, play: Callable[[Stage], Awaitable[None]], nth
 def _simulated_network() -> Iterator[None]:
     """httpx opens the connections of the run that asks, and no others."""
 
-    def open_transport(*_args: object, **_options: object) -> SimulatedTransport:
+    def open_transport(**_options: object) -> SimulatedTransport:
         return _network.get()
 
     path = re.compile(r"/v1/apps/[^/]+/volumes")
     volumes = [("GET", path, "list volumes"), ("POST", path, "create volume")]
     with (
         mock.patch.object(transport, "_ROUTES", (*transport._ROUTES, *volumes)),
-        mock.patch.object(httpx.AsyncClient, "_init_transport", open_transport),
-        mock.patch.dict(os.environ, {"NO_PROXY": "*"}),
+        mock.patch.object(httpx, "AsyncHTTPTransport", open_transport),
     ):
         yield
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -277,61 +277,114 @@ def test_what_finds_no_connection_free_waits_its_turn_here_and_not_in_httpcore()
     assert [int(each) for each in server.answered if each != "lease"] == list(range(200))
 
 
-def test_every_connection_is_the_only_one_of_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """httpcore walks all connections of a pool, and all who wait for one, at each request."""
-    limits: list[httpx.Limits] = []
-    made = httpx.AsyncClient.__init__
-
-    def note(self: httpx.AsyncClient, **options: Any) -> None:
-        limits.append(options["limits"])
-        made(self, **options)
-
-    monkeypatch.setattr(httpx.AsyncClient, "__init__", note)
-
-    async def both(client: MachinesClient) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.machine, "m1")
-            tasks.start_soon(client.machine, "m2")
-        await client.machine("m3")
-
-    talk(Server(ok()), both)
-    assert {each.max_connections for each in limits} == {1}
-    assert len(limits) <= 2
+@asynccontextmanager
+async def _listening(serve: Callable[[SocketStream], Awaitable[None]]) -> AsyncIterator[str]:
+    """The address of a real listener, each of whose connections is served so."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - no query, a socket
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{port}"
+        tasks.cancel_scope.cancel()
 
 
-class _Impatient:
-    """Takes a second request on a kept connection, and closes it without an answer."""
+class _Answering:
+    """Answers the first `times` requests of each connection, and closes it at the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: int) -> None:
+        self._times = times
         self.connections = 0
+        self.asked: list[bytes] = []  # request lines
 
-    async def serve(self, stream: SocketStream) -> None:
+    async def __call__(self, stream: SocketStream) -> None:
         self.connections += 1
+        body = json.dumps(MACHINE).encode()
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n"
         async with stream:
-            await stream.receive()
-            body = json.dumps(MACHINE).encode()
-            head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n"
-            await stream.send(head.encode() + body)
             with suppress(anyio.EndOfStream):
+                for _ in range(self._times):
+                    self.asked.append((await stream.receive()).partition(b"\r\n")[0])
+                    await stream.send(head.encode() + body)
                 await stream.receive()
 
 
-def test_a_write_does_not_go_out_on_a_connection_that_was_idle() -> None:
-    server = _Impatient()
+def test_every_connection_is_the_only_one_of_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpcore walks all connections of a pool, and all who wait for one, at each request."""
+    limits: list[httpx.Limits] = []
+    made = httpx.AsyncHTTPTransport.__init__
+
+    def note(self: httpx.AsyncHTTPTransport, **options: Any) -> None:
+        limits.append(options["limits"])
+        made(self, **options)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "__init__", note)
+    server = _Answering(9)
 
     async def main() -> None:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - no query, a socket
-        async with listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, server.serve)
-            async with connect(f"http://127.0.0.1:{port}", TOKEN, "app") as client:
-                await client.machine("m1")
-                await anyio.sleep(1.1)  # httpcore reads the real clock
-                await update(client)
-            tasks.cancel_scope.cancel()
+        async with _listening(server) as address, connect(address, TOKEN, "app") as client:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.machine, "m1")
+                tasks.start_soon(client.machine, "m2")
+            await client.machine("m3")
+
+    anyio.run(main)
+    assert [each.max_connections for each in limits] == [1, 1]
+    assert (server.connections, len(server.asked)) == (2, 3)
+
+
+def test_a_write_does_not_go_out_on_a_connection_that_was_idle() -> None:
+    server = _Answering(1)
+
+    async def main() -> None:
+        async with _listening(server) as address, connect(address, TOKEN, "app") as client:
+            await client.machine("m1")
+            await anyio.sleep(1.1)  # httpcore reads the real clock
+            await update(client)
 
     anyio.run(main)
     assert server.connections == 2
+
+
+def test_a_proxy_of_the_environment_is_asked_for_what_is_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = _Answering(1)
+
+    async def main() -> None:
+        async with _listening(server) as proxy:
+            monkeypatch.setenv("http_proxy", proxy)
+            async with connect("http://api.test", TOKEN, "app") as client:
+                await client.machine("m1")
+
+    anyio.run(main)
+    assert server.asked == [b"GET http://api.test/v1/apps/app/machines/m1 HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxy"),
+    [
+        ({}, ""),
+        ({"https_proxy": "http://p:1"}, "http://p:1"),
+        ({"https_proxy": "p:1"}, "http://p:1"),
+        ({"http_proxy": "http://p:1"}, ""),
+        ({"all_proxy": "socks5://p:1"}, "socks5://p:1"),
+        ({"https_proxy": "http://p:1", "all_proxy": "http://q:1"}, "http://p:1"),
+        ({"https_proxy": "http://p:1", "no_proxy": "api.test"}, ""),
+        ({"https_proxy": "http://p:1", "no_proxy": ".test"}, ""),
+        ({"https_proxy": "http://p:1", "no_proxy": "*"}, ""),
+        ({"https_proxy": "http://p:1", "no_proxy": "api.test:443"}, ""),
+        ({"https_proxy": "http://p:1", "no_proxy": "i.test, other.test"}, "http://p:1"),
+    ],
+)
+def test_a_proxy_is_that_of_the_scheme_or_of_all(
+    environ: dict[str, str], proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert connection.proxy_of("https://api.test:443") == proxy
 
 
 # -- times -------------------------------------------------------------------------------
