@@ -71,7 +71,7 @@ def write(directory: Path) -> None:
 
 
 def test_no_request_fails_while_a_strategy_replaces_every_container(project: Project) -> None:
-    strategies = ("rolling", "bluegreen")  # in place, and side by side, as canaries are
+    strategies = ("rolling", "canary", "bluegreen")
     replace_under_traffic(project, V1, V2, *QUICK, strategies=strategies, retries="2")
 
 
