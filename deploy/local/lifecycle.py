@@ -276,6 +276,10 @@ class Lifecycle:
 
     async def _after_exit(self, machine: Machine, run: Run, ended: Ended) -> bool:
         """Whether it is to be started again; who asked for its end sets the state then."""
+        if ended.host_ended and not run.ending:
+            self._record(machine, "exit", "stopped", error="its host went down, and is back")
+            self._set_state(machine, "restarting")
+            return True
         again = not run.ending and machine.config.wants_restart(ended.exit_code, machine.restarts)
         machine.restarts += again
         exit_event = {

@@ -66,10 +66,14 @@ def promised_environment(spec: Spec, ports: Mapping[int, int]) -> dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the main process ended; a death by signal N is exit code 128 + N."""
+    """How the main process ended; a death by signal N is exit code 128 + N.
+
+    `host_ended`: its host went down, and took it along. That says nothing about the app.
+    """
 
     exit_code: int
     oom_killed: bool = False
+    host_ended: bool = False
 
 
 class CannotStart(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from examples.demo import traffic
-from tests.e2e.test_containers import FLY_TOML, QUICK
+from tests.e2e.test_containers import FLY_TOML, QUICK, write
 from tests.worlds import engines, registries
 from tests.worlds.outside import BIN, Project, clean_environ, finish, platform, until
 
@@ -20,6 +21,7 @@ echo "$@" >> {log}
 env >> {log}
 exec {docker} "$@"
 """
+_numbers = itertools.count(1)
 DIGEST = re.compile(r"127\.0\.0\.1:\d+/\w+@sha256:[0-9a-f]{64}")
 
 
@@ -31,15 +33,24 @@ def registry(docker_registry: str, tmp_path_factory: pytest.TempPathFactory) -> 
         yield address
 
 
-@pytest.fixture
-def project(engine: str, tmp_path: Path) -> Iterator[Project]:
-    """Deployed from a directory with a Dockerfile, onto containers of the same engine."""
+@pytest.fixture(scope="module")
+def address(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert engine
+    directory = tmp_path_factory.mktemp("platform")
+    write(directory)
+    with platform(directory, "--runtime", "docker") as found:
+        yield found
+
+
+@pytest.fixture
+def project(address: str, tmp_path: Path) -> Iterator[Project]:
+    """Deployed from a directory with a Dockerfile, onto containers of the same engine."""
     engines.write_context(tmp_path)
     (tmp_path / "fly.toml").write_text(FLY_TOML.replace("[deploy]", "[build]\n[deploy]"))
-    with platform(tmp_path, "--runtime", "docker") as address:
-        token = {"FLY_API_TOKEN": registries.TOKEN}
-        yield Project(tmp_path, "built", address, token)
+    token = {"FLY_API_TOKEN": registries.TOKEN}
+    mine = Project(tmp_path, f"built{next(_numbers)}x", address, token)
+    yield mine
+    mine.remove()
 
 
 def test_what_is_built_is_pushed_deployed_by_digest_and_taken_back(
@@ -74,7 +85,7 @@ def test_a_build_that_fails_is_exit_code_7_before_anything_is_asked_of_the_platf
     assert done.code == 7, done
     assert "COPY" in done.err, "the output of a build that failed is shown"
     assert "Error: the image could not be built" in done.err
-    assert project.get("/v1/apps")["apps"] == []
+    assert not is_there(project)
 
 
 def test_a_registry_that_refuses_is_exit_code_7(project: Project, registry: str) -> None:
@@ -108,7 +119,7 @@ def test_fly_toml_says_how_to_build_and_build_only_deploys_nothing(project: Proj
     image = done.err.split()[-3]
     about = engines.call(engines.find(), "GET", f"/images/{image}/json")
     assert "RELEASE=of fly.toml" in about["Config"]["Env"]
-    assert project.get("/v1/apps")["apps"] == []
+    assert not is_there(project)
     project.must("--no-push", *QUICK)  # no image is named, and fly.toml says how to build
     assert project.images() == [image, image]
 
@@ -149,7 +160,11 @@ def test_a_signal_ends_the_build_and_nothing_is_deployed(project: Project, name:
     done = finish(under_way)
     assert done.code == 130, done
     assert f"interrupted by {name} while the image was built" in done.err
-    assert project.get("/v1/apps")["apps"] == []
+    assert not is_there(project)
+
+
+def is_there(project: Project) -> bool:
+    return project.app in {app["name"] for app in project.get("/v1/apps")["apps"]}
 
 
 def _children(pid: int) -> list[str]:

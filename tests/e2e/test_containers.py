@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import pytest
 from examples.demo import traffic
 from tests.faults.death import Moment, kill_at
 from tests.worlds import engines
-from tests.worlds.outside import Project, finish, platform, running_platform, until
+from tests.worlds.outside import Project, platform, running_platform, until
+from tests.worlds.traffic import replace_under_traffic
 
 V1, V2, SICK = (f"{engines.REPOSITORY}:{tag}" for tag in ("v1", "v2", "sick"))
 QUICK = ("--min-healthy", "500ms")
@@ -71,24 +71,8 @@ def write(directory: Path) -> None:
 
 
 def test_no_request_fails_while_a_strategy_replaces_every_container(project: Project) -> None:
-    apps = {name: project.sibling(name) for name in ("rolling", "canary", "bluegreen")}
-    for first in [app.begin("-i", V1, *QUICK) for app in apps.values()]:
-        assert finish(first).code == 0
-
-    with ExitStack() as under_way:
-        tallies = {
-            name: under_way.enter_context(traffic.steady(*app.entrance()))
-            for name, app in apps.items()
-        }
-        words = ("-i", V2, "--deploy-retries", "2", *QUICK, "--strategy")
-        deploys = [app.begin(*words, name) for name, app in apps.items()]
-        ended = [finish(deploy) for deploy in deploys]
-
-    for done, (name, app) in zip(ended, apps.items(), strict=True):
-        assert done.code == 0, (name, done)
-        assert app.images() == [V2, V2], name
-        assert (tallies[name].failed, tallies[name].first_failure) == (0, ""), name
-        assert set(tallies[name].by_image) == {V1, V2}, name  # answered before, and after
+    strategies = ("rolling", "canary", "bluegreen")
+    replace_under_traffic(project, V1, V2, *QUICK, strategies=strategies, retries="2")
 
 
 def test_immediate_replaces_every_container_at_once_and_a_sick_release_goes_back(

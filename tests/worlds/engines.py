@@ -168,29 +168,33 @@ def _packed(files: Mapping[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
+# What sd_listen_fds(3) says: the first socket is descriptor 3, for the process of that id.
+AS_SYSTEMD = 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "${@:2}" 3<&"$1"'
+
+
 class OwnEngine:
     """A Docker engine of a test's own, that it may end, start again and fill up."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.address = f"unix://{directory}/docker.sock"
+        self._socket = directory / "docker.sock"
+        self.address = f"unix://{self._socket}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._held: socket.socket | None = None
 
-    def start(self) -> None:
+    def start(self, *, held: bool = False) -> None:
+        """`held`: others listen for it, as systemd does, and go on while it is away."""
         data, runs, pid = (self._directory / name for name in ("data", "exec", "pid"))
-        command: list[str | Path] = [
-            "dockerd",
-            "--data-root",
-            data,
-            "--exec-root",
-            runs,
-            "--pidfile",
-            pid,
-        ]
-        command += ["--host", self.address, "--iptables=false", "--ip6tables=false"]
-        command += ["--shutdown-timeout", "1"]
+        words: list[str | Path] = ["--data-root", data, "--exec-root", runs, "--pidfile", pid]
+        words += ["--iptables=false", "--ip6tables=false", "--shutdown-timeout", "1"]
+        command = ["dockerd", *words, "--host", "fd://" if held else self.address]
+        if held:
+            command = ["bash", "-c", AS_SYSTEMD, "-", str(self._hold()), *command]
+        else:
+            self.let_go()
         with (self._directory / "log").open("a") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            fds = (self._hold(),) if held else ()
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=fds)
         until("the engine answers", self._answers)
 
     def end(self) -> None:
@@ -198,9 +202,24 @@ class OwnEngine:
             self._process.terminate()
             self._process.wait(30)
 
+    def let_go(self) -> None:
+        """Nobody listens for it any more."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _hold(self) -> int:
+        """The descriptor of a socket that listens at its address."""
+        if self._held is None:
+            self._socket.unlink(missing_ok=True)
+            self._held = socket.socket(socket.AF_UNIX)
+            self._held.bind(str(self._socket))
+            self._held.listen()
+        return self._held.fileno()
+
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as tried:
-            if tried.connect_ex(self.address.removeprefix("unix://")):
+            if tried.connect_ex(str(self._socket)):
                 return False
         with suppress(httpx.HTTPError):
             call(self.address, "GET", "/info")
@@ -224,6 +243,7 @@ def own_engine(*, disk_mb: int) -> Iterator[OwnEngine]:
         yield engine
     finally:
         engine.end()
+        engine.let_go()
         for path in (*(directory / "exec" / "netns").glob("*"), disk):
             subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
         shutil.rmtree(directory, ignore_errors=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import anyio
 from anyio import to_thread
@@ -21,6 +22,7 @@ from deploy.local.runtimes.listening import listening_beside, listening_is_known
 from deploy.local.runtimes.output import say_lines
 
 _ASK_AGAIN_S = 0.5
+_DOUBT_S = 1.0  # for an engine to say that it saw the end
 _LAST_WORDS_S = 1.0  # for output that is still on its way when the container has ended
 _KILLED = Ended(137)
 _RESOLVER = "127.0.0.11"  # the engine's own, in every container
@@ -45,6 +47,7 @@ class Container:
         self._pid = pid
         self._host_status: HostStatus = "ok"
         self._is_over = False
+        self._is_killed = False
         self._ended = _KILLED
         self._orders: deque[tuple[str, dict[str, str]]] = deque()
         self._news = anyio.Event()
@@ -103,6 +106,7 @@ class Container:
         self._order("kill", signal=name)
 
     def kill(self) -> None:
+        self._is_killed = True
         self._order("kill", signal="SIGKILL")
 
     def freeze(self) -> None:
@@ -148,20 +152,42 @@ class Container:
             await self._news.wait()
 
     async def _until_ended(self) -> Ended:
-        """How it ended, over any restart of the engine; one that is gone was killed."""
+        """How it ended, over any restart of the engine; one that is gone was killed.
+
+        One that ended while the engine did, or was away, went down with its host. An app that
+        exited by itself just then looks the same, and is started again whatever its policy
+        says: better than to blame an app for its host.
+        """
+        has_ended = engine_went = False
         while not self._is_over:
             try:
-                await self._engine.wait(self._name)
-                state = (await self._engine.call("GET", f"{self._path}/json"))["State"]
+                if not engine_went:
+                    await self._engine.wait(self._name)
+                    has_ended = True
+                    await self._confirm_end()
+                state = (await self._engine.call_anew("GET", f"{self._path}/json"))["State"]
                 self._host_status = "ok"
                 if not state["Running"]:
-                    return Ended(state["ExitCode"], oom_killed=state["OOMKilled"])
+                    code, oom_killed = state["ExitCode"], state["OOMKilled"]
+                    return Ended(code, oom_killed=oom_killed, host_ended=engine_went)
+                has_ended = engine_went = False
             except EngineRefused:
-                return _KILLED
+                return replace(_KILLED, host_ended=engine_went)
             except EngineGone:
+                if has_ended and self._is_killed:
+                    return _KILLED  # as was asked, and nobody has to wait for the engine
+                engine_went = True
                 self._host_status = "unreachable"
                 await anyio.sleep(_ASK_AGAIN_S)
         return _KILLED
+
+    async def _confirm_end(self) -> None:
+        """Raise EngineGone unless it ended by itself; a host that takes its time is in doubt."""
+        with anyio.move_on_after(_DOUBT_S) as soon:
+            await self._engine.must_have_seen_end(self._name)
+        if soon.cancelled_caught:
+            self._host_status = "unknown"
+            await self._engine.must_have_seen_end(self._name)
 
     async def _read_output(self) -> None:
         params = {"follow": "1", "stdout": "1", "stderr": "1"}

@@ -110,13 +110,16 @@ class ContainerRuntime(HasTasks):
             try:
                 return await self._start(spec)
             except EngineRefused as error:
-                raise CannotStart(_why(error, spec.config.image or "")) from None
+                if await self.engine.takes_calls():
+                    raise CannotStart(_why(error, spec.config.image or "")) from None
+                why = str(error)
             except EngineGone as error:
-                now_s = anyio.current_time()
-                gone_since_s = gone_since_s or now_s
-                if now_s - gone_since_s > self._engine_back_s:
-                    raise CannotStart(f"the Docker engine does not answer: {error}") from None
-                await anyio.sleep(_ASK_AGAIN_S)
+                why = str(error)
+            now_s = anyio.current_time()
+            gone_since_s = gone_since_s or now_s
+            if now_s - gone_since_s > self._engine_back_s:
+                raise CannotStart(f"the Docker engine does not answer: {why}")
+            await anyio.sleep(_ASK_AGAIN_S)
 
     # -- starting --------------------------------------------------------------------
 
@@ -173,6 +176,8 @@ class ContainerRuntime(HasTasks):
             self._tasks.start_soon(self._pull, image, pull)
         await pull.is_over.wait()
         if pull.problem:
+            if not await self.engine.takes_calls():
+                raise EngineGone(pull.problem)
             raise CannotStart(f"could not pull image {image}: {pull.problem}")
 
     async def _pull(self, image: str, pull: Pull) -> None:
