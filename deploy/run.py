@@ -31,10 +31,11 @@ from deploy.orchestrator.halt import Halt
 from deploy.orchestrator.health import Health, HealthTerms
 from deploy.orchestrator.lease import Leases, LeaseTerms, holding
 from deploy.orchestrator.look import Lookout, SharedList
+from deploy.orchestrator.machine_checks import MachineChecks
 from deploy.orchestrator.marks import Marks
 from deploy.orchestrator.memory import Memory, TakenUp
 from deploy.orchestrator.outcome import Ending
-from deploy.orchestrator.passes import await_unanswered, conclude, tidy
+from deploy.orchestrator.passes import await_unanswered, remove_one_offs, tidy
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
@@ -160,6 +161,7 @@ def _deployment(
     watch = Watch(machines)
     health = Health(tools, machines, watch, terms)
     creator = Creator(tools, memory, leases, machines)
+    checks = MachineChecks(tools, memory, run_id=leases.run_id, timeout_s=settings.wait_timeout_s)
     command = settings.release_command
     return Deployment(
         aim=aim,
@@ -168,8 +170,9 @@ def _deployment(
         leases=leases,
         lookout=Lookout(tools, memory),
         marks=Marks(tools, memory),
-        actions=Actions(tools, memory, leases, health, watch, creator),
+        actions=Actions(tools, memory, leases, health, watch, creator, checks),
         watch=watch,
+        machine_checks=checks,
         release_command=ReleaseCommandRun(tools, command, memory.release) if command else None,
     )
 
@@ -210,9 +213,11 @@ async def _conclude(
     finished = judge(_evidence(deployment, ending, fleet, called, task.done))
     with anyio.move_on_after(_GRACE_S, shield=True):
         if finished.is_settled:
-            await conclude(deployment, fleet or Fleet())
+            await deployment.marks.remove(fleet or Fleet())
         elif fleet is not None:
             await deployment.marks.renew(fleet, deployment.leases.is_usable)
+    with anyio.move_on_after(_GRACE_S, shield=True):
+        await remove_one_offs(deployment, fleet or Fleet(), is_settled=finished.is_settled)
     return finished.event
 
 

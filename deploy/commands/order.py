@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -158,7 +158,7 @@ def _groups(order: Order, config: AppConfig) -> tuple[Group, ...]:
             hint=f"its groups are {', '.join(group.name for group in config.groups)}",
         )
     return tuple(
-        Group(name=g.name, config={**g.config, "env": {**g.config["env"], **order.env}})
+        replace(g, config={**g.config, "env": {**g.config["env"], **order.env}})
         for g in config.groups
         if not selected or g.name in selected
     )

@@ -25,7 +25,7 @@ from deploy.plan.forward import Situation
 from deploy.plan.planners import towards_release
 from deploy.plan.release import Release, next_number
 from deploy.plan.schedule import refuse_unsuited, schedule
-from deploy.plan.steps import Schedule
+from deploy.plan.steps import Gate, Schedule
 from deploy.retries import Retries, asked_for, foretold
 from deploy.wording import count, printable
 
@@ -84,7 +84,7 @@ def show_plan(
         for track in stage:
             for step in track.steps:
                 number += 1
-                title = _step_title(track.group, step.counted, step.gate.value)
+                title = _step_title(track.group, step.counted, step.gate)
                 lines.append(f"{number}. {printable(title)}")
                 lines += [f"     {printable(_action(action))}" for action in step.actions]
     if not number:
@@ -92,8 +92,11 @@ def show_plan(
     return "\n".join(lines)
 
 
-def _step_title(group: str, counted: bool, gate: str) -> str:
-    waits = "" if gate == "none" else f", each until {gate}"
+def _step_title(group: str, counted: bool, gate: Gate) -> str:
+    waits = {
+        Gate.NONE: "",
+        Gate.TRIED: ", each until healthy, and the group's machine checks pass",
+    }.get(gate, f", each until {gate.value}")
     return f"{group or 'clean up'}{', within max-unavailable' if counted else ''}{waits}:"
 
 

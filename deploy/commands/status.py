@@ -21,7 +21,7 @@ from deploy.commands.reading import LOOK_S, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed
 from deploy.hints import Invocation, Left, ways_out
-from deploy.orchestrator.release_command import left_behind
+from deploy.orchestrator.one_off import MACHINE_CHECK, RELEASE_COMMAND, TITLES, left_behind
 from deploy.plan.intent import BACK, Intent, read_intent
 from deploy.plan.stamps import DEPLOY, is_made_by, is_stamped, replaced_by
 from deploy.wording import printable, short_image, short_version, table
@@ -79,17 +79,18 @@ def show_status(
 
     On a terminal of `width` columns names are short, and the columns go that do not fit.
     """
-    app, machines, commands = target.app, fleet.managed, left_behind(fleet)
+    app, machines, left = target.app, fleet.managed, left_behind(fleet)
     if as_json:
         told = {
             "v": 1,
             "app": app,
             "machines": [_machine_json(m) for m in machines],
-            "release_commands": [_machine_json(m) for m in commands],
+            "release_commands": [_machine_json(m) for m in left if m.group == RELEASE_COMMAND],
+            "machine_checks": [_machine_json(m) for m in left if m.group == MACHINE_CHECK],
             "routes": routes,
         }
         return json.dumps(told)
-    helpers = [printable(_release_command(each, holders)) for each in commands]
+    helpers = [printable(_one_off(each, holders)) for each in left]
     if not machines:
         return "\n".join([f"{app} has no machines yet", *helpers])
     rows = [_machine_row(machine, is_short=bool(width)) for machine in machines]
@@ -98,9 +99,9 @@ def show_status(
     return "\n".join([*lines, *map(_route, routes), *helpers, *warnings])
 
 
-def _release_command(machine: Machine, holders: Sequence[str]) -> str:
+def _one_off(machine: Machine, holders: Sequence[str]) -> str:
     deploy = machine.metadata[DEPLOY]
-    what = f"{machine.id} ({machine.state}) ran the release command of deploy {deploy}"
+    what = f"{machine.id} ({machine.state}) ran {TITLES[machine.group]} of deploy {deploy}"
     return what if holders else f"{what}; the next deploy removes it"
 
 

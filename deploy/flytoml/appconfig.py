@@ -23,6 +23,7 @@ from deploy.errors import UsageProblem
 from deploy.flytoml.checks import read_checks
 from deploy.flytoml.durations import NS_PER_S
 from deploy.flytoml.guest import read_guest
+from deploy.flytoml.machine_checks import read_machine_checks
 from deploy.flytoml.parts import (
     read_commands,
     read_env,
@@ -35,10 +36,10 @@ from deploy.flytoml.parts import (
     read_statics,
     read_stop_config,
 )
-from deploy.flytoml.scope import DEFAULT_GROUP, Scope, Scoped, the_one
+from deploy.flytoml.scope import DEFAULT_GROUP, Scope, Scoped, T, the_one
 from deploy.flytoml.services import clashing_ports, read_services, shared_ports
 from deploy.flytoml.tables import Problem, Table, Wire, said, shown
-from deploy.plan.group import Group
+from deploy.plan.group import Group, MachineCheck
 from deploy.plan.strategies import STRATEGY_NAMES
 
 _LARGEST_FILE_BYTES = 1024 * 1024
@@ -145,7 +146,6 @@ def parse(
         deploy=_deploy_section(top),
     )
     top.refuse("machine_config", "a configuration beside fly.toml, which is not read here")
-    top.refuse("machine_checks", "test machines, which are not run here")
     top.skip("console_command")
     top.leave("choose the container that the platform's tools speak to", "container")
     top.end()
@@ -283,6 +283,7 @@ class _Sections:
     files: list[Scoped[Wire]]
     restarts: list[Scoped[Wire]]
     metrics: list[Scoped[Wire]]
+    machine_checks: list[Scoped[MachineCheck]]
     named_guests: list[Scoped[Wire]]
     other_guests: list[Scoped[Wire]]
     statics: list[Wire]
@@ -295,6 +296,7 @@ class _Sections:
         services = read_services(top, scope)
         http = next((one for one in services if one.path == "http_service"), None)
         named_guests, other_guests = read_guests(top, scope)
+        stop_config = read_stop_config(top)
         return cls(
             services=services,
             checks=read_checks(top, scope, http),
@@ -307,7 +309,8 @@ class _Sections:
             statics=read_statics(top),
             env=read_env(top),
             init=read_init(top),
-            stop_config=read_stop_config(top),
+            stop_config=stop_config,
+            machine_checks=read_machine_checks(top, scope, stop_config),
         )
 
     def group(self, name: str, command: list[str] | None, problems: list[Problem]) -> Group:
@@ -331,8 +334,18 @@ class _Sections:
             statics=self.statics or None,
         )
         # A copy, so that no two groups share a value that somebody could change.
-        return Group(name=name, config=copy.deepcopy({**owned, **when_named}))
+        config = copy.deepcopy({**owned, **when_named})
+        return Group(name=name, config=config, machine_checks=_once(self.machine_checks, name))
 
 
-def _of(entries: list[Scoped[Wire]], group: str) -> list[Wire]:
+def _of(entries: list[Scoped[T]], group: str) -> list[T]:
     return [entry.value for entry in entries if group in entry.groups]
+
+
+def _once(entries: list[Scoped[T]], group: str) -> tuple[T, ...]:
+    """Those of the group, in their order; what two entries say alike is there once."""
+    found: list[T] = []
+    for value in _of(entries, group):
+        if value not in found:
+            found.append(value)
+    return tuple(found)

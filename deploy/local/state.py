@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from deploy.local.runtime import CheckStatus, Process
 
 EVENTS_KEPT = 100
 VERSIONS_KEPT = 200
+IPV4_MAPPED = "::ffff:"  # an IPv4 address, as an IPv6 one
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +105,20 @@ class Machine:
     @property
     def process(self) -> Process | None:
         return self.run.process if self.run else None
+
+    @property
+    def private_ip(self) -> str:
+        """An IPv6 address as on Fly.io, where other machines of the app reach it.
+
+        That of its container; for a process one that is open to who tests it alone.
+        """
+        found = self.process and self.process.address(next(iter(self.config.internal_ports), 0))
+        digest = hashlib.blake2b(self.id.encode(), digest_size=8).digest()
+        if not found:
+            return f"fdaa:0:1:a7b:{digest.hex(':', 2)}"
+        if not found[0].startswith("127."):
+            return f"{IPV4_MAPPED}{found[0]}"
+        return IPV4_MAPPED + ".".join(["127", *(str(byte % 254 + 1) for byte in digest[:3])])
 
     @property
     def host_status(self) -> str:

@@ -22,6 +22,7 @@ from deploy.orchestrator.create import Creator
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.health import Expectation, Health
 from deploy.orchestrator.lease import Leases
+from deploy.orchestrator.machine_checks import MachineChecks
 from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
@@ -62,6 +63,7 @@ class Actions:
         health: Health,
         watch: Watch,
         creator: Creator,
+        checks: MachineChecks,
     ) -> None:
         self._tools = tools
         self._memory = memory
@@ -69,6 +71,7 @@ class Actions:
         self._health = health
         self._watch = watch
         self._creator = creator
+        self._checks = checks
         self._unsettled: dict[str, str] = {}  # id -> the version that an update was to replace
 
     async def perform(self, action: Action, gate: Gate, *, watched: bool = False) -> None:
@@ -220,6 +223,8 @@ class Actions:
                 exits_after_ms=self._memory.exits_after_ms(action.machine_id),
             )
         )
+        if see.gate is Gate.TRIED:
+            await self._checks.pass_on(action.machine_id, action.group)
         self._memory.settled(action.machine_id)
         self._show(action, Phase.BACK if back else Phase.DONE)
 

@@ -9,6 +9,7 @@ from deploy.api.machine import Fleet
 from deploy.orchestrator.actions import Actions
 from deploy.orchestrator.lease import Leases
 from deploy.orchestrator.look import Lookout
+from deploy.orchestrator.machine_checks import MachineChecks
 from deploy.orchestrator.marks import Marks
 from deploy.orchestrator.memory import Memory, TakenUp
 from deploy.orchestrator.release_command import ReleaseCommandRun
@@ -52,6 +53,7 @@ class Deployment:
     marks: Marks
     actions: Actions
     watch: Watch
+    machine_checks: MachineChecks
     release_command: ReleaseCommandRun | None = None
 
     def take_up(self, found: TakenUp, now: float) -> None:

@@ -98,6 +98,11 @@ class Leases:
         self._reasons: dict[str, str] = {}  # machine id -> why it is not leased
 
     @property
+    def run_id(self) -> str:
+        """Of the run that holds them."""
+        return self._terms.run_id
+
+    @property
     def ttl_s(self) -> int:
         """The time to live that is asked for, in seconds."""
         return self._held.ttl_s

@@ -18,14 +18,14 @@ from deploy.orchestrator.deployment import Deployment
 from deploy.orchestrator.execute import Executor, tell_hiccup
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import SETTLE_S, Memory
+from deploy.orchestrator.one_off import RELEASE_COMMAND, left_behind, remove
 from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
-from deploy.orchestrator.release_command import remove_left_behind
 from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import windows
 from deploy.plan.actions import Destroy, where
 from deploy.plan.intent import BACK, FORWARD, Intent, carriers
 from deploy.plan.schedule import refuse_unsuited, schedule, schedule_back
-from deploy.plan.stamps import fly_release, role_of
+from deploy.plan.stamps import DEPLOY, fly_release, role_of
 from deploy.plan.steps import Gate, Schedule, actions_of, without_gates
 
 
@@ -48,6 +48,7 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
             fleet = await _prepare(deployment, fleet)
         order = _schedule(deployment, fleet)
         _tell_plan(deployment, order, fleet)
+        await _remove_dead_one_offs(deployment, fleet)
         return await _execute(deployment, order, fleet, this, watch=deployment.watch)
 
     return await _run(deployment, this, FORWARD, steps)
@@ -66,7 +67,7 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
         intent = Intent.of(deployment.memory.release).turned_back()
         await deployment.marks.announce(intent, fleet)
         fleet = await _look_under_leases(deployment)
-        await _remove_dead_commands(deployment, fleet)
+        await _remove_dead_one_offs(deployment, fleet)
         deployment.memory.forgive_exits(fleet)
         order = schedule_back(fleet, deployment.left_back(fleet))
         return await _execute(deployment, order, fleet, this)
@@ -96,11 +97,12 @@ async def tidy(deployment: Deployment) -> None:
         deployment.tools.emit(Noticed(message=f"not everything could be tidied up: {failure}"))
 
 
-async def conclude(deployment: Deployment, fleet: Fleet) -> None:
-    """The deploy is over, either way: take its marks off the platform."""
-    await deployment.marks.remove(fleet)
-    if deployment.release_command is not None:
-        await deployment.release_command.clean_up()
+async def remove_one_offs(deployment: Deployment, fleet: Fleet, *, is_settled: bool) -> None:
+    """With the run its machine checks are over, with the deploy its release command is."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(deployment.machine_checks.clean_up, fleet)
+        if is_settled and deployment.release_command is not None:
+            tasks.start_soon(deployment.release_command.clean_up)
 
 
 # -- the steps of a pass ---------------------------------------------------------------
@@ -120,20 +122,23 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
     _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
     await marks.announce(intent, fleet, carriers(fleet))
-    await _remove_dead_commands(deployment, fleet)
     if deployment.release_command is not None:
         await deployment.release_command.run(fleet)
     return marks.carried_by(fleet, intent)
 
 
-async def _remove_dead_commands(deployment: Deployment, fleet: Fleet) -> None:
-    """What killed deploys have left of their release commands; ours is kept until the end.
+async def _remove_dead_one_offs(deployment: Deployment, fleet: Fleet) -> None:
+    """The one-off machines of killed deploys; this run's are kept until its end.
 
-    Only where our leases keep every other deploy away.
+    So is that of our release command. Only where our leases keep every other deploy away.
     """
-    if all(deployment.leases.holds(m.id) for m in fleet.managed) and len(fleet.managed):
-        ours = deployment.memory.release.deploy_id if deployment.release_command else ""
-        await remove_left_behind(deployment.tools, fleet, but=ours)
+    if not all(deployment.leases.holds(m.id) for m in fleet.managed) or not fleet.managed:
+        return
+    ours = deployment.memory.release.deploy_id if deployment.release_command else ""
+    for machine in left_behind(fleet):
+        is_command = machine.group == RELEASE_COMMAND and machine.metadata[DEPLOY] == ours
+        if not is_command and not deployment.machine_checks.is_own(machine):
+            await remove(deployment.tools, machine.group, machine.id)
 
 
 def _is_there_already(deployment: Deployment, fleet: Fleet) -> bool:
@@ -218,7 +223,13 @@ def _refuse_overtaken(deployment: Deployment, fleet: Fleet) -> None:
 
 def _schedule(deployment: Deployment, fleet: Fleet) -> Schedule:
     memory = deployment.memory
-    order = schedule(memory.release, fleet, memory.known_base, deployment.left(fleet))
+    order = schedule(
+        memory.release,
+        fleet,
+        memory.known_base,
+        deployment.left(fleet),
+        doubtful=frozenset(memory.doubtful),
+    )
     return order if deployment.aim.waits_for_health else without_gates(order)
 
 

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineCheck:
+    """A command that tries a new machine of a group from another one; its exit code has to be 0.
+
+    `image` is empty for the release's. `init` and `stop_config` are those of its
+    machine's configuration; `init` has the command.
+    """
+
+    init: Mapping[str, Any]
+    image: str = ""
+    stop_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What it runs, as one would type it."""
+        return shlex.join([*self.init.get("entrypoint", ()), *self.init["cmd"]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,11 +35,12 @@ class Group:
     says nothing): env, services, checks, init, mounts, files, restart,
     stop_config; and guest, metrics, statics only when fly.toml names them. No
     image, no metadata, no volume. The same text gives the same value, and it is
-    JSON.
+    JSON. `machine_checks` are not part of what its machines are: each is there once.
     """
 
     name: str
     config: Mapping[str, Any]
+    machine_checks: tuple[MachineCheck, ...] = ()
 
     @property
     def has_services(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from deploy.api.machine import Fleet
 from deploy.errors import HostLost, UsageProblem
@@ -24,7 +25,13 @@ from deploy.plan.strategies import strategy_named
 from deploy.plan.strategies.strategy import Scene
 
 
-def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Action]) -> Schedule:
+def schedule(
+    release: Release,
+    fleet: Fleet,
+    base: Base,
+    actions: Sequence[Action],
+    doubtful: frozenset[str] = frozenset(),
+) -> Schedule:
     """The actions in the order of the release's strategy; destroying comes last of all.
 
     What proves the release (canaries, greens) must do so in every group before
@@ -35,9 +42,11 @@ def schedule(release: Release, fleet: Fleet, base: Base, actions: Sequence[Actio
     proofs: list[Track] = []
     tracks: list[Track] = []
     for group, mine in _by_group(release, actions).items():
-        scene = _scene(release, fleet, base, group, mine, removals)
-        proofs += track(group, strategy.prove(scene) if strategy.prove else ())
-        tracks += track(group, (*strategy.roll(scene), _standbys(mine)))
+        scene = replace(_scene(release, fleet, base, group, mine, removals), doubtful=doubtful)
+        prove = strategy.prove(scene) if strategy.prove else ()
+        proofs += track(group, _tried(release, group, prove))
+        roll = (*strategy.roll(scene), _standbys(mine))
+        tracks += track(group, _tried(release, group, roll))
         tracks += track(group, (_cold(mine),))
     return _stages(proofs, tracks, [*removals, *_temporary(proofs)])
 
@@ -118,6 +127,14 @@ def _scene(
         actions=tuple(action for action in actions if not action.is_cold),
         blues=tuple(r for r in removals if r.group == group and r.machine_id in base.serving),
     )
+
+
+def _tried(release: Release, name: str, steps: Iterable[Step]) -> Iterator[Step]:
+    """The steps of a group, where health is not enough if the group has machine checks."""
+    group = release.group(name)
+    for one in steps:
+        is_tried = group is not None and group.machine_checks and one.gate is Gate.HEALTHY
+        yield replace(one, gate=Gate.TRIED) if is_tried else one
 
 
 def _is_standby(action: Action) -> bool:

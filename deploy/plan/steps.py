@@ -18,11 +18,15 @@ from deploy.plan.actions import Action, Update
 
 
 class Gate(Enum):
-    """What must be seen of a machine before its action counts as done."""
+    """What must be seen of a machine before its action counts as done.
+
+    TRIED is healthy, and the machine checks of its group have passed.
+    """
 
     NONE = "none"
     STARTED = "started"
     HEALTHY = "healthy"
+    TRIED = "tried"
 
 
 class Watched(Enum):

@@ -30,11 +30,8 @@ WARNED = {
 }
 REFUSED = {
     "machine_config": 'machine_config = "x"',
-    "machine_checks": '[[machine_checks]]\ncommand = ["x"]',
     "build.compose": "[build.compose]\nbuild = true",
     "experimental.machine_config": '[experimental]\nmachine_config = "x"',
-    "services.machine_checks": f'{SERVICE}[[services.machine_checks]]\ncommand = ["x"]',
-    "http_service.machine_checks": '[[http_service.machine_checks]]\ncommand = ["x"]',
 }
 
 

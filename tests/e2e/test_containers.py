@@ -131,3 +131,16 @@ def test_a_killed_platform_leaves_containers_that_the_next_start_sweeps(
         again.must("-i", V2, *QUICK)
     assert engines.ours(images, tmp_path) == []
     shutil.rmtree(tmp_path / "kept")
+
+
+def test_a_machine_check_in_a_container_reaches_the_one_that_it_tries(project: Project) -> None:
+    asks = "/bin/busybox wget -q -O - http://[$FLY_TEST_MACHINE_IP]:8080/ | /bin/busybox grep "
+    check = f"""
+  [[services.machine_checks]]
+    command = ["/bin/sh", "-c", "{asks} {V1}"]
+"""
+    file = project.directory / "fly.toml"
+    file.write_text(file.read_text() + check)
+    done = project.must("-i", V1, *QUICK)
+    assert "machine-check-" in done.out
+    assert project.images() == [V1] * 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from deploy.orchestrator.release_command import GROUP
+from deploy.orchestrator.one_off import RELEASE_COMMAND
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import NEW, OLD, WEB, Death, Hit, Stage, Told, on_stage
 
@@ -26,7 +26,7 @@ def _runs(told: Told) -> list[object]:
 
 
 def _helpers(stage: Stage) -> list[str]:
-    return [m.name for m in stage.world.machines() if m.config.group == GROUP]
+    return [m.name for m in stage.world.machines() if m.config.group == RELEASE_COMMAND]
 
 
 @pytest.mark.parametrize("retries", [0, 3])
@@ -46,7 +46,7 @@ def test_it_runs_once_before_anything_changes_and_its_machine_goes_at_the_end(
         ended = next(
             at
             for at, e in told.events
-            if getattr(e, "group", "") == GROUP and getattr(e, "phase", "") == "done"
+            if getattr(e, "group", "") == RELEASE_COMMAND and getattr(e, "phase", "") == "done"
         )
         assert ended <= told.of("update")[0].sent_s
         assert _helpers(stage) == []

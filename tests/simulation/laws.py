@@ -16,6 +16,7 @@ from deploy.events import Cause, PassStarted, Planned, Result
 from deploy.plan.release import Release, group_digest
 from deploy.plan.stamps import DIGEST, INTENT, ROLE
 from tests.simulation import laws_of_calls as wire
+from tests.simulation.laws_of_checks import CHECK_GROUP, machine_checks_run_and_go
 from tests.worlds.simulated.faults import CHANGES, GUARDED, Answer
 from tests.worlds.simulated.runtime import BEHAVIOURS
 from tests.worlds.simulated.transport import Call
@@ -224,10 +225,13 @@ def _stands_in(story: Story, machine_id: str, group: str) -> bool:
 
 
 def unmanaged_things_are_untouched(story: Story) -> Iterator[str]:
-    """Machines that are not ours get no write, keys that are not ours stay."""
+    """Machines that are not ours get no write, keys that are not ours stay.
+
+    What a run before has left of its machine checks goes with the next.
+    """
     ours = managed(story.before).keys()
     for id_, machine in story.before.items():
-        if id_ in ours:
+        if id_ in ours or machine.group == CHECK_GROUP:
             continue
         if story.after and story.after.get(id_) != machine:
             yield f"{machine.name} was changed"
@@ -261,7 +265,7 @@ def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
     unheard = ("ConnectError", "ReadTimeout")  # out, or too slow
     is_quiet = not story.lost and not any(c.fault or c.heard in unheard for c in story.calls)
     broken = (_BROKEN_WORDS | _UNSTEADY_WORDS) & BEHAVIOURS.keys()
-    if not is_quiet or not words & broken:
+    if not is_quiet or not (words & broken or story.scenario.machine_checks == "exit1"):
         return
     if len(_passes(story.run, "forward")) > 1:
         yield f"{len(_passes(story.run, 'forward'))} passes for an app that is broken"
@@ -358,6 +362,7 @@ def _could_not_know(story: Story) -> bool:
     """Whether the run that gave the advice was kept from seeing what its release is like."""
     run = max(story.runs, key=lambda each: each.ended_s)
     is_hopeless = _words(run.release.image) & (_BROKEN_WORDS | _UNSTEADY_WORDS | _SILENT_WORDS)
+    is_hopeless |= {story.scenario.machine_checks} & {"exit1"}
     return bool(is_hopeless) and run.finished is not None and run.finished.cause is not Cause.APP
 
 
@@ -445,6 +450,7 @@ LAWS: Mapping[str, Law] = {
         every_hint_comes_true,
         the_plan_is_told_before_it_is_carried_out,
         the_report_tells_the_truth,
+        machine_checks_run_and_go,
         wire.leases_are_held,
         wire.leases_are_released,
         wire.every_write_is_owned,

@@ -175,12 +175,19 @@ def every_write_is_owned(story: Story) -> Iterator[str]:
             _, is_answer, each = call
             if is_answer:
                 _learn(each, nonces, until, since)
-            elif each.operation in GUARDED and not _removes_the_dead(story, each):
+            elif each.operation in GUARDED and not _needs_no_lease(story, each):
                 yield from _not_owned(each, nonces, until)
 
 
-def _removes_the_dead(story: Story, call: Call) -> bool:
-    return call.operation == "destroy" and not call.nonce and call.machine in story.lost
+def _needs_no_lease(story: Story, call: Call) -> bool:
+    """Of a machine whose host is lost, or that was made to try another and is nobody else's."""
+    is_free = call.machine in story.lost or is_about_check(call)
+    return call.operation == "destroy" and not call.nonce and is_free
+
+
+def is_about_check(call: Call) -> bool:
+    """Whether the call is about a machine that tries another: no part of the app, never leased."""
+    return call.spot.role == "machine check"
 
 
 def _moments(calls: list[Call]) -> Iterator[tuple[tuple[float, int], bool, Call]]:
@@ -267,7 +274,7 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
 
     Reads and leases are asked again on both paths alike: neither changes a
     machine. A machine that is made in two calls, a create and an update, has
-    begun with the first.
+    begun with the first. The machine of a check is removed when the run is over.
     """
     for run in story.runs:
         if run.retries:
@@ -277,6 +284,7 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
         begun = {_made(c) for c in calls if c.operation == "create" and c.sent_s <= failed_s}
         for call in calls:
             goes_on = call.operation == "update" and call.machine in begun
+            goes_on |= call.operation == "destroy" and is_about_check(call)
             if call.operation in CHANGES and call.sent_s > failed_s and not goes_on:
                 yield f"begun after the first failure at {failed_s:.3f}: {call.line()}"
         passes = sum(1 for _, event in run.events if isinstance(event, PassStarted))
@@ -285,9 +293,13 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
 
 
 def _failures(run: Run, calls: Sequence[Call]) -> Iterator[tuple[float, str]]:
-    """When a write failed, or a machine was said not to get where it was sent."""
+    """When a write failed, or a machine was said not to get where it was sent.
+
+    To remove the machine of a check is to tidy up: where that fails, it is said, no more.
+    """
     for call in calls:
         is_write = call.operation in CHANGES or call.operation == "mark"
+        is_write &= not (call.operation == "destroy" and is_about_check(call))
         if is_write and call.heard_s is not None and not call.is_good:
             yield call.heard_s, call.operation
     for at, event in run.events:

@@ -27,6 +27,7 @@ from deploy.orchestrator import (
     watch,
     window,
 )
+from deploy.orchestrator.machine_checks import MachineChecks
 from deploy.plan import configs
 from deploy.plan import forward as plan
 from tests.simulation.enumeration import unexpected
@@ -300,7 +301,31 @@ def takes_a_rollback_for_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "back", at_once)
 
 
+def forgets_the_machines_of_its_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MachineChecks, "clean_up", _nothing)
+
+
+def takes_machine_checks_for_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MachineChecks, "pass_on", _nothing)
+
+
+async def _nothing(*_: object) -> None:
+    return
+
+
 MUTANTS = (
+    Mutant(
+        name="machines of checks are left over",
+        breaks=forgets_the_machines_of_its_checks,
+        law="machine checks run and go",
+        scenario=Scenario(machine_checks="exit0"),
+    ),
+    Mutant(
+        name="machine checks do not run",
+        breaks=takes_machine_checks_for_passed,
+        law="machine checks run and go",
+        scenario=Scenario(machine_checks="exit1"),
+    ),
     Mutant(
         name="health is a moment that passed",
         breaks=takes_health_for_a_moment,

@@ -163,6 +163,25 @@ def test_any_single_fault_at_any_call_keeps_the_laws(strategy: str, retries: int
         assert ruling.faults == (), ruling.title
 
 
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_any_single_fault_about_a_machine_check_keeps_the_laws(strategy: str, retries: int) -> None:
+    scenario = Scenario(strategy=strategy, retries=retries, machines=2, machine_checks="exit0")
+    rules = [rule for _, of_bough in boughs(scenario) for rule in of_bough]
+    about = [rule for rule in rules if rule.spot.role == "machine check"]
+    assert {rule.spot.operation for rule in about} >= {"create", "destroy", "read"}
+    sample = random.Random(f"{strategy}{retries}").sample(about, 4)
+    for ruling in judge_bough((scenario, tuple(sample))):
+        assert ruling.faults == (), ruling.title
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_a_release_that_fails_its_machine_check_ends_wholly_old(strategy: str) -> None:
+    story = simulate(Scenario(strategy=strategy, groups=2, machine_checks="exit1"))
+    assert broken_laws(story) == []
+    assert story.finished.exit_code == 1
+
+
 @settings(
     max_examples=15,
     suppress_health_check=[HealthCheck.too_slow],
@@ -215,7 +234,8 @@ def _as_once(weather: Weather) -> Weather:
 
     No call of a rival failed, and none waited.
     """
-    weather = replace(weather, scenario=replace(weather.scenario, habits=NO_HABITS))
+    scenario = replace(weather.scenario, habits=NO_HABITS, machine_checks="")
+    weather = replace(weather, scenario=scenario)
     if weather.play != "rivals":
         return weather
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
@@ -227,10 +247,18 @@ def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed:
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
+@pytest.mark.parametrize("seed", [5000644, 5001303, 6000713, 6002701])
+def test_a_world_with_machine_checks_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
+    weather = draw(seed)
+    assert weather.scenario.machine_checks
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
 @pytest.mark.parametrize("seed", RIVALS_ONCE_BROKEN)
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
     drawn = draw(seed)
-    weather = replace(drawn, scenario=replace(drawn.scenario, habits=NO_HABITS))
+    scenario = replace(drawn.scenario, habits=NO_HABITS, machine_checks="")
+    weather = replace(drawn, scenario=scenario)
     assert faults_of(weather, live_through(weather)) == [], weather
 
 

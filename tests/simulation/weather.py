@@ -1,9 +1,9 @@
 """A whole world out of one seed: the fleet, the release, and everything that befalls them.
 
-A seed draws the strategy, the path and the fleet; how the new app behaves; the server's
-habits; how often calls fail, in bursts or evenly; how slow the network is; an outage; a
-rival; a death with a resume or a rollback after it; a host that is lost for a while. The
-laws have to hold in all of it.
+A seed draws the strategy, the path and the fleet; how the new app behaves, and whether
+machine checks try it; the server's habits; how often calls fail, in bursts or evenly; how
+slow the network is; an outage; a rival; a death with a resume or a rollback after it; a host
+that is lost for a while. The laws have to hold in all of it.
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ class Weather:
         }.get(self.play, "")
         burst = " in bursts" if self.burst else ""
         fail = f"{self.rate:.1%} of calls fail{burst}"
-        what = one.new.rpartition("/")[2]
+        what = f"to {one.new.rpartition('/')[2]}"
         habits = f"; a server with {one.habits}" if one.habits != NO_HABITS else ""
+        what += f", tried by {one.machine_checks}" if one.machine_checks else ""
         slow = f", messages take up to {one.latency_s[1]:g} s" if one.latency_s[1] > 0.1 else ""
-        return f"{one.strategy} {path} {of} to {what}, {fail}{slow}; {self.play}{more}{habits}"
+        return f"{one.strategy} {path} {of} {what}, {fail}{slow}; {self.play}{more}{habits}"
 
 
 def draw(seed: int) -> Weather:
@@ -101,6 +102,10 @@ def draw(seed: int) -> Weather:
     if app.random() < 0.2:
         scenario = replace(scenario, new=f"{OLD[:-1]}2-{app.choice(_MISBEHAVING)}")
     scenario = replace(scenario, habits=_habits(random.Random(f"habits/{seed}")))
+    tried = random.Random(f"checks/{seed}")
+    if tried.random() < 0.1:
+        word = tried.choice(("exit0", "exit0", "exit0", "exit1"))
+        scenario = replace(scenario, machine_checks=word)
     return Weather(
         scenario=scenario,
         play=play,
@@ -194,6 +199,7 @@ def _plainer(weather: Weather) -> Iterator[Weather]:
     ]
     scenarios += [replace(one, latency_s=USUAL_LATENCY_S), replace(one, groups=1)]
     scenarios += [replace(one, cold=0), replace(one, wait_for_lease_s=0.0)]
+    scenarios += [replace(one, machine_checks="")]
     scenarios += [replace(one, new=Scenario().new), replace(one, max_unavailable=1)]
     scenarios += [replace(one, machines=n) for n in (1, 2, 3) if one.cold < n < one.machines]
     scenarios += [replace(one, retries=n) for n in (1, 3) if n < one.retries]

@@ -34,7 +34,7 @@ from deploy.flytoml.appconfig import AppConfig, parse
 from deploy.local.requests import UpdateMachine
 from deploy.local.runtime import Spec
 from deploy.local.state import Machine
-from deploy.orchestrator.release_command import GROUP as RELEASE_COMMAND_GROUP
+from deploy.orchestrator.one_off import TITLES
 from deploy.plan.configs import created_config
 from deploy.plan.group import Group
 from deploy.plan.history import PastRelease
@@ -483,10 +483,10 @@ def _simulated_network() -> Iterator[None]:
 
 
 class _CommandRuntime(SimulatedRuntime):
-    """The release command does what its first word says: `exit0`, `exit1`, or runs for ever."""
+    """A one-off machine does what its first word says: `exit0`, `exit1`, or runs for ever."""
 
     async def start(self, spec: Spec) -> SimulatedProcess:
-        if spec.config.group == RELEASE_COMMAND_GROUP:
+        if spec.config.group in TITLES:
             config = msgspec.structs.replace(spec.config, image=spec.config.argv[0])
             spec = replace(spec, config=config)
         return await super().start(spec)

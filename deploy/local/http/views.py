@@ -135,7 +135,7 @@ def machine_view(
         region=machine.region,
         instance_id=shown,
         version=shown,
-        private_ip=private_ip(machine.id),
+        private_ip=machine.private_ip,
         host_status=machine.host_status,
         cordoned=machine.cordoned,
         config=config if is_reachable else None,
@@ -183,9 +183,3 @@ def image_ref(image: str) -> dict[str, str]:
         "tag": tag or ("" if digest else "latest"),
         "digest": digest,
     }
-
-
-def private_ip(machine_id: str) -> str:
-    """An address of the right shape. Nothing answers there: machines are local processes."""
-    digest = hashlib.blake2b(machine_id.encode(), digest_size=8).hexdigest()
-    return "fdaa:0:1:a7b:" + ":".join(digest[start : start + 4] for start in range(0, 16, 4))

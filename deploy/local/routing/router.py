@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -21,11 +23,13 @@ from deploy.local.background import HasTasks
 from deploy.local.ports import moved_ports
 from deploy.local.routing.balance import Balancer, service_ports
 from deploy.local.routing.proxy import Proxy
+from deploy.local.runtime import Address
 from deploy.local.serving import HttpServer, address, listen
-from deploy.local.state import App
+from deploy.local.state import IPV4_MAPPED, App, Machine
 from deploy.local.traffic import ServiceAddress
 
 FIRST_FREE_PORT = 1024  # below it only the superuser may listen
+_TESTED = "FLY_TEST_MACHINE_IP"  # whose private address a machine has that tests another one
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ class Router(HasTasks):
         self._host = host
         self._say = say
         self._listeners: dict[tuple[str, int], Listener] = {}
+        self._testing: set[str] = set()  # machines that test another one
         self._balancer = Balancer()
         self.drain = self._balancer.drain
 
@@ -66,6 +71,9 @@ class Router(HasTasks):
             known = self._listeners.get((app.name, port))
             if known is None or known.app is not app:
                 self._open(app, port, is_http=is_http)
+        for machine in app.living:
+            if machine.id not in self._testing and _TESTED in (machine.config.env or {}):
+                self._open_tested(app, machine)
 
     def remove(self, app: App) -> None:
         """The app is gone: nobody listens for it any more."""
@@ -114,27 +122,44 @@ class Router(HasTasks):
         return listen(self._host, 0)
 
     async def _serve_tcp(self, listener: Listener, scope: anyio.CancelScope) -> None:
-        async def carry(client: SocketStream) -> None:
-            async with client:
-                await self._carry(listener, client)
-
         with scope:
-            served = await anyio.abc.SocketListener.from_socket(listener.socket)
-            async with served:
-                await served.serve(carry)
+            await _serve(listener.socket, partial(self._carry, listener))
 
     async def _carry(self, listener: Listener, client: SocketStream) -> None:
         """One connection: to the first machine that takes it, closed if none does."""
         choose, tried = self._balancer.choose, set[str]()
         while (target := choose(listener.app, listener.port, tried=tried)) is not None:
             tried.add(target.machine_id)
-            try:
-                machine = await anyio.connect_tcp(*target.address)
-            except OSError:
-                continue
-            async with machine:
-                await _splice(client, machine)
-            return
+            if await _join(client, target.address):
+                return
+
+    # -- from a machine check to the machine that it tries ------------------------------
+
+    def _open_tested(self, app: App, machine: Machine) -> None:
+        """While the machine runs, the internal ports of the one that it tests are open to it."""
+        self._testing.add(machine.id)
+        private_ip = (machine.config.env or {})[_TESTED]
+        host = private_ip.removeprefix(IPV4_MAPPED)
+        for tested in (other for other in app.living if other.private_ip == private_ip):
+            for port in tested.config.internal_ports:
+                with suppress(OSError):  # the app listens there itself, or nobody can
+                    self._tasks.start_soon(
+                        self._serve_tested, machine, tested, port, listen(host, port)
+                    )
+
+    async def _serve_tested(
+        self, machine: Machine, tested: Machine, port: int, listener: socket.socket
+    ) -> None:
+        async def carry(client: SocketStream) -> None:
+            found = tested.process.address(port) if tested.process else None
+            if found is not None:
+                await _join(client, found)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_serve, listener, carry)
+            while machine.state not in ("stopped", "failed", "destroyed"):
+                await machine.next_change()
+            tasks.cancel_scope.cancel()
 
 
 def _ports(app: App) -> dict[int, bool]:
@@ -145,6 +170,26 @@ def _ports(app: App) -> dict[int, bool]:
         for service, port in service_ports(machine)
         if port.port is not None and service.protocol != "udp"
     }
+
+
+async def _serve(listener: socket.socket, carry: Callable[[SocketStream], Awaitable[None]]) -> None:
+    async def one(client: SocketStream) -> None:
+        async with client:
+            await carry(client)
+
+    async with await anyio.abc.SocketListener.from_socket(listener) as served:
+        await served.serve(one)
+
+
+async def _join(client: SocketStream, address: Address) -> bool:
+    """Carry a connection to an address, to its end; False if nobody takes it there."""
+    try:
+        machine = await anyio.connect_tcp(*address)
+    except OSError:
+        return False
+    async with machine:
+        await _splice(client, machine)
+    return True
 
 
 async def _splice(one: SocketStream, other: SocketStream) -> None:

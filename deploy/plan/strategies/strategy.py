@@ -19,7 +19,8 @@ class Scene:
     """One process group as a strategy sees it: what is there, and what is to be done to it.
 
     `machines` are the group's. `blues` are those of them that others replace, to
-    be destroyed at the end; `base` is the whole app as it was at first.
+    be destroyed at the end; `base` is the whole app as it was at first. `doubtful`
+    are those of our writes that are not known to do well, as the ids of their machines.
     """
 
     release: Release
@@ -28,11 +29,20 @@ class Scene:
     base: Base
     actions: tuple[Action, ...]
     blues: tuple[Destroy, ...]
+    doubtful: frozenset[str] = frozenset()
 
     @property
     def is_tried(self) -> bool:
-        """Whether a machine of the group serves with the new release already."""
-        return any(m.is_serving and is_current(self.release, m) for m in self.machines)
+        """Whether a machine of the group serves with the new release already.
+
+        Where there are machine checks, one that they may not have passed does not count.
+        """
+        group = self.release.group(self.group)
+        untried = self.doubtful if group is not None and group.machine_checks else frozenset()
+        return any(
+            m.is_serving and is_current(self.release, m) and m.id not in untried
+            for m in self.machines
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,16 +11,17 @@ from hypothesis import strategies as st
 from deploy.api.machine import Fleet
 from deploy.commands.plan import show_plan
 from deploy.plan.base import Base
+from deploy.plan.group import Group, MachineCheck
 from deploy.plan.schedule import schedule
 from deploy.plan.strategies import STRATEGY_NAMES
 from deploy.retries import asked_for
-from tests.worlds.fleets import machine, plan, release
+from tests.worlds.fleets import group, machine, plan, release
 
 THREE = Fleet.of([machine("m1"), machine("m2"), machine("m3", state="stopped")])
 
 
-def shown(fleet: Fleet, *, as_json: bool = False, **fields: Any) -> str:
-    wanted = release(**fields)
+def shown(fleet: Fleet, *groups: Group, as_json: bool = False, **fields: Any) -> str:
+    wanted = release(*groups, **fields)
     base = Base.of(fleet)
     order = schedule(wanted, fleet, base, plan(wanted, fleet, base))
     return show_plan(wanted, fleet, order, asked_for(3), as_json=as_json)
@@ -50,6 +52,14 @@ def test_a_plan_as_json_is_versioned_and_says_the_same(strategy: str) -> None:
         for action in step["actions"]
     ]
     assert {action["machine"] for action in actions} >= {"m1", "m2", "m3"} - {""}
+
+
+def test_a_plan_says_where_machine_checks_have_to_pass() -> None:
+    checked = replace(group(), machine_checks=(MachineCheck(init={"cmd": ["true"]}),))
+    assert "each until healthy, and the group's machine checks pass:" in shown(THREE, checked)
+    (stage, *_) = json.loads(shown(THREE, checked, as_json=True))["stages"]
+    assert stage[0]["steps"][0]["gate"] == "tried"
+    assert "machine checks" not in shown(THREE)
 
 
 @given(st.text(max_size=20), st.text(max_size=20))

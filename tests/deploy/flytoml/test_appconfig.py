@@ -229,7 +229,6 @@ def test_a_max_unavailable_that_is_neither_is_refused(said: str) -> None:
         ("[build.compose]", "build.compose", "deploy with flyctl"),
         ('machine_config = "{}"', "machine_config", "deploy with flyctl"),
         ('[experimental]\nmachine_config = "{}"', "experimental.machine_config", "flyctl"),
-        ('[[machine_checks]]\ncommand = ["true"]', "machine_checks", "deploy with flyctl"),
         ('[processes]\nfly_app_console = "x"', "processes", "the platform reserves"),
         ("[processes]\nweb = [1]", "processes.web", "text in quotes"),
         ('[processes]\nweb = "it\'s"', "processes.web", "close the quotation"),

@@ -133,11 +133,6 @@ def test_a_service_names_its_groups_when_there_is_a_choice_and_need_not_when_the
             "http_service.auto_stop_machines",
             "use one of off, stop, suspend",
         ),
-        (
-            '[[http_service.machine_checks]]\ncommand = ["true"]',
-            "http_service.machine_checks",
-            "deploy with flyctl",
-        ),
         ('[http_service.concurrency]\ntype = "x"', "http_service.concurrency.type", "requests"),
         ('[http_service]\nconcurrency = "1,2"', "http_service.concurrency", "[http_service.conc"),
         ("[http_service.tls_options]\nx = 1", "http_service.tls_options.x", "not a key"),

@@ -289,7 +289,7 @@ def test_what_cannot_be_tidied_up_is_said() -> None:
 def test_in_the_end_the_marks_are_taken_off() -> None:
     async def story(bench: Bench) -> None:
         await passes.forward(bench.deployment, ONLY_PASS)
-        await passes.conclude(bench.deployment, await bench.fleet())
+        await bench.deployment.marks.remove(await bench.fleet())
         assert await _intents(bench) == []
 
     on_bench(story)

@@ -13,8 +13,8 @@ from deploy.errors import AppFailed, CallFailed, NotInTime
 from deploy.events import MachineMoved, Noticed, Phase
 from deploy.local.requests import CreateMachine
 from deploy.orchestrator.halt import Cut
+from deploy.orchestrator.one_off import RELEASE_COMMAND
 from deploy.orchestrator.release_command import (
-    GROUP,
     ReleaseCommand,
     ReleaseCommandRun,
     machine_of,
@@ -40,7 +40,7 @@ def play(story: Story, word: str = "exit0", *, timeout_s: float = 60.0, **option
 
 
 def _machines(bench: Bench) -> list[Any]:
-    return [one for one in bench.world.machines() if one.config.group == GROUP]
+    return [one for one in bench.world.machines() if one.config.group == RELEASE_COMMAND]
 
 
 # -- its machine -------------------------------------------------------------------------
@@ -48,17 +48,17 @@ def _machines(bench: Bench) -> list[Any]:
 
 def test_its_machine_has_the_environment_and_nothing_that_serves() -> None:
     spec = ReleaseCommand(command="migrate --all 'a b'", guest={"cpus": 2})
-    config = spec.config(release(group(env={"A": "1"}, mounts=[{"path": "/data"}])))
+    config = spec.machine(release(group(env={"A": "1"}, mounts=[{"path": "/data"}]))).config
     assert config["env"] == {"A": "1", "RELEASE_COMMAND": "1"}
     assert config["init"] == {"cmd": ["migrate", "--all", "a b"]}
     assert config["guest"] == {"cpus": 2}
     assert config["restart"] == {"policy": "no"}
     assert not {"services", "checks", "mounts"} & config.keys()
-    assert "guest" not in ReleaseCommand(command="x").config(release())
+    assert "guest" not in ReleaseCommand(command="x").machine(release()).config
 
 
 def test_without_groups_there_is_only_its_own_variable() -> None:
-    config = ReleaseCommand(command="x").config(release_for(0))
+    config = ReleaseCommand(command="x").machine(release_for(0)).config
     assert config["env"]["RELEASE_COMMAND"] == "1"
 
 
@@ -185,6 +185,7 @@ def _make(bench: Bench, deploy_id: str, *, name: str = "") -> None:
     """Its machine, made by an earlier run."""
     spec = ReleaseCommand(command="migrate")
     made_by = release_for(deploy_id=deploy_id, image="registry.test/hello:exit0")
-    asked = {"name": name or spec.name(made_by), "config": spec.config(made_by)}
+    machine = spec.machine(made_by)
+    asked = {"name": name or machine.name, "config": machine.config}
     request = msgspec.convert(asked, CreateMachine)
     bench.world.platform.create(APP, request, slot=f"earlier/{deploy_id}", owner="earlier")

@@ -12,6 +12,7 @@ from deploy.errors import DeployError, UsageProblem
 from deploy.plan.actions import Action, Cordon, Create, Destroy, Stop, Update, Wait
 from deploy.plan.back import plan_back
 from deploy.plan.base import Base
+from deploy.plan.group import MachineCheck
 from deploy.plan.release import Release
 from deploy.plan.schedule import refuse_unsuited, schedule, schedule_back
 from deploy.plan.steps import Gate, actions_of
@@ -189,3 +190,40 @@ def test_a_volume_on_an_unreachable_host_is_named_whatever_the_strategy(strategy
 
 def test_a_lost_host_without_a_volume_refuses_nothing() -> None:
     refuse_unsuited(release(), Fleet.of([replace(machine(), host_status="unreachable")]))
+
+
+@thrifty
+@given(every_strategy)
+def test_machine_checks_change_what_is_waited_for_and_nothing_else(
+    situation: tuple[Release, Fleet],
+) -> None:
+    wanted, fleet = situation
+    base = Base.of(fleet)
+    planned = plan(wanted, fleet, base)
+    check = MachineCheck(init={"cmd": ["true"]})
+    tried = replace(
+        wanted, groups=tuple(replace(one, machine_checks=(check,)) for one in wanted.groups)
+    )
+    known = {one.name for one in wanted.groups}
+    plain = list(steps_of(schedule(wanted, fleet, base, planned)))
+    checked = list(steps_of(schedule(tried, fleet, base, planned)))
+    for (_, track, one), (_, _, other) in zip(plain, checked, strict=True):
+        is_tried = one.gate is Gate.HEALTHY and track.group in known
+        assert other == replace(one, gate=Gate.TRIED if is_tried else one.gate)
+
+
+@pytest.mark.parametrize(("has_checks", "waits"), [(True, True), (False, False)])
+def test_a_canary_that_serves_and_was_not_tried_yet_is_waited_for(
+    has_checks: bool, waits: bool
+) -> None:
+    check = MachineCheck(init={"cmd": ["true"]})
+    mine = replace(group(), machine_checks=(check,) if has_checks else ())
+    wanted = release(mine, strategy="canary")
+    base = Base.of(three())
+    pure = PureFleet(three())
+    pure.carry_out(schedule(wanted, pure.fleet, base, plan(wanted, pure.fleet, base))[:1])
+    canary = next(one for one in pure.fleet if one.name.startswith("web-canary"))
+    planned = plan(wanted, pure.fleet, base, doubtful=frozenset({canary.id}))
+    order = schedule(wanted, pure.fleet, base, planned, doubtful=frozenset({canary.id}))
+    first = order[0][0].steps[0].actions[0]
+    assert (isinstance(first, Wait) and first.machine_id == canary.id) is waits

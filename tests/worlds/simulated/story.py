@@ -34,6 +34,11 @@ app = "sim"
     interval = "2s"
 """
 _ONE_GROUP = WEB + '[env]\n  RELEASE = "{release}"\n'
+CHECKED = """
+[[machine_checks]]
+  command = ["probe"]
+  image = "registry.test/probe:{word}"
+"""
 _TWO_GROUPS = _ONE_GROUP.replace('web = "serve"', 'web = "serve"\n  worker = "work"')
 
 
@@ -63,10 +68,12 @@ class Scenario:
     latency_s: tuple[float, float] = USUAL_LATENCY_S  # of a message, one way, least and most
     cpu_s: tuple[float, float] = (0.0, 0.0)  # what a request costs the client, least and most
     habits: Habits = NO_HABITS
+    machine_checks: str = ""  # what the machine of a check for every group does, such as `exit0`
 
     @property
     def config(self) -> AppConfig:
-        return parse(app_text(self.groups, "2"))
+        checks = CHECKED.format(word=self.machine_checks) if self.machine_checks else ""
+        return parse(app_text(self.groups, "2") + checks)
 
     def release(self, deploy_id: str) -> Release:
         return Release(

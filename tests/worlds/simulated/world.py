@@ -331,12 +331,17 @@ class World:
         return held.nonce if held is not None and held.expires_at > self.platform.clock() else ""
 
     def role(self, machine_id: str, name: str) -> str:
-        """The part of a machine in the fleet: `web first`, `web canary`, `web green other`."""
+        """The part of a machine in the fleet: `web first`, `web canary`, `web green other`.
+
+        That of a machine that tries another, and is no part of it: `machine check`.
+        """
         if machine_id in self._positions:
             return self._positions[machine_id]
         machine = self.platform.apps[APP].machines.get(machine_id)
         name = name or (machine.name if machine is not None else "")
         group = name.partition("-")[0]
+        if name.startswith("machine-check-"):
+            return "machine check"
         if "-canary-" in name:
             return f"{group} canary"
         for replaced, role in self._positions.items():
@@ -411,7 +416,8 @@ async def _deploy(
 
 def _target(release: Release) -> Target:
     config = parse(app_text(len(release.groups), "2"))
-    config = replace(config, deploy=replace(config.deploy, strategy=release.strategy))
+    strategy = replace(config.deploy, strategy=release.strategy)
+    config = replace(config, groups=release.groups, deploy=strategy)
     return Target(app=APP, config=config, address=ADDRESS, token="local")  # noqa: S106 - a name
 
 

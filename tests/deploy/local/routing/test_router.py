@@ -190,3 +190,37 @@ def test_an_app_that_does_not_read_port_is_found_on_its_internal_port(platform: 
     assert httpx.get(f"http://{platform.service(app='fixed')}/web.py").is_success
     sockets = platform.machines("GET", f"/{machine_id}/ps", app="fixed").json()[0]
     assert sockets["listen_sockets"] == [{"proto": "tcp", "address": f"127.0.0.1:{port}"}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs addresses beside 127.0.0.1")
+def test_a_machine_that_tests_another_finds_its_internal_ports_at_its_private_address(
+    platform: Served,
+) -> None:
+    ids = [platform.create(web(), app="tested") for _ in range(2)]
+    addresses = [
+        platform.machines("GET", f"/{each}", app="tested").json()["private_ip"] for each in ids
+    ]
+    assert len(set(addresses)) == 2
+    url = f"http://[{addresses[1]}]:8080/"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)  # nobody tests it yet
+    config = {
+        "init": {"cmd": ["sleep", "1000"]},
+        "env": {"FLY_TEST_MACHINE_IP": addresses[1]},
+        "restart": {"policy": "no"},
+    }
+    testing = platform.machines("POST", app="tested", json={"config": config}).json()["id"]
+    assert httpx.get(url).text.split()[1] == ids[1]
+    assert httpx.get(url).text.split()[1] == ids[1]
+    platform.machines("POST", f"/{testing}/stop", app="tested", json={"signal": "SIGKILL"})
+    eventually(lambda: _state(platform, testing, app="tested") == "stopped")
+    eventually(lambda: _refuses(url))
+    assert _state(platform, ids[1], app="tested") == "started"
+
+
+def _refuses(url: str) -> bool:
+    try:
+        httpx.get(url)
+    except httpx.ConnectError:
+        return True
+    return False

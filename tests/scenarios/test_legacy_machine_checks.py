@@ -1,0 +1,42 @@
+"""Machine checks on the legacy path: what fails ends the pass, and leaves no machine of theirs."""
+
+from __future__ import annotations
+
+from tests.scenarios.test_machine_checks import BAD, GOOD, UNAVAILABLE, is_check, left_over
+from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.stage import NEW, OLD, Hit, Stage, on_stage
+
+
+def test_nothing_begins_after_one_that_failed() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        told = await stage.deploy(retries=0)
+        assert told.exit_code == 3
+        assert "exit code 1" in told.end.message
+        assert sorted(stage.images) == [OLD, OLD, NEW]
+        assert left_over(stage) == []
+
+    on_stage(play, toml=BAD)
+
+
+def test_a_hiccup_of_its_creation_ends_the_pass() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        hits = [Hit("create", UNAVAILABLE, on=is_check)]
+        told = await stage.deploy(retries=0, hits=hits)
+        assert told.exit_code == 3
+        assert sorted(stage.images) == [OLD, OLD, NEW]
+        assert len(told.changes) == 2  # the update, and the create that failed
+
+    on_stage(play, toml=GOOD)
+
+
+def test_a_create_that_lands_after_its_pass_has_ended_leaves_no_machine() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        hits = [Hit("create", BY_NAME["reply lost"], on=is_check)]
+        told = await stage.deploy(retries=0, hits=hits)
+        assert told.exit_code == 3
+        assert left_over(stage) == []
+
+    on_stage(play, toml=GOOD)

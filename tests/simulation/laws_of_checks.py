@@ -1,0 +1,52 @@
+"""The law of machine checks: they run before a release is done, and leave no machine behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.events import Noticed, PassStarted, Result
+from tests.simulation.laws_of_calls import is_about_check, of_run
+from tests.worlds.simulated.world import Run, Story
+
+CHECK_GROUP = "fly_app_test_machine_command"
+_APP = ("web", "worker")
+
+
+def machine_checks_run_and_go(story: Story) -> Iterator[str]:
+    """What is there after the last run, and is not named, is an orphan; nobody else is tried.
+
+    A run that finds nothing to do takes no leases, and leaves what a dead one has left.
+    """
+    named = " ".join(
+        event.message for run in story.runs for _, event in run.events if isinstance(event, Noticed)
+    )
+    finished = story.run.finished
+    is_idle = finished is not None and finished.result is Result.UNCHANGED
+    if not story.run.died and not story.run.had_nothing_to_do and not is_idle:
+        for machine in story.after.values():
+            if machine.group == CHECK_GROUP and machine.id not in named:
+                yield f"{machine.name} ({machine.id}) is left over and not named"
+    for run in story.runs:
+        yield from _not_tried(story, run)
+
+
+def _not_tried(story: Story, run: Run) -> Iterator[str]:
+    made = [c for c in of_run(story, run) if c.operation == "create" and is_about_check(c)]
+    word = story.scenario.machine_checks
+    turns_s = [at for at, e in run.events if isinstance(e, PassStarted) and e.direction == "back"]
+    late = [call for call in made if turns_s and call.sent_s > turns_s[0]]
+    if made and (not word or story.scenario.strategy == "immediate"):
+        yield f"{run.name} tries a machine that nobody asked it to: {made[0].line()}"
+    if late:
+        yield f"{run.name} tries a machine on its way back: {late[0].line()}"
+    finished = run.finished
+    is_done = finished is not None and finished.result is Result.DONE and not run.goes_back
+    is_alone = len(story.runs) == 1 and story.scenario.strategy != "immediate"
+    if not word or not is_done or not is_alone:
+        return
+    running = {m.group for m in run.after.values() if m.state == "started" and m.group in _APP}
+    passed = {call.name for call in made if call.was_carried_out}
+    if len(passed) < len(running):
+        yield f"{run.name} is done, and tried {sorted(passed)} of groups {sorted(running)}"
+    if word == "exit1":
+        yield f"{run.name} is done, and its machine check fails"
