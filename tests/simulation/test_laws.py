@@ -101,7 +101,14 @@ ONCE_STRUCK = (
     Rule(Spot("refresh", "web green first", "work"), 0, BY_NAME["409 leased"]),
     Rule(Spot("refresh", "web first", "work"), 0, BY_NAME["409 leased"], 2),
 )
-QUIET = [scenario for scenario in fleets() if scenario.machines != 4 or scenario.groups == 2]
+QUIET = [
+    *fleets(),
+    *(
+        Scenario(strategy=strategy, retries=retries, machines=8, groups=2, lease_ttl_s=45)
+        for strategy in STRATEGY_NAMES
+        for retries in (0, 3)
+    ),
+]
 
 
 @pytest.mark.parametrize("scenario", QUIET, ids=describe)
