@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from deploy.events import HiccupMet, MachineMoved, Noticed, PassStarted, Phase
 from tests.worlds.simulated.faults import CHANGES, GUARDED, LEASES
+from tests.worlds.simulated.runtime import EPOCH_S
 from tests.worlds.simulated.transport import Call
 from tests.worlds.simulated.world import Run, Story
 
@@ -80,7 +82,7 @@ def _without_arbiter(calls: list[Call]) -> Iterator[str]:
             if call.operation == "list" and call.is_good:
                 lists.append(_leasable(call))
             if call.operation in ("acquire", "refresh") and call.is_good:
-                held[call.machine] = call.sent_s + _ttl_s(call)
+                held[call.machine] = call.sent_s + _granted_s(call)
         elif call.operation in ("release", "destroy"):
             held.pop(call.machine, None)
         elif call.operation == "acquire":
@@ -127,7 +129,7 @@ def _taken_twice(run: Run, calls: list[Call]) -> Iterator[str]:
             if not lost:
                 yield f"{run.name} takes a lease that it holds: {call.line()}"
         if call.operation in ("acquire", "refresh") and call.is_good:
-            until[call.machine] = call.sent_s + _ttl_s(call)
+            until[call.machine] = call.sent_s + _granted_s(call)
         if call.operation == "release" or (call.operation == "destroy" and not call.surely_not):
             until.pop(call.machine, None)
 
@@ -212,11 +214,11 @@ def _learn(
         if isinstance(answer, dict) and "data" in answer:
             nonces.setdefault(call.machine, set()).add(answer["data"]["nonce"])
             since[call.machine] = call.sent_s
-            until[call.machine] = call.sent_s + _ttl_s(call)
+            until[call.machine] = call.sent_s + _usable_s(_granted_s(call))
     elif call.operation == "create" and isinstance(call.answer, dict):
         id_ = _made(call)
         nonces.setdefault(id_, set()).add(str(call.answer.get("nonce", "")))
-        until[id_] = call.sent_s + float(call.json.get("lease_ttl", 0))
+        until[id_] = call.sent_s + _usable_s(float(call.json.get("lease_ttl", 0)))
 
 
 def _shows_another(call: Call, nonces: dict[str, set[str]]) -> bool:
@@ -229,8 +231,8 @@ def _not_owned(call: Call, nonces: dict[str, set[str]], until: dict[str, float])
         yield f"a write without a nonce: {call.line()}"
     elif call.nonce not in nonces.get(call.machine, set()):
         yield f"a write with a nonce that is not ours: {call.line()}"
-    elif (left_s := until.get(call.machine, 0.0) - call.sent_s) < _SAFETY_S:
-        yield f"a write {left_s:.1f} s before the lease's end: {call.line()}"
+    elif (late_s := call.sent_s - until.get(call.machine, 0.0)) > 0:
+        yield f"a write {late_s:.1f} s after its lease could be relied on: {call.line()}"
     if call.operation == "update" and not call.json.get("current_version"):
         yield f"an update that does not say what it replaces: {call.line()}"
 
@@ -313,5 +315,15 @@ def _made(call: Call) -> str:
     return str(call.answer.get("id", "")) if isinstance(call.answer, dict) else ""
 
 
-def _ttl_s(call: Call) -> float:
-    return float(call.json.get("ttl", 0))
+def _granted_s(call: Call) -> float:
+    """As asked, or for less: as far as a client knows that tells the time in whole seconds."""
+    asked_s = float(call.json.get("ttl", 0))
+    lease = call.answer.get("data", {}) if isinstance(call.answer, dict) else {}
+    expires_s = lease.get("expires_at", math.inf) - EPOCH_S
+    granted_s = expires_s - (call.applied_s or 0.0)
+    return asked_s if granted_s >= asked_s else max(0.0, granted_s - 1.0)
+
+
+def _usable_s(granted_s: float) -> float:
+    """For how long writes may leave under it: of a very short one most of the time."""
+    return granted_s - min(_SAFETY_S, granted_s / 4)
