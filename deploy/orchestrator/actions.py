@@ -162,6 +162,8 @@ class Actions:
     def _note_failed_update(
         self, action: Update, failure: CallFailed, *, was_doubtful: bool
     ) -> None:
+        if not failure.meaning.outcome_known:
+            self._memory.not_told(action.machine_id)
         if not failure.meaning.outcome_known and _may_be_under_way(failure):
             self._memory.unanswered(anyio.current_time())
         elif not was_doubtful and failure.meaning.outcome_known:
@@ -204,7 +206,12 @@ class Actions:
         """A write that asks for a state: doing it twice is doing it once."""
         nonce = self._nonce(action.machine_id)
         self._memory.touching(action.machine_id)
-        await write(action.machine_id, nonce=nonce)
+        try:
+            await write(action.machine_id, nonce=nonce)
+        except CallFailed as failure:
+            if not failure.meaning.outcome_known:
+                self._memory.not_told(action.machine_id)
+            raise
 
     def _nonce(self, machine_id: str) -> str:
         """A machine of our own making may be without a lease where `lease_ttl` is not honoured."""

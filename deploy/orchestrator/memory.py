@@ -53,6 +53,7 @@ class Memory:
     goal: str = FORWARD
     written: set[str] = field(default_factory=set)  # that we may have written to
     doubtful: set[str] = field(default_factory=set)  # of those, not seen to serve since
+    unsure: set[str] = field(default_factory=set)  # of those, not read since a write of ours failed
     known: dict[str, str] = field(default_factory=dict)  # the version we last saw or wrote
     cordons: dict[str, bool] = field(default_factory=dict)  # last written; it makes no version
     ids: dict[str, str] = field(default_factory=dict)  # name -> id of what we created
@@ -117,6 +118,7 @@ class Memory:
 
     def read(self, machine_id: str, found: Machine | None) -> None:
         """Asked for by itself, the machine is so, or there is none."""
+        self.unsure.discard(machine_id)
         if found is None:
             self.gone(machine_id)
             return
@@ -137,7 +139,8 @@ class Memory:
     def contradicted_by(self, listed: Mapping[str, Machine]) -> list[str]:
         """The ids of which a list of machines tells other than what we last saw or wrote.
 
-        Of what an earlier run made we know no version, only that it was there.
+        Of what an earlier run made we know no version, only that it was there. Where nobody
+        knows whether our last write happened, a list may lag behind the answer.
         """
         expected = {**dict.fromkeys(self.own & self.inherited, ""), **self.known}
         amiss = [
@@ -146,7 +149,8 @@ class Memory:
             if not self._fits(version, listed.get(machine_id))
         ]
         risen = self.destroyed & listed.keys() - set(amiss)
-        return amiss + sorted(each for each in risen if listed[each].state != "destroying")
+        amiss += sorted(each for each in risen if listed[each].state != "destroying")
+        return amiss + sorted(self.unsure - set(amiss))
 
     def _fits(self, version: str, seen: Machine | None) -> bool:
         if seen is None or version not in ("", seen.version):
@@ -183,7 +187,12 @@ class Memory:
         self.written.add(machine.id)
         self.doubtful.add(machine.id)
         self.known[machine.id] = machine.version
+        self.unsure.discard(machine.id)
         self._exits_ms[machine.id] = _last_exit_ms(machine)
+
+    def not_told(self, machine_id: str) -> None:
+        """A write has failed, and nobody knows whether it happened."""
+        self.unsure.add(machine_id)
 
     def settled(self, machine_id: str) -> None:
         """The machine is known to be as it was, or seen to serve."""

@@ -19,7 +19,14 @@ from multiprocessing import Pool
 from typing import TypeVar
 
 from tests.simulation.deaths import LEASE_S, Death, deaths, judge_death
-from tests.simulation.enumeration import boughs, broken_fleets, describe, fleets, judge_bough
+from tests.simulation.enumeration import (
+    boughs,
+    broken_fleets,
+    describe,
+    fleets,
+    foreign_fleets,
+    judge_bough,
+)
 from tests.simulation.laws import not_new, not_old
 from tests.simulation.weather import (
     HICCUPS,
@@ -135,7 +142,7 @@ def _grid() -> int:
     """Every call of every clean run, times every fault, once and twice in a row."""
     total: Counter[str] = Counter()
     bad = 0
-    quiet = (*fleets(), *broken_fleets())
+    quiet = (*fleets(), *broken_fleets(), *foreign_fleets())
     judged = _spread(judge_bough, (bough for fleet in quiet for bough in boughs(fleet)), at_once=1)
     rulings = (ruling for of_bough in judged for ruling in of_bough)
     for fleet, of_fleet in groupby(rulings, lambda ruling: replace(ruling.scenario, rules=())):

@@ -13,10 +13,17 @@ from deploy.plan.strategies import STRATEGY_NAMES
 from tests.simulation.branches import branches
 from tests.simulation.laws import broken_laws, not_new, not_old
 from tests.worlds.simulated.faults import KINDS, READS, Kind, Nature, Rule, Spot
+from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.world import BROKEN, Scenario, Story, simulate
 
 POLLS = READS | {"refresh"}
 RETRIES = 3  # more than a rule ever strikes
+FOREIGN = Habits(
+    lease_hides_description=True,
+    create_ignores_lease_ttl=True,
+    list_lags_s=2.0,
+    drops_unknown_keys=True,
+)
 _OF_A_BOUGH = 128
 
 Bough = tuple[Scenario, tuple[Rule, ...]]
@@ -59,6 +66,13 @@ def broken_fleets() -> Iterator[Scenario]:
     """An app that fails its checks, so that the way back is struck as well."""
     for strategy in STRATEGY_NAMES[:3]:
         yield Scenario(strategy=strategy, retries=RETRIES, new=BROKEN)
+
+
+def foreign_fleets() -> Iterator[Scenario]:
+    """On a server that says less of leases than Fly.io does, and whose lists lag."""
+    for strategy in STRATEGY_NAMES:
+        for retries in (0, RETRIES):
+            yield Scenario(strategy=strategy, retries=retries, machines=2, habits=FOREIGN)
 
 
 def places(story: Story) -> list[tuple[Spot, int]]:
@@ -172,4 +186,5 @@ def describe(scenario: Scenario) -> str:
     of = f"{scenario.machines}x{scenario.groups}"
     broken = " broken" if scenario.new == BROKEN else ""
     rules = "; ".join(str(rule) for rule in scenario.rules) or "quiet"
-    return f"{scenario.strategy} {path} {of}{broken} seed {scenario.seed}: {rules}"
+    habits = "" if scenario.habits == NO_HABITS else " on a server with habits"
+    return f"{scenario.strategy} {path} {of}{broken}{habits} seed {scenario.seed}: {rules}"

@@ -15,6 +15,7 @@ from tests.simulation.enumeration import (
     cells,
     describe,
     fleets,
+    foreign_fleets,
     judge,
     judge_bough,
     unexpected,
@@ -187,6 +188,17 @@ def test_a_release_that_fails_its_machine_check_ends_wholly_old(strategy: str) -
     story = simulate(Scenario(strategy=strategy, groups=2, machine_checks="exit1"))
     assert broken_laws(story) == []
     assert story.finished.exit_code == 1
+
+
+@pytest.mark.parametrize("quiet", [*foreign_fleets()], ids=describe)
+def test_any_single_fault_on_a_server_with_habits_keeps_the_laws(quiet: Scenario) -> None:
+    """A sample, with an answer that is lost while the list lags."""
+    rules = [rule for _, of_bough in boughs(quiet) for rule in of_bough]
+    once_broke = Rule(Spot("update", "web other", "work"), 0, BY_NAME["half a body"], 2)
+    sample = random.Random(quiet.strategy).sample(rules, 3)
+    sample += {once_broke} & {*rules} - {*sample}
+    for ruling in judge_bough((quiet, tuple(sample))):
+        assert ruling.faults == (), ruling.title
 
 
 @settings(

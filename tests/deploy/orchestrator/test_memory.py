@@ -56,6 +56,18 @@ def test_another_version_and_a_machine_that_is_missing_are_odd(
     assert memory.contradicted_by(listed) == contradicted
 
 
+def test_a_machine_whose_last_write_is_unknown_is_odd_until_it_is_read(memory: Memory) -> None:
+    """A list that lags shows it as it was, whatever became of the write."""
+    memory.not_told("m1")
+    assert memory.contradicted_by({"m1": SEEN}) == ["m1"]
+    assert memory.contradicted_by({}) == ["m1"]
+    memory.read("m1", SEEN)
+    assert memory.contradicted_by({"m1": SEEN}) == []
+    memory.not_told("m1")
+    memory.wrote(SEEN)
+    assert memory.contradicted_by({"m1": SEEN}) == []
+
+
 def test_a_cordon_that_was_taken_off_is_odd_until_a_read_says_so(memory: Memory) -> None:
     cordoned = replace(SEEN, cordoned=True)
     memory.cordon_written("m1", cordoned=False)
