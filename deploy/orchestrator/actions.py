@@ -93,6 +93,7 @@ class Actions:
             case Start():
                 self._show(action, Phase.STARTING)
                 await self._ask_for_state(action, self._tools.client.start)
+                self._memory.state_asked(action.machine_id, runs=True)
                 await self._see(action, action.version, see)
             case Stop():
                 await self._stop(action)
@@ -181,6 +182,7 @@ class Actions:
         self._show(action, Phase.STOPPING)
         self._watch.forget(action.machine_id)
         await self._ask_for_state(action, self._tools.client.stop)
+        self._memory.state_asked(action.machine_id, runs=False)
         await self._health.stopped(action.machine_id, timeout_s=_STOP_TIMEOUT_S)
 
     async def _destroy(self, action: Destroy) -> None:

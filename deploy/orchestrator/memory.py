@@ -56,6 +56,7 @@ class Memory:
     unsure: set[str] = field(default_factory=set)  # of those, not read since a write of ours failed
     known: dict[str, str] = field(default_factory=dict)  # the version we last saw or wrote
     cordons: dict[str, bool] = field(default_factory=dict)  # last written; it makes no version
+    runs: dict[str, bool] = field(default_factory=dict)  # last asked for; nor does it
     ids: dict[str, str] = field(default_factory=dict)  # name -> id of what we created
     own: set[str] = field(default_factory=set)  # those ids
     inherited: set[str] = field(default_factory=set)  # what an earlier run of this deploy created
@@ -125,6 +126,8 @@ class Memory:
         self.known[machine_id] = found.version
         if machine_id in self.cordons:
             self.cordons[machine_id] = found.cordoned
+        if machine_id in self.runs:
+            self.runs[machine_id] = _runs(found)
 
     def gone(self, machine_id: str) -> None:
         """A read found no such machine.
@@ -155,7 +158,8 @@ class Memory:
     def _fits(self, version: str, seen: Machine | None) -> bool:
         if seen is None or version not in ("", seen.version):
             return False
-        return self.cordons.get(seen.id, seen.cordoned) == seen.cordoned
+        as_cordoned = self.cordons.get(seen.id, seen.cordoned) == seen.cordoned
+        return as_cordoned and self.runs.get(seen.id, _runs(seen)) == _runs(seen)
 
     # -- writes ----------------------------------------------------------------------
 
@@ -188,6 +192,7 @@ class Memory:
         self.doubtful.add(machine.id)
         self.known[machine.id] = machine.version
         self.unsure.discard(machine.id)
+        self.runs.pop(machine.id, None)  # a version says it
         self._exits_ms[machine.id] = _last_exit_ms(machine)
 
     def not_told(self, machine_id: str) -> None:
@@ -200,6 +205,10 @@ class Memory:
 
     def cordon_written(self, machine_id: str, *, cordoned: bool) -> None:
         self.cordons[machine_id] = cordoned
+
+    def state_asked(self, machine_id: str, *, runs: bool) -> None:
+        """The platform was asked to start the machine, or to stop it."""
+        self.runs[machine_id] = runs
 
     def refused_by_host(self, machine_id: str) -> None:
         self.refused.add(machine_id)
@@ -262,6 +271,10 @@ class Memory:
     def exits_after_ms(self, machine_id: str) -> int:
         """Exits up to this time, by the server's clock, belong to older versions."""
         return self._exits_ms.get(machine_id, 0)
+
+
+def _runs(machine: Machine) -> bool:
+    return machine.state in ("starting", "started")
 
 
 def _last_exit_ms(machine: Machine) -> int:

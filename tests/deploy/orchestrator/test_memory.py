@@ -77,6 +77,20 @@ def test_a_cordon_that_was_taken_off_is_odd_until_a_read_says_so(memory: Memory)
     assert memory.contradicted_by({"m1": SEEN}) == ["m1"]
 
 
+def test_a_machine_that_was_stopped_and_seems_to_run_is_odd_until_a_read_says_so(
+    memory: Memory,
+) -> None:
+    """A list may lag behind the stop; what is planned by it would leave the machine down."""
+    stopped = replace(SEEN, state="stopped")
+    memory.state_asked("m1", runs=False)
+    assert memory.contradicted_by({"m1": SEEN}) == ["m1"]
+    assert memory.contradicted_by({"m1": stopped}) == []
+    memory.read("m1", SEEN)  # somebody has started it since
+    assert memory.contradicted_by({"m1": SEEN}) == []
+    memory.state_asked("m1", runs=True)
+    assert memory.contradicted_by({"m1": stopped}) == ["m1"]
+
+
 def test_a_machine_that_was_destroyed_is_odd_unless_it_is_on_its_way_out(memory: Memory) -> None:
     memory.destroying("m1")
     memory.gone("m1")
