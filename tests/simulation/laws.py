@@ -422,6 +422,10 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
                 f" {' or '.join(is_so)} {machine.image} cordoned={machine.cordoned} is true"
             )
     denied = {call.machine for call in wire.of_run(story, run) if _is_lie(call)}
+    reads = {c.machine: c for c in wire.of_run(story, run) if c.operation == "read"}
+    last_seen_there = {
+        id_ for id_, c in reads.items() if c.fault and c.fault.answer is Answer.STALE
+    }
     for id_, said in listed.items():
         if (
             said.runs == "gone"
@@ -429,7 +433,8 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
             and run.after[id_].state != "destroying"
         ):
             yield f"{said.name} is said to be gone and is {run.after[id_].state}"
-        if said.runs not in ("gone", "unknown") and id_ not in run.after:
+        is_there = id_ in run.after or id_ in last_seen_there
+        if said.runs not in ("gone", "unknown") and not is_there:
             yield f"{said.name} is said to run {said.runs} and is gone"
     if run.finished.result is Result.UNCHANGED and wire.has_written(story, run):
         yield "said to be unchanged, after writes"
