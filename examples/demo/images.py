@@ -101,7 +101,7 @@ def _second(stage: Stage, first: str, machines: int) -> None:
         running = stage.machines_by_image()
     new = report["image"]
     stage.claim(
-        f"it met {report['hiccups_met']} hiccups and mended them",
+        f"it met {report['hiccups_met']} hiccups and got over them",
         report["hiccups_mended"] == report["hiccups_met"] > 0,
         report["message"],
     )

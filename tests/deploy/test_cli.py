@@ -131,7 +131,7 @@ def test_a_directory_with_the_name_of_a_command_is_refused_with_the_way_to_write
     ("error", "code"),
     [
         (UsageProblem("no image", hint="name one"), 2),
-        (AppFailed("it exits", hint="mend it"), 1),
+        (AppFailed("it exits", hint="fix it"), 1),
         (LeaseHeld("bob", machine_id="m", hint="wait"), 5),
         (Outage("silence", hint="see"), 6),
         (call_failed("wrong", operation="list", status=401, hint="token"), 4),
