@@ -140,9 +140,10 @@ class Machine:
         return in_rotation and self.checks_pass and not self.is_out_of_reach
 
     @property
-    def should_serve(self) -> bool:
-        """Whether somebody counts on it while it runs: it has services, or checks."""
-        return bool(self.config.get("services")) or self.configured_checks > 0
+    def may_end(self) -> bool:
+        """Whether it may do its work and stop: nothing to serve or check, and never restarted."""
+        serves = bool(self.config.get("services")) or self.configured_checks > 0
+        return not serves and (self.config.get("restart") or {}).get("policy") == "no"
 
     @property
     def is_down(self) -> bool:
@@ -183,11 +184,10 @@ class Machine:
 
     @property
     def has_ended_well(self) -> bool:
-        """It did its work and stopped, with nothing to serve and nothing to check."""
+        """It did its work and stopped, which it may."""
         return (
             self.state == "stopped"
-            and not self.configured_checks
-            and not self.config.get("services")
+            and self.may_end
             and bool(self.exits)
             and not self.exits[0].is_bad
             and not self.exits[0].requested

@@ -225,12 +225,14 @@ def _raise_on_end(machine: Machine, expected: Expectation) -> None:
     name = machine.name or machine.id
     for ended in machine.exits:
         is_new = ended.at_ms > expected.exits_after_ms and not ended.requested
-        if is_new and (ended.is_bad or (machine.should_serve and not machine.is_asleep)):
-            early = "" if ended.is_bad else " before its checks passed"
+        if is_new and (ended.is_bad or not (machine.may_end or machine.is_asleep)):
+            early = " before its checks passed" if machine.configured_checks else ""
             raise AppFailed(
-                f"machine {name} exited: {ended.reason}{early}",
+                f"machine {name} exited: {ended.reason}{'' if ended.is_bad else early}",
                 machine_id=machine.id,
-                hint="look at its log; the deploy is not retried for an app that exits",
+                hint="look at its log; the deploy is not retried for an app that exits"
+                if ended.is_bad or early
+                else 'look at its log; what may end has [[restart]] with policy = "never" in fly.toml',
             )
     if machine.state == "failed" and names_missing_image(machine.failure):
         raise AppFailed(

@@ -107,7 +107,7 @@ def relapse(sick: list[Machine]) -> AppFailed:
 def _has_exited(machine: Machine, seen: _Seen) -> bool:
     """Whether it has ended by itself since; one that may end well is not meant."""
     since = (ended for ended in machine.exits if ended.at_ms > seen.exit_ms)
-    return any(ended.is_bad or (machine.should_serve and not ended.requested) for ended in since)
+    return any(ended.is_bad or (not machine.may_end and not ended.requested) for ended in since)
 
 
 def _last_exit_ms(machine: Machine) -> int:

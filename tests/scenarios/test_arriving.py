@@ -312,13 +312,27 @@ def test_a_machine_without_checks_is_watched_for_a_bad_exit() -> None:
     on_stage(play, toml=UNWATCHED)
 
 
-def test_a_machine_that_does_its_work_and_stops_is_no_failure() -> None:
+def test_a_machine_that_may_end_does_its_work_and_stops_and_is_no_failure() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(1, image="registry.test/hello:1")
         told = await stage.deploy("registry.test/hello:exit0")
         assert told.exit_code == 0
 
-    on_stage(play, toml=UNWATCHED)
+    on_stage(play, toml=f'{UNWATCHED}\n[[restart]]\npolicy = "never"\n')
+
+
+@pytest.mark.parametrize("policy", ["", '[[restart]]\npolicy = "on-failure"'])
+def test_one_that_is_there_to_run_has_failed_where_it_ends(policy: str) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(1, image="registry.test/hello:1")
+        told = await stage.deploy("registry.test/hello:exit0", retries=3)
+        assert (told.exit_code, told.end.message.partition(";")[0]) == (
+            1,
+            "machine web-1 exited: exit code 0",
+        )
+        assert 'policy = "never"' in told.hints
+
+    on_stage(play, toml=f"{UNWATCHED}\n{policy}\n")
 
 
 def test_waiting_for_many_machines_costs_few_lists() -> None:

@@ -20,9 +20,8 @@ from tests.worlds.simulated.world import APP
 from tests.worlds.stage import Hit
 
 CRITICAL = (Check("http", "critical", "HTTP 503"),)
-WORKER = group("worker", services=[])
 HEALTHY = machine(exits=(Exit(1, at_ms=5),))  # of the time before it was seen to be healthy
-JOB = machine("m2", WORKER)
+JOB = machine("m2", group("worker", services=[], restart={"policy": "no"}))
 ROWS: Sequence[tuple[str, Machine, Machine | None, bool]] = [
     ("as it was", HEALTHY, HEALTHY, False),
     ("a check turns critical", HEALTHY, replace(HEALTHY, checks=CRITICAL), True),

@@ -476,7 +476,7 @@ def test_asleep_is_stopped_for_want_of_traffic_and_nothing_else(
 def test_a_worker_that_did_its_work_is_left_stopped_and_no_other(
     ended: Exit, is_left: bool
 ) -> None:
-    worker = group(services=[])
+    worker = group(services=[], restart={"policy": "no"})
     base = Base.of(Fleet.of([machine("m1", worker)]))
     platform = PureFleet(base.machines)
     platform.apply(plan_of(release(worker), base.machines)[0])
