@@ -205,10 +205,7 @@ async def _conclude(
             await tidy(deployment)
     fleet = None
     with anyio.move_on_after(_GRACE_S if halt.is_final else _LAST_LOOK_S, shield=True):
-        try:
-            fleet = await _last_look(deployment)
-        except DeployError as failure:
-            deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
+        fleet = await _last_look(deployment)
     called = app.called or Invocation(app=task.release.app)
     finished = judge(_evidence(deployment, ending, fleet, called, task.done))
     with anyio.move_on_after(_GRACE_S, shield=True):
@@ -221,14 +218,21 @@ async def _conclude(
     return finished.event
 
 
-async def _last_look(deployment: Deployment) -> Fleet:
-    """How the app stands; what was not waited for may have changed since any look before."""
+async def _last_look(deployment: Deployment) -> Fleet | None:
+    """How the app stands; what was not waited for may have changed since any look before.
+
+    None where the platform does not say, which is told.
+    """
     has_waited = (
         deployment.aim.waits_for_health and strategy_named(deployment.memory.release.strategy).waits
     )
     lookout = deployment.lookout
-    fleet = await (lookout.look_unless_just_seen() if has_waited else lookout.look())
-    return await deployment.watch.read_again(fleet)
+    try:
+        fleet = await (lookout.look_unless_just_seen() if has_waited else lookout.look())
+        return await deployment.watch.read_again(fleet)
+    except DeployError as failure:
+        deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
+        return None
 
 
 def _evidence(

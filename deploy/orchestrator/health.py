@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from deploy.api.machine import Machine
+from deploy.api.machine import Exit, Machine
 from deploy.api.meaning import names_missing_image
 from deploy.errors import (
     AppFailed,
@@ -222,18 +222,11 @@ def _raise_on_end(machine: Machine, expected: Expectation) -> None:
 
     That is the app's failure, but for a platform that does not say why.
     """
-    name = machine.name or machine.id
     for ended in machine.exits:
         is_new = ended.at_ms > expected.exits_after_ms and not ended.requested
         if is_new and (ended.is_bad or not (machine.may_end or machine.is_asleep)):
-            early = " before its checks passed" if machine.configured_checks else ""
-            raise AppFailed(
-                f"machine {name} exited: {ended.reason}{'' if ended.is_bad else early}",
-                machine_id=machine.id,
-                hint="look at its log; the deploy is not retried for an app that exits"
-                if ended.is_bad or early
-                else 'look at its log; what may end has [[restart]] with policy = "never" in fly.toml',
-            )
+            raise _exited(machine, ended)
+    name = machine.name or machine.id
     if machine.state == "failed" and names_missing_image(machine.failure):
         raise AppFailed(
             f"machine {name} could not be started: {machine.failure}",
@@ -244,6 +237,19 @@ def _raise_on_end(machine: Machine, expected: Expectation) -> None:
         raise CannotStart(
             f"machine {name} could not be started: {machine.failure}", machine_id=machine.id
         )
+
+
+def _exited(machine: Machine, ended: Exit) -> AppFailed:
+    early, hint = "", "look at its log; the deploy is not retried for an app that exits"
+    if not ended.is_bad and machine.configured_checks:
+        early = " before its checks passed"
+    elif not ended.is_bad:
+        hint = 'look at its log; what may end has [[restart]] with policy = "never" in fly.toml'
+    return AppFailed(
+        f"machine {machine.name or machine.id} exited: {ended.reason}{early}",
+        machine_id=machine.id,
+        hint=hint,
+    )
 
 
 def _not_started(machine: Machine | None, failure: CallFailed) -> NotInTime:
