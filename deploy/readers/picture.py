@@ -75,6 +75,8 @@ def _row(track: Track, timeline: Timeline, now_s: float, sizes: _Sizes) -> list[
     if sizes.time:
         took_s = track.duration_s(now_s)
         took = seconds(took_s) if took_s or kind is not Kind.IDLE else ""
+        if len(took) > _TIME_WIDTH:  # `10 h 10 min`
+            took = shorten(" ".join(took.split()[:2]), _TIME_WIDTH)
         line.append(took.rjust(_TIME_WIDTH + 1), "dim")
     return [line, *_reason(line, track, sizes.width)]
 

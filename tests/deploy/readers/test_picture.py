@@ -84,6 +84,14 @@ def test_the_picture_of_any_run_fits_the_terminal_and_takes_no_markup(
     assert all(line.isprintable() and cell_len(line) <= width for line in lines)
 
 
+@pytest.mark.parametrize(("hours", "shown"), [(0, "10 min"), (9, "9 h"), (1000, "1000 h")])
+def test_what_takes_hours_fits_its_column(hours: int, shown: str) -> None:
+    timeline = Timeline.of([(EPOCH_S, _moved(1, Phase.CREATING))])
+    first = _lines(timeline, EPOCH_S + hours * 3600 + 600, 24, width=40)[0]
+    assert cell_len(first) <= 40
+    assert first.split("creating")[1].strip() == shown
+
+
 def test_a_long_reason_stands_below_its_machine_and_is_not_cut() -> None:
     reason = "check http on port 8080: 500 Internal Server Error, said the app; " * 2
     timeline = Timeline.of([(EPOCH_S, _moved(1, Phase.FAILED, reason))])
