@@ -221,7 +221,7 @@ async def _conclude(
 async def _last_look(deployment: Deployment) -> Fleet | None:
     """How the app stands; what was not waited for may have changed since any look before.
 
-    None where the platform does not say, which is told.
+    None where the platform does not say, which is reported.
     """
     has_waited = (
         deployment.aim.waits_for_health and strategy_named(deployment.memory.release.strategy).waits

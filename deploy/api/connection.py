@@ -94,7 +94,8 @@ def proxy_of(address: str) -> str:
     """The proxy that the environment names for this address; empty for none."""
     parts, proxies = urlsplit(address), getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all", "")
-    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+    hosts = (parts.hostname or "", parts.netloc.rpartition("@")[2])  # with a port, too
+    if not proxy or any(map(proxy_bypass, hosts)):
         return ""
     return proxy if "://" in proxy else f"http://{proxy}"
 

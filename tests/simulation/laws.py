@@ -422,9 +422,11 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
                 f" {' or '.join(is_so)} {machine.image} cordoned={machine.cordoned} is true"
             )
     denied = {call.machine for call in wire.of_run(story, run) if _is_lie(call)}
-    reads = {c.machine: c for c in wire.of_run(story, run) if c.operation == "read"}
+    last = {c.machine: c for c in wire.of_run(story, run) if c.operation in ("read", "destroy")}
     last_seen_there = {
-        id_ for id_, c in reads.items() if c.fault and c.fault.answer is Answer.STALE
+        id_
+        for id_, c in last.items()
+        if c.operation == "read" and c.fault and c.fault.answer is Answer.STALE
     }
     for id_, said in listed.items():
         if (

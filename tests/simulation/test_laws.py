@@ -155,6 +155,7 @@ def test_three_hundred_machines_with_hiccups_end_wholly_new() -> None:
     assert story.finished.exit_code == 0
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("machines", [3, 60, 1000])
 def test_a_slow_client_loses_no_lease_that_nobody_took(machines: int) -> None:
     """Each request costs it processor time: at a thousand machines it is busy all the time."""

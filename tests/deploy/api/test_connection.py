@@ -387,6 +387,15 @@ def test_a_proxy_is_that_of_the_scheme_or_of_all(
     assert connection.proxy_of("https://api.test:443") == proxy
 
 
+def test_what_needs_no_proxy_may_be_an_address_of_either_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://p:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,::1")
+    found = [connection.proxy_of(f"http://{host}:4280") for host in ("127.0.0.1", "[::1]", "[::2]")]
+    assert found == ["", "", "http://p:1"]
+
+
 # -- times -------------------------------------------------------------------------------
 
 

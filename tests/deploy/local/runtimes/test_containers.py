@@ -82,7 +82,7 @@ async def test_a_machine_is_what_its_configuration_says(engine: str) -> None:
 
 
 def test_init_replaces_its_part_of_the_images_command(engine: str) -> None:
-    """As the engine understands what it is told: nothing has to run for that."""
+    """As the engine understands it: nothing has to run for that."""
     image = f"{engines.REPOSITORY}:echo"
     engines.make_image(engine, image, entrypoint=("/bin/echo", "entrypoint"), cmd=("cmd",))
 
@@ -285,6 +285,7 @@ def test_a_reference_is_a_name_and_a_tag_or_digest(image: str, wanted: tuple[str
     assert reference(image) == wanted
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(
     "TIDEGATE_SOAK_S" not in os.environ, reason="half a minute: set TIDEGATE_SOAK_S"
 )
