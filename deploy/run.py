@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ import anyio
 
 from deploy import retrying
 from deploy.api.client import MachinesClient
-from deploy.api.machine import Fleet
+from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
 from deploy.ending import judge
 from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted, Overtaken
@@ -89,10 +89,12 @@ class Task:
 class App:
     """What is known of the app before the run: `organization` would own it if it is created.
 
-    `called` is how the command was called, for the commands that hints name.
+    `machines` is a list of its machines of just now, where there is one; `called` is
+    how the command was called, for the commands that hints name.
     """
 
     exists: bool = True
+    machines: Sequence[Machine] | None = None
     organization: str = ""
     called: Invocation | None = None
 
@@ -126,6 +128,8 @@ async def run(
         holding(tools, memory, terms) as leases,
     ):
         deployment = _deployment(_aim(task, app, settings), tools, memory, leases, settings)
+        if app.machines is not None:
+            deployment.lookout.listed(Fleet.of(app.machines))
         if task.taken_up is not None:
             memory.knows_what_landed = False
             deployment.take_up(task.taken_up, anyio.current_time())

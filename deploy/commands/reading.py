@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
+
+import anyio
 
 from deploy.api.client import MachinesClient
 from deploy.api.connection import OUTAGE_S
 from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
-from deploy.errors import CallFailed
+from deploy.errors import CallFailed, DeployError
 from deploy.plan.base import Versions
 
 LOOK_S = 4.0  # for commands whose reader is waiting; an outage is told before a minute is over
@@ -37,6 +40,24 @@ async def owner_of(client: MachinesClient) -> tuple[bool, str]:
         return True, (await client.read_app()).organization
     except CallFailed as failure:
         return failure.status != 404, ""
+
+
+async def first_look(client: MachinesClient) -> tuple[bool, str, Sequence[Machine] | None]:
+    """(whether the app exists, its organisation, its machines), asked for side by side.
+
+    Machines that cannot be listed now are None: they are left to the run.
+    """
+    machines: Sequence[Machine] | None = None
+
+    async def look() -> None:
+        nonlocal machines
+        with suppress(DeployError):
+            machines = await client.machines()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        exists, organization = await owner_of(client)
+    return exists, organization, machines
 
 
 async def read_versions(

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from deploy.api.client import connect
 from deploy.commands.order import Order, terms_of
 from deploy.commands.origin import origin
-from deploy.commands.reading import owner_of
+from deploy.commands.reading import first_look
 from deploy.commands.target import Target
 from deploy.events import Emit, Noticed, PathChosen, RunFinished, RunStarted
 from deploy.hints import Invocation
@@ -67,7 +67,7 @@ async def start_run(
         )
     )
     async with connect(target.address, target.token, target.app) as client:
-        exists, organization = await owner_of(client)
+        exists, organization, machines = await first_look(client)
         context = context_of(target.app, organization) | {"deploy": release.deploy_id}
         retries = _retries_of(order, context, now)
         emit(
@@ -91,6 +91,7 @@ async def start_run(
             emit=emit,
             app=App(
                 exists=exists,
+                machines=machines,
                 organization=target.organization,
                 called=replace(called, retries=retries.count),
             ),

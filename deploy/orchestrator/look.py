@@ -146,6 +146,11 @@ class Lookout:
         self._tools = tools
         self._memory = memory
         self._last: tuple[float, int, Fleet] | None = None  # when, after how many writes, what
+        self._listed: Fleet | None = None
+
+    def listed(self, fleet: Fleet) -> None:
+        """A list of just now: the next look begins with it, and does not ask for one."""
+        self._listed = fleet
 
     async def look(self) -> Fleet:
         """The app's machines, and the memory of them brought up to date."""
@@ -237,6 +242,9 @@ class Lookout:
 
     async def _list_once(self) -> Fleet:
         """Raises NotTheApi where not even the first list can be read: no pass can help that."""
+        if self._listed is not None:
+            listed, self._listed = self._listed, None
+            return listed
         patience = replace(self._tools.patience, sure=self._memory.has_looked)
         try:
             return Fleet.of(await patience.ask(self._tools.client.machines))

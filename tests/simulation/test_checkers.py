@@ -96,7 +96,7 @@ def keeps_its_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trusts_any_list(monkeypatch: pytest.MonkeyPatch) -> None:
     async def listed(self: look.Lookout) -> Fleet:
-        fleet = Fleet.of(await self._tools.client.machines())
+        fleet = await self._list_once()
         self._memory.looked(fleet.managed)
         return fleet
 

@@ -211,6 +211,27 @@ def test_an_app_that_is_not_there_has_no_machines_and_is_not_asked_for_any() -> 
     on_bench(story, app=App(exists=False))
 
 
+def test_a_list_of_just_now_is_what_one_look_begins_with_and_no_other() -> None:
+    async def story(bench: Bench) -> None:
+        lookout, fleet = bench.deployment.lookout, await bench.fleet()
+        lookout.listed(fleet)
+        assert (await lookout.look()).by_id == fleet.by_id
+        assert len(bench.calls("list")) == 1  # the test's
+        bench.world.create("web-9", {"image": "x"})
+        assert len((await lookout.look()).by_id) == len(fleet.by_id) + 1
+
+    on_bench(story)
+
+
+def test_an_empty_list_of_just_now_is_not_believed_either() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        lookout.listed(Fleet())
+        assert len((await lookout.look()).managed) == 2
+
+    on_bench(story)
+
+
 def test_a_look_is_cut_by_a_halt_and_the_last_one_is_not() -> None:
     async def story(bench: Bench) -> None:
         bench.halt.set(NotInTime("over"))

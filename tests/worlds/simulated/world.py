@@ -21,8 +21,9 @@ from anyio.abc import TaskGroup
 
 from deploy.api.client import connect
 from deploy.commands.order import Order
+from deploy.commands.reading import first_look
 from deploy.commands.target import Target
-from deploy.errors import CallFailed, DeployError
+from deploy.errors import DeployError
 from deploy.events import Emit, Event, GoingBack, RunFinished
 from deploy.flytoml.appconfig import parse
 from deploy.local.engine import Platform
@@ -398,10 +399,7 @@ async def _deploy(
 ) -> RunFinished:
     """What the command does, from reading the app to the report."""
     async with connect(ADDRESS, "local", APP, transport=transport) as client:
-        try:
-            organization = (await client.read_app()).organization
-        except CallFailed:
-            organization = ""
+        exists, organization, machines = await first_look(client)
         return await run(
             client,
             Task(release=told.release, planner=towards_release(settings.selection)),
@@ -410,7 +408,7 @@ async def _deploy(
             run_id=told.name,
             chance=chance,
             emit=emit,
-            app=App(organization=organization),
+            app=App(exists=exists, organization=organization, machines=machines),
         )
 
 
