@@ -78,14 +78,13 @@ async def confirmed_forward(deployment: Deployment, this: Pass) -> Outcome:
         return outcome
     try:
         fleet = await deployment.lookout.look()
-        rest = deployment.left(fleet)
-        await deployment.watch.confirm()
+        await deployment.watch.confirm(fleet)
     except AppFailed as failure:
         await keep_log(deployment.tools, failure)
         return replace(outcome, left=1, failures=(Failure(failure),))
     except DeployError:
         return outcome  # every action was seen to be done; a last look adds to that, no more
-    left = [action for action in rest if not isinstance(action, Wait)]
+    left = [action for action in deployment.left(fleet) if not isinstance(action, Wait)]
     if not left:
         return outcome
     return Outcome(outcome.done, len(left), (Failure(why_undone(left, fleet), left[0]),))

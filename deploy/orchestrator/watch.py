@@ -83,13 +83,18 @@ class Watch:
         await for_each(self.sick(fleet), read)
         return Fleet.of(found.values())
 
-    async def confirm(self) -> None:
-        """Return once a look shows all of them well; AppFailed where some stay sick."""
+    async def confirm(self, seen: Fleet | None = None) -> None:
+        """Return once a look shows all of them well; AppFailed where some stay sick.
+
+        `seen` is a look just taken, which may answer it.
+        """
         until = anyio.current_time() + RELAPSE_S
-        while sick := await self.look():
+        sick = await self.look() if seen is None else self.sick(await self.read_again(seen))
+        while sick:
             if anyio.current_time() >= until:
                 raise relapse(sick)
             await anyio.sleep(_LOOK_AGAIN_S)
+            sick = await self.look()
 
 
 def relapse(sick: list[Machine]) -> AppFailed:

@@ -119,6 +119,20 @@ def test_one_look_decides_while_all_are_well_and_who_stays_sick_is_believed_afte
     on_bench(story)
 
 
+def test_a_look_just_taken_decides_as_well_where_it_shows_all_to_be_well() -> None:
+    async def story(bench: Bench) -> None:
+        watch = await _watching(bench)
+        fleet = await bench.fleet()
+        lists = len(bench.calls("list"))
+        await watch.confirm(fleet)
+        assert len(bench.calls("list")) == lists
+        _turn(bench, "web-1", "critical")
+        with pytest.raises(AppFailed, match="machine web-1 was healthy and is not any more"):
+            await watch.confirm(await bench.fleet())
+
+    on_bench(story)
+
+
 def test_a_stumble_that_is_over_within_3_s_is_forgiven() -> None:
     async def story(bench: Bench) -> None:
         watch = await _watching(bench)
