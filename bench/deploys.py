@@ -1,9 +1,10 @@
 """What a deploy costs: the real command against the local platform in a process of its own.
 
 `scripts/bench deploys`. Machines are simulated and exact (bench/simulated.py),
-so that the time which a deploy must take is known (bench/path.py). Where
-FLYCTL names a flyctl and FLY_API_BASE_URL a stub of the rest of Fly's API,
-flyctl deploys the same fleets.
+so that the time which a deploy must take is known (bench/path.py). Smoke checks
+and the minimum healthy time are off, unless --defaults asks for them: they are
+seconds that a tool chooses to wait. Where FLYCTL names a flyctl and
+FLY_API_BASE_URL a stub of the rest of Fly's API, flyctl deploys the same fleets.
 """
 
 from __future__ import annotations
@@ -64,21 +65,24 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What is deployed, and how."""
+    """What is deployed, and how: `watches` whether what has passed its checks stays watched."""
 
     tool: str
     strategy: str
     options: Options
+    watches: bool
 
     def command(self, directory: Path, image: str) -> list[str]:
+        same = ["--image", image, "--strategy", self.strategy]
         if self.tool == "flyctl":
             toml = str(directory / "fly.toml")
-            same = ["--app", APP, "--config", toml, "--strategy", self.strategy]
-            return [os.environ["FLYCTL"], "deploy", "--image", image, "--smoke-checks=false", *same]
+            off = [] if self.watches else ["--smoke-checks=false"]
+            return [os.environ["FLYCTL"], "deploy", "--app", APP, "--config", toml, *same, *off]
         command = str(Path(sys.executable).with_name("deploy"))
         report = str(directory / "report.json")
-        same = ["--deploy-retries", PATHS[self.tool], "--strategy", self.strategy]
-        return [command, str(directory), "--image", image, "--report", report, *same]
+        same += ["--deploy-retries", PATHS[self.tool], "--report", report]
+        off = [] if self.watches else ["--no-smoke-checks", "--min-healthy", "0s"]
+        return [command, str(directory), *same, *off]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -95,7 +99,11 @@ def main(arguments: Sequence[str]) -> None:
             check_s=asked.check,
         )
         for strategy in asked.strategies:
-            lines += _rows(options, strategy, tools, asked.rounds)
+            rows = [
+                Row(tool=tool, strategy=strategy, options=options, watches=asked.defaults)
+                for tool in tools
+            ]
+            lines += _measured(options, rows, asked.rounds)
     if asked.out:
         asked.out.write_text(_note(asked) + "\n".join(lines) + "\n")
 
@@ -110,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--boot", type=float, default=1.0, help="seconds until a machine starts")
     parser.add_argument("--check", type=float, default=0.5, help="seconds until its check passes")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--defaults", action="store_true", help="with smoke checks and the minimum healthy time"
+    )
     parser.add_argument("--out", type=Path)
     return parser
 
@@ -121,18 +132,17 @@ def _has_flyctl() -> bool:
     return has_both
 
 
-def _rows(options: Options, strategy: str, tools: Sequence[str], rounds: int) -> Iterator[str]:
-    """All tools take turns on one platform; a line for each."""
+def _measured(options: Options, rows: Sequence[Row], rounds: int) -> Iterator[str]:
+    """All rows take turns on one platform; a line for each."""
     with tempfile.TemporaryDirectory() as name, _platform(options) as url:
         directory = Path(name)
         (directory / "fly.toml").write_text(FLY_TOML)
         images = count(1)
-        taken: dict[str, list[Taken]] = {tool: [] for tool in tools}
-        for _, tool in product(range(rounds), tools):
-            row = Row(tool=tool, strategy=strategy, options=options)
-            taken[tool].append(_deploy(row, directory, f"bench:{next(images)}", url))
-        for tool, runs in taken.items():
-            line = _line(_cells(Row(tool=tool, strategy=strategy, options=options), runs))
+        taken: list[list[Taken]] = [[] for _ in rows]
+        for _, (row, runs) in product(range(rounds), list(zip(rows, taken, strict=True))):
+            runs.append(_deploy(row, directory, f"bench:{next(images)}", url))
+        for row, runs in zip(rows, taken, strict=True):
+            line = _line(_cells(row, runs))
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
             yield line
@@ -219,7 +229,8 @@ def _note(asked: argparse.Namespace) -> str:
     return (
         "# What a deploy costs\n\n"
         f"Printed by `scripts/bench deploys`; medians of {asked.rounds}. Machines boot in "
-        f"{asked.boot:g} s and pass their check {asked.check:g} s later. Python "
+        f"{asked.boot:g} s and pass their check {asked.check:g} s later. Smoke checks and the "
+        f"minimum healthy time are {'on' if asked.defaults else 'off'}. Python "
         f"{platform.python_version()}, {os.cpu_count()} processors, which others kept busy with a "
         f"load of {busy:.0f}: compare ratios, not seconds.\n\n"
     )

@@ -133,9 +133,13 @@ def measure(contender: Contender, seconds: int, directory: Path) -> Found:
     with _running(contender) as process, _changing(contender.changing):
         done = subprocess.run(asked, check=True, capture_output=True, text=True)  # noqa: S603 -- wrk
         status = Path(f"/proc/{process.pid}/status").read_text()
+    p50_ms, p99_ms = (
+        _ms(*_read(rf"{share}%\s+([0-9.]+)(us|ms|s)", done.stdout)) for share in (50, 99)
+    )
     return Found(
         float(_read(r"Requests/sec:\s*([0-9.]+)", done.stdout)[0]),
-        *(_ms(*_read(rf"{share}%\s+([0-9.]+)(us|ms|s)", done.stdout)) for share in (50, 99)),
+        p50_ms,
+        p99_ms,
         memory_mb=int(_read(r"VmHWM:\s*([0-9]+) kB", status)[0]) / 1000,
         failures=sum(map(int, re.findall(_FAILED, done.stdout))),
     )

@@ -24,7 +24,7 @@ from deploy.local.config import Check, Config
 from deploy.local.engine import Platform
 from deploy.local.http import api
 from deploy.local.requests import CreateMachine
-from deploy.local.runtime import Ended, HostStatus, Report, Spec
+from deploy.local.runtime import Address, Ended, HostStatus, Report, Spec
 from deploy.local.serving import HttpServer, address, listen
 from deploy.plan.configs import created_config
 from deploy.plan.release import Release
@@ -118,8 +118,11 @@ class _Process:
         report("passing", "Success")
         await anyio.sleep_forever()
 
-    def port(self, internal_port: int) -> int | None:  # noqa: ARG002 - nothing listens
+    def address(self, internal_port: int) -> Address | None:  # noqa: ARG002 - nothing listens
         return None
+
+    def listening(self) -> Sequence[Address]:
+        return ()
 
 
 class _Network:
