@@ -12,7 +12,7 @@ from rollout.file import edit
 from rollout.flag import share_text
 
 
-@click.command("set")
+@options.command("set")
 @options.flag_argument
 @click.option(
     "--percent",

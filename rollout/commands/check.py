@@ -24,7 +24,7 @@ from rollout.wording import count
 _MOST_FINDINGS = 50
 
 
-@click.command()
+@options.command()
 @click.argument("paths", metavar="[FILE]...", nargs=-1, type=click.Path())
 @click.option("--strict", is_flag=True, help="Also report what good order asks for.")
 @click.option("--base", metavar="SOURCE", help="Compare with these flags: git:REV, a file, a URL.")

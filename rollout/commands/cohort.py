@@ -18,7 +18,7 @@ from rollout.review.cohort import members
 from rollout.wording import count, did_you_mean, show
 
 
-@click.command()
+@options.command()
 @options.flag_argument
 @options.units_option(required=True)
 @click.option("--variant", default="", help="Units with this variant. [default: the first]")

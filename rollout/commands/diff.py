@@ -25,7 +25,7 @@ from rollout.wording import count as number_of
 Moved = dict[str, dict[str, list[str]]]
 
 
-@click.command()
+@options.command()
 @click.argument("old")
 @click.argument("new")
 @options.units_option()

@@ -12,7 +12,7 @@ from rollout.serving.export import DRAWN_BY, to_flagd
 from rollout.wording import count
 
 
-@click.command()
+@options.command()
 @click.argument("flags", metavar="[FLAG]...", nargs=-1)
 @click.option("--to", required=True, type=click.Choice(["flagd"]), help="Whose format to write.")
 @options.file_option

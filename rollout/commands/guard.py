@@ -21,7 +21,7 @@ from rollout.outcomes.words import verdict_lines
 from rollout.sources import history
 
 
-@click.command()
+@options.command()
 @options.flag_argument
 @gathering.reports_options
 @click.option("--write", is_flag=True, help="Change the flags file as the verdict says.")

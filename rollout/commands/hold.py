@@ -11,7 +11,7 @@ from rollout.commands.applying import apply, newest_commit, too_early, trust_clo
 from rollout.file import edit
 
 
-@click.command()
+@options.command()
 @options.flag_argument
 @options.at_option
 @options.file_option
@@ -26,7 +26,7 @@ def pause(flag: str, now: datetime, file: str) -> None:
     apply(file, flag, lambda before: edit.pause(before, flag, now), now, otherwise=already)
 
 
-@click.command()
+@options.command()
 @options.flag_argument
 @options.at_option
 @options.file_option
@@ -45,7 +45,7 @@ def kill(flag: str, now: datetime, file: str) -> None:
     apply(file, flag, lambda before: edit.kill(before, flag, now), now, otherwise=already)
 
 
-@click.command()
+@options.command()
 @options.flag_argument
 @options.hours_options
 @options.at_option

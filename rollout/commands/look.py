@@ -18,7 +18,7 @@ from rollout.flags import Flags
 from rollout.wording import show, table
 
 
-@click.command("list")
+@options.command("list")
 @options.output_option
 @options.at_option
 @options.file_option
@@ -58,7 +58,7 @@ def _asking(command: Callable[..., None]) -> Any:
     return options.flag_argument(unit(context(command)))
 
 
-@click.command()
+@options.command()
 @_asking
 @options.output_option
 @options.at_option
@@ -87,7 +87,7 @@ def explain(
         click.echo(f"according to {flags.source}")
 
 
-@click.command()
+@options.command()
 @_asking
 @options.at_option
 @options.file_option

@@ -1,4 +1,4 @@
-"""What several commands share: the options --file and --at, flag names, and loading."""
+"""What several commands share: options and their headings, flag names, and loading."""
 
 from __future__ import annotations
 
@@ -19,6 +19,37 @@ from rollout.sources import source
 DEFAULT_FILE = "flags.yaml"
 
 T = TypeVar("T")
+
+# What several commands have, by heading; what is a command's own comes before, as its options.
+_HEADINGS = {
+    "Units": ("--unit", "--context", "--units", "--by", "--names", "--allow-eviction"),
+    "Hours": ("--weekdays", "--between", "--tz"),
+    "Evidence": ("--reports", "--coins", "--state", "--event", "--sql", "--table"),
+    "Output": ("--output", "--html", "--markdown", "--out"),
+    "General": ("--at", "--file", "--help"),
+}
+
+
+class Command(click.Command):
+    """A command whose help has its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        for heading in ("Options", *_HEADINGS):
+            under = [option for option in options if _heading_of(option) == heading]
+            records = [record for option in under if (record := option.get_help_record(ctx))]
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+def command(name: str | None = None) -> Callable[[Callable[..., Any]], Command]:
+    """Make one of a function, as click does: named after it, unless a `name` is given."""
+    return click.command(name, cls=Command)
+
+
+def _heading_of(option: click.Option) -> str:
+    return next((heading for heading, of in _HEADINGS.items() if {*of} & {*option.opts}), "Options")
 
 
 def load(spec: str) -> FlagFile:

@@ -16,7 +16,7 @@ from rollout.outcomes.words import lines
 from rollout.sources.output import write
 
 
-@click.command()
+@options.command()
 @options.flag_argument
 @gathering.reports_options
 @click.option("--html", metavar="FILE", help="Write a page as well.")

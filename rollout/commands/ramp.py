@@ -20,7 +20,7 @@ from rollout.ramps.ramp import one_way, plan, usual_steps
 from rollout.ramps.schedule import lines, shown_steps
 
 
-@click.command()
+@options.command()
 @options.flag_argument
 @click.option(
     "--from",
@@ -86,7 +86,7 @@ def ramp(
     say_if_off(apply(file, flag, change, now, otherwise=f"{flag} has that ramp already"))
 
 
-@click.command()
+@options.command()
 @click.argument("flags", metavar="[FLAG]...", nargs=-1, shell_complete=options.complete_flag)
 @click.option("--tz", metavar="ZONE", help="Show times of this zone, such as Europe/Berlin.")
 @options.output_option

@@ -6,10 +6,11 @@ import json
 
 import click
 
+from rollout.commands import options
 from rollout.file.schema import schema as made
 
 
-@click.command()
+@options.command()
 def schema() -> None:
     """Print the JSON Schema of a flags file, for editors.
 

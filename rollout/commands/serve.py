@@ -9,7 +9,7 @@ from rollout.live import Live
 from rollout.serving.serve import serve as run
 
 
-@click.command()
+@options.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port", default=8016, show_default=True, type=click.IntRange(0, 65535), help="0 for any."

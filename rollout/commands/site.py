@@ -28,7 +28,7 @@ from rollout.wording import count, show
 _LARGEST_PAGE = 8 << 20
 
 
-@click.command()
+@options.command()
 @click.argument("places", metavar="[PLACE]...", nargs=-1)
 @click.option("--out", required=True, metavar="DIR", help="The directory to write the pages to.")
 @click.option("--reports", multiple=True, metavar="PLACE", help="As for rollout outcomes.")

@@ -117,6 +117,26 @@ def test_a_terminal_that_cannot_show_a_unit_is_no_crash(three: Path) -> None:
     assert done.stdout.startswith("deploy-retries -> 0 (app \\u30a2")
 
 
+def test_the_help_of_a_command_has_its_own_options_first_and_shared_ones_under_headings() -> None:
+    text = run("ramp", "--help").output.split("\nOptions:\n")[1]
+    sections = {part.split(":\n")[0]: part for part in f"Options:\n{text}".split("\n\n")}
+    assert [*sections][:4] == ["Options", "Units", "Hours", "General"]
+    assert "--over" in sections["Options"]
+    assert "--tz" in sections["Hours"]
+    assert "--file" in sections["General"]
+    assert "FLAG" not in text, "an argument is not an option"
+
+
+@pytest.mark.parametrize("name", cli.list_commands(Context(cli)))
+def test_no_option_is_left_out_of_the_help(name: str) -> None:
+    command = cli.get_command(Context(cli), name)
+    assert command is not None
+    shown = run(name, "--help").output
+    for option in command.params:
+        if option.param_type_name == "option":
+            assert f"{option.opts[0]}" in shown
+
+
 def test_the_line_of_a_command_in_the_help_is_how_its_own_help_begins() -> None:
     lines = run("--help").output.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     assert len(lines) == len(cli.list_commands(Context(cli)))
