@@ -8,7 +8,7 @@
     |-- CallFailed              one call to the platform; its meaning comes from the answer
     |-- NotTheApi               who set the address or the proxy: nothing there can be read
     |-- Miscounted              the platform: its list of machines is not the one that it counts
-    |-- NotInTime               a machine did not get where it was sent; nobody said why
+    |-- NotInTime               a machine did not get where it was sent; no reason was given
     |-- TakenBack               a machine runs another version than the one that was written
     |-- ShownUndone             an action was seen to be done, and a later look shows it undone
     |-- HostLost                a volume on a host that does not answer
@@ -142,7 +142,7 @@ class BuildFailed(DeployError):
 class AppFailed(DeployError):
     """The app is broken on a machine: retrying the deploy would not fix it.
 
-    `log` is the last lines that the machine wrote, None where nobody offers them.
+    `log` is the last lines that the machine wrote, None where the platform has none.
     """
 
     meaning = Meaning.APP

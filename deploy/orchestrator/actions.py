@@ -249,7 +249,7 @@ class Actions:
 
 
 def _may_be_under_way(failure: CallFailed) -> bool:
-    """Nobody answered in time: the platform may carry it out after any read of ours.
+    """A write that timed out: the platform may carry it out after any read of ours.
 
     The machine keeps its place in the window until the next pass has dealt with it.
     """

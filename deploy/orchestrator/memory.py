@@ -18,7 +18,7 @@ from deploy.plan.intent import FORWARD
 from deploy.plan.release import Release, next_number
 from deploy.plan.stamps import INTENT
 
-SETTLE_S = 10.0  # how long what nobody answered may take to show
+SETTLE_S = 10.0  # how long a write that timed out may take to show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +214,7 @@ class Memory:
         self.refused.add(machine_id)
 
     def unanswered(self, now: float) -> None:
-        """Nobody answered an update in time: it may land after any read of ours."""
+        """An update timed out: it may land after any read of ours."""
         self.unanswered_at = now
 
     def create_lost(self, name: str, now: float) -> None:

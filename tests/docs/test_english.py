@@ -20,6 +20,11 @@ QUAINT = {
     r"\bis as good\b": "is fine",
     r"(?<!there) is no (?:duration|command|bucketing|evidence|number)\b": "is not a valid ...",
     r"longer than nothing": "must be positive",
+    r"\bnobody (?:said|says|answered|offers)\b": "not given; without an answer",
+    r"\b(?:none|leave these) (?:in these|out)\.": "skip machines in these ...",
+    r"\border of things\b": "order, strategy",
+    r"\bthere by now\b": "created meanwhile",
+    r"\bkeeps? the first one's\b": "inherits its place",
 }
 # Architecture and the contributor's pages are not for users; `hiccups_mended` is a field's name.
 OF_USERS = [page for page in PAGES if page.name not in ("ARCHITECTURE.md", "CHANGELOG.md")]
