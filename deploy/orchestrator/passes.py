@@ -46,6 +46,8 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
         deployment.aim.selection.refuse_nothing(deployment.memory.release.app, fleet)
         if not _is_there_already(deployment, fleet):
             fleet = await _prepare(deployment, fleet)
+        elif left_behind(fleet):
+            await _hold(deployment, fleet)
         order = _schedule(deployment, fleet)
         _tell_plan(deployment, order, fleet)
         await _remove_dead_one_offs(deployment, fleet)
@@ -142,7 +144,10 @@ async def _remove_dead_one_offs(deployment: Deployment, fleet: Fleet) -> None:
 
 
 def _is_there_already(deployment: Deployment, fleet: Fleet) -> bool:
-    """Whether the first look shows nothing to do: then nothing is written, leases included."""
+    """Whether the first look shows nothing to do: then nothing is written, leases included.
+
+    Unless a killed deploy has left a one-off machine, which goes under leases.
+    """
     if deployment.memory.base is not None or deployment.left(fleet):
         return False
     deployment.marks.take_over(fleet)

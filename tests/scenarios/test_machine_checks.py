@@ -267,7 +267,12 @@ def test_a_hiccup_while_it_is_watched_does_not_fail_it(operation: str) -> None:
     on_stage(play, toml=GOOD)
 
 
-def test_a_machine_that_cannot_be_removed_is_named_and_the_next_run_removes_it() -> None:
+@pytest.mark.parametrize(("retries", "then"), [(3, "registry.test/hello:3"), (3, NEW), (0, NEW)])
+def test_a_machine_that_cannot_be_removed_is_named_and_the_next_run_removes_it(
+    retries: int, then: str
+) -> None:
+    """Also where that has nothing else to do."""
+
     async def play(stage: Stage) -> None:
         await stage.settle(2)
         hits = [Hit("destroy", UNAVAILABLE)]
@@ -278,8 +283,10 @@ def test_a_machine_that_cannot_be_removed_is_named_and_the_next_run_removes_it()
         hint = f"remove it with: fly machine destroy --force --app sim {machine_id}"
         assert hint in [notice.hint for notice in told.said(Noticed)]
         assert f"{machine_id} (stopped) ran a machine check of deploy" in await stage.status()
-        assert (await stage.deploy("registry.test/hello:3")).exit_code == 0
+        again = await stage.deploy(then, retries=retries)
+        assert again.exit_code == 0
         assert left_over(stage) == []
+        assert bool(again.of("update")) == (then != NEW)
 
     on_stage(play, toml=GOOD, follows=False)
 
