@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from shlex import join, quote
 
 _ENOUGH_RETRIES = 5
@@ -48,7 +49,8 @@ class Invocation:
 
     def resume(self) -> str:
         """With what it needs to describe the same release again."""
-        words = [word for pair in self.env for word in ("--env", pair)]
+        said = {pair for option, pair in pairwise(self.finish) if option == "--env"}
+        words = [word for pair in self.env if pair not in said for word in ("--env", pair)]
         words += ["--config", self.config] if self.config else []
         words += [self.directory] if self.directory else []
         return self._command(self.finish, words)

@@ -19,6 +19,8 @@ from deploy.plan.selection import Selection
 from deploy.plan.strategies import DEFAULT, strategy_named
 from deploy.run import Settings
 
+_SHORT = 500  # characters of environment that go onto the platform beside a deploy's intent
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -88,7 +90,13 @@ def release_of(target: Target, order: Order, deploy_id: str) -> Release:
 
 
 def finish_of(order: Order) -> tuple[str, ...]:
-    """The words of the command that goes on with the deploy: they say what it is about."""
+    """The words of the command that goes on with the deploy: they say what it is about.
+
+    They are written to the platform as metadata, whose size Fly.io does not document: an
+    environment too long for them is left out, and has to be known to go on.
+    """
+    pairs = [f"{key}={value}" for key, value in sorted(order.env.items())]
+    is_short = sum(map(len, pairs)) <= _SHORT
     selection = order.settings.selection
     selected = {each.name: getattr(selection, each.name) for each in fields(selection)}
     given = {
@@ -105,6 +113,7 @@ def finish_of(order: Order) -> tuple[str, ...]:
             for word in (f"--{name.replace('_', '-')}", ",".join(sorted(names)))
         ),
         *(word for word, is_given in given.items() if is_given),
+        *(word for pair in pairs if is_short for word in ("--env", pair)),
     )
 
 

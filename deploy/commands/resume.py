@@ -69,7 +69,7 @@ async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | 
     if release.finish != intent.finish and intent.direction != BACK:
         called = Invocation(app=target.app, finish=intent.finish, terms=terms_of(order))
         raise UsageProblem(
-            f"deploy {intent.deploy} was begun for less than that, or by another command",
+            f"deploy {intent.deploy} was begun with other options, or by another command",
             hint=f"{called.resume()} finishes it",
         )
     if release.digest != intent.digest and intent.direction != BACK:

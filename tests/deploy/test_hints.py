@@ -31,6 +31,10 @@ CALLED = [
     (replace(PLAIN, config="fly.staging.toml"), f"{RESUME} --config fly.staging.toml"),
     (replace(PLAIN, directory="my app"), f"{RESUME} 'my app'"),
     (replace(PLAIN, env=("A=b c", "D=$(e)")), f"{RESUME} --env 'A=b c' --env 'D=$(e)'"),
+    (
+        replace(PLAIN, env=("A=b",), finish=("resume", "--env", "A=b")),
+        "deploy resume --env A=b --app hello --deploy-retries 5",
+    ),
     (replace(PLAIN, terms=("--wait-timeout", "90s")), f"{RESUME} --wait-timeout 90s"),
     (
         replace(PLAIN, finish=("scale", "web=4"), directory="app"),

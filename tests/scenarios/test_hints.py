@@ -79,6 +79,11 @@ async def by_force(stage: Stage) -> Told:
     return await _half(stage, force=True)
 
 
+async def with_an_environment(stage: Stage) -> Told:
+    await stage.settle(3)
+    return await _half(stage, env={"commit": "abc123"})
+
+
 async def a_slow_app(stage: Stage) -> Told:
     await stage.settle(3)
     return await _half(stage, image=SLOW, wait_timeout_s=200.0, max_unavailable=1)
@@ -135,6 +140,7 @@ class Way:
 
 BOTH = ("finishes it", "undoes it")
 TWO_NAMED = ("resume", "--only-machines", "web-1,web-3")
+WITH_COMMIT = ("resume", "--env", "commit=abc123")
 TO_1 = ("rollback", "--to", "1")
 ITS_TIME = ("--max-unavailable", "1", "--wait-timeout", "200s")
 WAYS = {
@@ -144,6 +150,7 @@ WAYS = {
     "one group": Way(of_one_group, Left.FORWARD, BOTH, ("resume", "--process-groups", "web")),
     "no group goes": Way(update_only, Left.FORWARD, BOTH, ("resume", "--update-only")),
     "what runs already": Way(by_force, Left.FORWARD, BOTH, ("resume", "--force")),
+    "an environment": Way(with_an_environment, Left.FORWARD, BOTH, WITH_COMMIT),
     "an app that needs its time": Way(a_slow_app, Left.FORWARD, BOTH, terms=ITS_TIME),
     "scaling": Way(scaling, Left.FORWARD, BOTH, ("scale", "web=4")),
     "a rollback to an earlier release": Way(back_to_an_earlier, Left.FORWARD, BOTH, TO_1),
@@ -230,7 +237,9 @@ def test_resume_refuses_what_was_begun_by_another_command_or_for_less_and_names_
     on_stage(play)
 
 
-@pytest.mark.parametrize("into", [scaling, of_some_machines, back_to_an_earlier])
+@pytest.mark.parametrize(
+    "into", [scaling, of_some_machines, back_to_an_earlier, with_an_environment]
+)
 def test_status_names_the_command_that_began_it(into: Callable[[Stage], Awaitable[Told]]) -> None:
     (way,) = [each for each in WAYS.values() if each.into is into]
 

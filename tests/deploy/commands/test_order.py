@@ -30,6 +30,8 @@ def words_of(command: click.Command, words: tuple[str, ...]) -> dict[str, Any]:
         (Order(), "resume"),
         (Order(image="x:1", retries=3, strategy="canary"), "resume"),
         (Order(force=True), "resume --force"),
+        (Order(env={"B": "2", "A": "1"}), "resume --env A=1 --env B=2"),
+        (Order(env={"LONG": 500 * "x"}), "resume"),
         (Order(update_only=True, high_availability=False), "resume --update-only --no-ha"),
         (
             order(selection=Selection(only_machines=frozenset({"b", "a"}))),
