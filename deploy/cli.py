@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from deploy.commands.guesses import about_option
 from deploy.commands.options import DEPLOY, TARGET, write_options
@@ -19,6 +19,9 @@ from deploy.commands.words import HELP_OPTIONS, run_options, with_command
 from deploy.errors import EXIT_INTERRUPTED, OwnFault, UsageProblem, as_ours, each_of
 from deploy.streams import forgive_output
 from deploy.wording import printable
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = {
     "run": ("commands.deploy:run_command", "Deploy the app in DIR."),
@@ -112,6 +115,8 @@ class _Group(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands and the options of a deploy, without loading any; else its directory."""
+        from click.shell_completion import CompletionItem
+
         if incomplete.startswith("-"):
             return run_options().shell_complete(ctx, incomplete)
         found = [

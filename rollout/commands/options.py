@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from rollout.errors import InvalidValue, RolloutError
 from rollout.file import fields, flagfile
 from rollout.file.flagfile import FlagFile
 from rollout.ramps.hours import Hours, parse_between, parse_zone
 from rollout.sources import source
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 DEFAULT_FILE = "flags.yaml"
 
@@ -59,6 +61,8 @@ def load(spec: str) -> FlagFile:
 
 
 def complete_flag(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     try:
         flags = load(ctx.params.get("file") or DEFAULT_FILE).flags
     except RolloutError:
