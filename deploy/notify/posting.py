@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 
 import httpx
 
@@ -33,6 +32,8 @@ class NotDelivered(Exception):
 
 def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
     """The answer to a POST. Raises NotDelivered within some 12 s."""
+    from importlib.metadata import version  # most runs notify of nothing
+
     failure = NotDelivered(f"{shown(url)}: never tried")
     for number in range(_TRIES):
         time.sleep(_PAUSE_S if number else 0)
