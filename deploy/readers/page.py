@@ -122,11 +122,11 @@ def _facts(report: Report) -> str:
 
 def _log(report: Report) -> str:
     """The end of the failed machine's log."""
-    heading, *lines = log_lines(report) or [""]
+    _, *lines = log_lines(report) or [""]
     if not lines:
         return ""
     text = html.escape("\n".join(lines), quote=True)
-    return f"<section><h2>{_text(heading).capitalize()}</h2><pre>{text}</pre></section>"
+    return f"<section><h2>The failed machine's last lines</h2><pre>{text}</pre></section>"
 
 
 def _decision(report: Report) -> str:
