@@ -29,7 +29,8 @@ def render_markdown(timeline: Timeline) -> str:
         lines += ["", f"Next: {_inert(next_step(report))}"]
     lines += ["", *_table(("", ""), _facts(report))]
     if report.log:
-        lines += ["", "The failed machine's last lines:", "", *(f"    {printable(line)}" for line in report.log)]
+        lines += ["", "The failed machine's last lines:", ""]
+        lines += [f"    {printable(line)}" for line in report.log]
     if report.machines:
         rows = [_machine(each) for each in in_order(report.machines)]
         heading = ("Machine", "Id", "Group", "Image", "State", "Runs", "Detail")

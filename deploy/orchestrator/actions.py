@@ -190,7 +190,7 @@ class Actions:
             return  # it was never made
         self._show(action, Phase.DESTROYING)
         is_free = action.is_unleased and not self._leases.holds(action.machine_id)
-        nonce = "" if is_free else self._nonce(action.machine_id)
+        nonce = "" if is_free else await self._nonce(action.machine_id)
         self._memory.destroying(action.machine_id)
         self._watch.forget(action.machine_id)
         try:
@@ -206,7 +206,7 @@ class Actions:
 
     async def _ask_for_state(self, action: Action, write: Callable[..., Awaitable[None]]) -> None:
         """A write that asks for a state: doing it twice is doing it once."""
-        nonce = self._nonce(action.machine_id)
+        nonce = await self._nonce(action.machine_id)
         self._memory.touching(action.machine_id)
         try:
             await write(action.machine_id, nonce=nonce)
@@ -215,10 +215,15 @@ class Actions:
                 self._memory.not_told(action.machine_id)
             raise
 
-    def _nonce(self, machine_id: str) -> str:
-        """A machine of our own making may be without a lease where `lease_ttl` is not honoured."""
-        own = machine_id in self._memory.own and not self._leases.holds(machine_id)
-        return "" if own else self._leases.nonce(machine_id)
+    async def _nonce(self, machine_id: str) -> str:
+        """Of a machine of our own making that has no lease, one is taken now.
+
+        The platform may not honour `lease_ttl`, and not know of a new machine at first.
+        """
+        if machine_id not in self._memory.own or self._leases.holds(machine_id):
+            return self._leases.nonce(machine_id)
+        await self._leases.take_own(machine_id)
+        return self._leases.nonce(machine_id) if self._leases.holds(machine_id) else ""
 
     async def _see(self, action: Action, version: str, see: _Sight, *, back: bool = False) -> None:
         self._show(action, Phase.STARTING if see.gate is Gate.STARTED else Phase.CHECKING)

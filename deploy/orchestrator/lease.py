@@ -132,6 +132,11 @@ class Leases:
                 await self._take_all(missing, this)
         return bool(missing)
 
+    async def take_own(self, machine_id: str) -> None:
+        """Hold a machine that this run has made, if the platform knows of it by now."""
+        now = anyio.current_time()
+        await self._take(machine_id, _Round(give_up=now, of=1, told=now))
+
     def nonce(self, machine_id: str) -> str:
         """The nonce to send with a write; LeaseLost if the lease may end before the answer."""
         if not self._held.holds(machine_id):

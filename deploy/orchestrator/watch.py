@@ -74,13 +74,19 @@ class Watch:
 
         A list may lag behind what was seen of a machine.
         """
-        found = dict(fleet.by_id)
+        found, unread = dict(fleet.by_id), set[str]()
 
         async def read(machine: Machine) -> None:
-            with suppress(CallFailed):  # then the list is all there is
+            try:
                 found[machine.id] = await self._machines.machine(machine.id) or machine
+            except CallFailed:
+                unread.add(machine.id)
 
         await for_each(self.sick(fleet), read)
+        if unread:  # a list is all there is: one of now
+            with suppress(CallFailed):
+                listed = (await self._machines.latest()).by_id
+                found |= {id_: listed[id_] for id_ in unread & listed.keys()}
         return Fleet.of(found.values())
 
     async def confirm(self, seen: Fleet | None = None) -> None:
@@ -88,8 +94,8 @@ class Watch:
 
         `seen` is a look just taken, which may answer it.
         """
-        until = anyio.current_time() + RELAPSE_S
         sick = await self.look() if seen is None else self.sick(await self.read_again(seen))
+        until = anyio.current_time() + RELAPSE_S  # a look may take longer than that
         while sick:
             if anyio.current_time() >= until:
                 raise relapse(sick)
