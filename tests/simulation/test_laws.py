@@ -106,6 +106,9 @@ ONCE_STRUCK_THERE = (
     Rule(Spot("update", "web other", "work"), 0, BY_NAME["half a body"], 2),
     Rule(Spot("uncordon", "web green first", "work"), 0, BY_NAME["500 after"], 2),
     Rule(Spot("stop", "web other", "work"), 0, BY_NAME["409 leased"], 2),
+    Rule(Spot("create", "web canary", "work"), 0, BY_NAME["404 for a new machine"], 2),
+    Rule(Spot("read", "web other", "clear"), 0, BY_NAME["timed out before"], 2),
+    Rule(Spot("read", "web other", "clear"), 1, BY_NAME["timed out before"], 2),
 )
 QUIET = [
     *fleets(),

@@ -170,6 +170,37 @@ def test_a_read_that_fails_leaves_what_the_list_says() -> None:
     on_bench(story, hits=[Hit("read", BY_NAME["404"], times=99)])
 
 
+@pytest.mark.parametrize("is_sick", [False, True])
+def test_where_the_read_gets_no_answer_a_newer_list_decides(is_sick: bool) -> None:
+    async def story(bench: Bench) -> None:
+        (one, _) = (await bench.fleet()).managed
+        watch = await _watching(bench)
+        if is_sick:
+            _turn(bench, one.name, "critical")
+        old = Fleet.of([replace(one, checks=CRITICAL)])
+        found = watch.sick(await watch.read_again(old))
+        assert [each.id for each in found] == ([one.id] if is_sick else [])
+
+    on_bench(story, hits=[Hit("read", BY_NAME["timed out before"], times=99)])
+
+
+def test_a_look_that_takes_long_is_no_relapse_by_itself() -> None:
+    async def story(bench: Bench) -> None:
+        (one, _) = (await bench.fleet()).managed
+        watch = await _watching(bench)
+        _turn(bench, one.name, "critical")
+
+        async def recover() -> None:
+            await anyio.sleep(31)  # while the first read of it has no answer for 30 s
+            _turn(bench, one.name, "passing")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(recover)
+            await watch.confirm(await bench.fleet())
+
+    on_bench(story, hits=[Hit("read", BY_NAME["timed out before"], times=1)])
+
+
 def test_a_relapse_is_the_apps_failure_and_names_the_first_and_how_many_more() -> None:
     sick = [replace(machine(f"m{n}"), checks=CRITICAL) for n in (1, 2, 3)]
     error = relapse(sick)
