@@ -77,16 +77,23 @@ class Watch:
         found, unread = dict(fleet.by_id), set[str]()
 
         async def read(machine: Machine) -> None:
-            try:
-                found[machine.id] = await self._machines.machine(machine.id) or machine
-            except CallFailed:
+            again = None
+            with suppress(CallFailed):
+                again = await self._machines.machine(machine.id)
+                if again is None:  # a list has it: neither is believed before that is repeated
+                    await anyio.sleep(_LOOK_AGAIN_S)
+                    again = await self._machines.machine(machine.id)
+            if again is None:
                 unread.add(machine.id)
+            else:
+                found[machine.id] = again
 
         await for_each(self.sick(fleet), read)
-        if unread:  # a list is all there is: one of now
-            with suppress(CallFailed):
+        if unread:
+            with suppress(CallFailed):  # a list of now decides, if there is one
                 listed = (await self._machines.latest()).by_id
-                found |= {id_: listed[id_] for id_ in unread & listed.keys()}
+                kept = {id_: machine for id_, machine in found.items() if id_ not in unread}
+                found = kept | {id_: listed[id_] for id_ in unread & listed.keys()}
         return Fleet.of(found.values())
 
     async def confirm(self, seen: Fleet | None = None) -> None:

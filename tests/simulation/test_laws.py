@@ -109,6 +109,7 @@ ONCE_STRUCK_THERE = (
     Rule(Spot("create", "web canary", "work"), 0, BY_NAME["404 for a new machine"], 2),
     Rule(Spot("read", "web other", "clear"), 0, BY_NAME["timed out before"], 2),
     Rule(Spot("read", "web other", "clear"), 1, BY_NAME["timed out before"], 2),
+    Rule(Spot("read", "web other", "clear"), 1, BY_NAME["404"], 2),
 )
 QUIET = [
     *fleets(),

@@ -160,18 +160,9 @@ def test_a_list_that_lags_behind_is_not_believed_before_the_machine_was_read() -
     on_bench(story)
 
 
-def test_a_read_that_fails_leaves_what_the_list_says() -> None:
-    async def story(bench: Bench) -> None:
-        (one, _) = (await bench.fleet()).managed
-        watch = await _watching(bench)
-        old = Fleet.of([replace(one, checks=CRITICAL)])
-        assert [each.id for each in watch.sick(await watch.read_again(old))] == [one.id]
-
-    on_bench(story, hits=[Hit("read", BY_NAME["404"], times=99)])
-
-
+@pytest.mark.parametrize("fault", ["timed out before", "404"])
 @pytest.mark.parametrize("is_sick", [False, True])
-def test_where_the_read_gets_no_answer_a_newer_list_decides(is_sick: bool) -> None:
+def test_where_no_read_settles_it_a_newer_list_decides(is_sick: bool, fault: str) -> None:
     async def story(bench: Bench) -> None:
         (one, _) = (await bench.fleet()).managed
         watch = await _watching(bench)
@@ -181,7 +172,18 @@ def test_where_the_read_gets_no_answer_a_newer_list_decides(is_sick: bool) -> No
         found = watch.sick(await watch.read_again(old))
         assert [each.id for each in found] == ([one.id] if is_sick else [])
 
-    on_bench(story, hits=[Hit("read", BY_NAME["timed out before"], times=99)])
+    on_bench(story, hits=[Hit("read", BY_NAME[fault], times=99)])
+
+
+def test_where_no_list_of_now_is_to_be_had_the_one_of_before_decides() -> None:
+    async def story(bench: Bench) -> None:
+        (one, _) = (await bench.fleet()).managed
+        watch = await _watching(bench)
+        old = Fleet.of([replace(one, checks=CRITICAL)])
+        assert [each.id for each in watch.sick(await watch.read_again(old))] == [one.id]
+
+    silent = BY_NAME["timed out before"]
+    on_bench(story, hits=[Hit("read", silent, times=99), Hit("list", silent, times=99, nth=2)])
 
 
 def test_a_look_that_takes_long_is_no_relapse_by_itself() -> None:
