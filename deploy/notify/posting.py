@@ -32,7 +32,7 @@ class NotDelivered(Exception):
 
 def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
     """The answer to a POST. Raises NotDelivered within some 12 s."""
-    from importlib.metadata import version  # most runs notify of nothing
+    from importlib.metadata import version  # most runs send no notification
 
     failure = NotDelivered(f"{shown(url)}: never tried")
     for number in range(_TRIES):
