@@ -170,7 +170,8 @@ def the_app_stays_available(story: Story) -> Iterator[str]:
     writes: dict[str, list[float]] = {}
     for call in story.calls:
         if call.operation in GUARDED and call.was_carried_out and call.applied_s is not None:
-            writes.setdefault(call.machine, []).append(call.applied_s)
+            if not _was_seen_sick(story, call, writes.get(call.machine, ())):
+                writes.setdefault(call.machine, []).append(call.applied_s)
     marked_s = min((c.sent_s for c in story.calls if c.operation == "mark"), default=math.inf)
     there = {id_ for id_ in story.before if story.lost.get(id_, math.inf) > marked_s}
     served = {id_ for id_, m in managed(story.before).items() if m.serves}
@@ -213,6 +214,21 @@ def _too_many_out(
                 f"{len(instead)} stand in for them, limit {limit}"
             )
             return
+
+
+def _was_seen_sick(story: Story, call: Call, written: Iterable[float]) -> bool:
+    """Whether the run's last look showed it a machine of the release that its app had taken out.
+
+    Such an app may have let it in again for a moment when the write comes.
+    """
+    if not _words(story.run.release.image) & _UNSTEADY_WORDS:
+        return False
+    looks = [c for c in story.calls if c.run == call.run and c.operation == "list" and c.is_good]
+    known = [c.applied_s for c in looks if c.heard_s is not None and c.heard_s <= call.sent_s]
+    look_s = max((at for at in known if at is not None), default=-math.inf)
+    since_s = max((at for at in written if at < look_s), default=math.inf)
+    served = [call.machine in serving for at, serving in story.serving if since_s < at <= look_s]
+    return any(served) and not served[-1]
 
 
 def _stands_in(story: Story, machine_id: str, group: str) -> bool:
@@ -340,23 +356,25 @@ def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
             return
 
 
-def every_hint_comes_true(story: Story) -> Iterator[str]:
+def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[str]:
     """What the last run advised ends with 0, and with the app as it was said to be.
 
     A release that cannot do well is not finished by anybody: where the run could not know
-    that, what goes on with it ends with 1 and the app as before.
+    that, what goes on with it ends with 1 and the app as before. After two deploys at once
+    nobody can tell what the app is to be like: then it is not judged.
     """
     for advice, after in story.advised:
         run = after.run
         code = run.finished.exit_code if run.finished is not None else 0
-        why = f"exit {code}, {run.finished.message}" if run.finished and code else run.error
-        amiss: Iterable[str] = [why or run.refusal] if why or run.refusal else ()
-        if code == 1 and advice.promise.startswith("finishes") and _could_not_know(story):
-            amiss = not_as_old(after)
-        elif not amiss and advice.promise.startswith("finishes"):
-            amiss = not_new(after)
-        elif not amiss and advice.promise:
-            amiss = not_as_old(after)
+        exit_ = f"exit {code}, {run.finished.message}" if run.finished and code else ""
+        went_wrong = exit_ or run.error or run.refusal
+        finishes = advice.promise.startswith("finishes")
+        is_excused = code == 1 and finishes and _could_not_know(story)
+        amiss: Iterable[str] = ()
+        if went_wrong and not is_excused:
+            amiss = [went_wrong]
+        elif judges_app and advice.promise:
+            amiss = not_new(after) if finishes and not is_excused else not_as_old(after)
         for each in amiss:
             yield f"`{advice.command}` {advice.promise or 'is advised'}, but {each}"
 

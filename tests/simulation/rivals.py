@@ -38,13 +38,7 @@ def broken_by_rivals(story: Story) -> list[str]:
         calls = of_run(story, run)
         turn = replace(story, runs=[run], calls=calls, before=before, after=after, advised=[])
         found += [f"{run.name}: {each}" for each in broken_laws(turn)]
-    return found + list(_unfollowed(story))
-
-
-def _unfollowed(story: Story) -> Iterator[str]:
-    """Advice that ends badly; what it is to leave behind nobody can tell after two deploys."""
-    advised = [(replace(advice, promise=""), after) for advice, after in story.advised]
-    yield from every_hint_comes_true(replace(story, advised=advised))
+    return found + list(every_hint_comes_true(story, judges_app=False))
 
 
 def _turn_begins_s(story: Story, run: Run) -> float:
