@@ -49,7 +49,9 @@ class Evidence:
     be seen any more, `ending` if the run was cut off. `stopped_by` is why
     nothing new began; `is_interrupted`: a person wanted that. `left` is what is
     still to be done to reach the aim, `left_back` what is still to be undone.
-    `done` is what the run brings about, where that is not a release of an image.
+    `untried` are the groups whose machine checks it was to wait for, and that have
+    not passed. `done` is what the run brings about, where that is not a release of
+    an image.
     """
 
     release: Release
@@ -64,6 +66,7 @@ class Evidence:
     is_interrupted: bool = False
     left: tuple[Action, ...] = ()
     left_back: tuple[Action, ...] = ()
+    untried: frozenset[str] = frozenset()
 
     @property
     def forward(self) -> Outcome:
@@ -126,8 +129,9 @@ class Evidence:
 
     @property
     def waiting(self) -> tuple[Action, ...]:
-        """What was not seen to serve, and does not at the last look."""
-        well = {m.id for m in self.fleet.managed if m.is_well} if self.fleet else set()
+        """What was not seen to serve, and does not at the last look or has yet to be tried."""
+        managed = self.fleet.managed if self.fleet else ()
+        well = {m.id for m in managed if m.is_well and m.group not in self.untried}
         return tuple(a for a in self.left if isinstance(a, Wait) and a.machine_id not in well)
 
     @property

@@ -42,7 +42,6 @@ from deploy.orchestrator.watch import Watch
 from deploy.plan.planners import Planner
 from deploy.plan.release import Release
 from deploy.plan.selection import Selection
-from deploy.plan.strategies import strategy_named
 from deploy.retries import Retries
 
 _GRACE_S = 10.0  # after the first signal
@@ -227,12 +226,9 @@ async def _last_look(deployment: Deployment) -> Fleet | None:
 
     None where the platform does not say, which is reported.
     """
-    has_waited = (
-        deployment.aim.waits_for_health and strategy_named(deployment.memory.release.strategy).waits
-    )
-    lookout = deployment.lookout
+    lookout, waits = deployment.lookout, deployment.waits
     try:
-        fleet = await (lookout.look_unless_just_seen() if has_waited else lookout.look())
+        fleet = await (lookout.look_unless_just_seen() if waits else lookout.look())
         return await deployment.watch.read_again(fleet)
     except DeployError as failure:
         deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
@@ -271,6 +267,7 @@ def _evidence(
         is_interrupted=halt.is_final,
         left=deployment.left(seen) if seen is not None else (),
         left_back=deployment.left_back(seen) if seen is not None else (),
+        untried=deployment.machine_checks.untried if deployment.waits else frozenset(),
     )
 
 

@@ -19,6 +19,7 @@ from deploy.plan.actions import Action, Wait
 from deploy.plan.back import plan_back
 from deploy.plan.planners import Planner
 from deploy.plan.selection import Selection
+from deploy.plan.strategies import strategy_named
 
 TakeUp = Callable[[Tools, Fleet], Awaitable[TakenUp]]
 """Reads off the platform what another run of this deploy has left."""
@@ -60,6 +61,11 @@ class Deployment:
         """Go on with a deploy that another run began."""
         self.memory.took_up(found, now)
         self.marks.took_up(found.marked)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it sees every machine do well before it is done with it."""
+        return self.aim.waits_for_health and strategy_named(self.memory.release.strategy).waits
 
     def left(self, fleet: Fleet) -> tuple[Action, ...]:
         """What is still to be done to reach the aim."""

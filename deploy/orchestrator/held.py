@@ -192,19 +192,21 @@ class HeldLeases:
         finally:
             held.refreshing.set()
             held.refreshing = None
-        if held.lost and self._held.get(machine_id) is held:
-            self._tools.emit(Noticed(message=f"the lease on {machine_id} is lost: {held.lost}"))
         self._put(machine_id, held, due)
 
     async def _ask(self, machine_id: str, held: _Held) -> float:
-        """Refresh it, or find out why not; when to ask again."""
+        """Refresh it, or find out why not; when to ask again.
+
+        What the answer says is also true of a lease that was taken anew before this was sent.
+        """
         sent, ttl_s = anyio.current_time(), self.ttl_s
         try:
             lease = await self._tools.client.refresh_lease(
                 machine_id, ttl_s=ttl_s, description=self._description, nonce=held.nonce
             )
         except DeployError as failure:
-            await self._judge(machine_id, held, failure)
+            latest = self._held.get(machine_id, held)
+            await self._judge(machine_id, latest if latest.sent < sent else held, failure)
             return anyio.current_time() + min(1.0, held.ttl_s / 10)
         held.nonce, held.sent, held.ttl_s = lease.nonce, sent, self._granted_s(lease, ttl_s)
         held.in_doubt = False
@@ -222,11 +224,17 @@ class HeldLeases:
             else:
                 if found is None or not self.is_ours(found):
                     held.is_gone = True
-                    held.lost = f"{holder_of(found)} has it" if found else f"it ran out: {failure}"
+                    why = f"{holder_of(found)} has it" if found else f"it ran out: {failure}"
+                    self._lose(machine_id, held, why)
                     return
                 held.nonce, held.in_doubt = found.nonce, False
         if anyio.current_time() >= held.expires:
-            held.lost = f"it ran out before a refresh was answered: {failure}"
+            self._lose(machine_id, held, f"it ran out before a refresh was answered: {failure}")
+
+    def _lose(self, machine_id: str, held: _Held, why: str) -> None:
+        held.lost = why
+        if self._held.get(machine_id) is held:
+            self._tools.emit(Noticed(message=f"the lease on {machine_id} is lost: {why}"))
 
     # -- giving back ---------------------------------------------------------------
 

@@ -72,6 +72,16 @@ class MachineChecks:
             raise
         self._passed.add((group.name, number))
 
+    @property
+    def untried(self) -> frozenset[str]:
+        """The groups of which a check is yet to pass."""
+        return frozenset(
+            group.name
+            for group in self._memory.release.groups
+            for number, _ in enumerate(group.machine_checks, 1)
+            if (group.name, number) not in self._passed
+        )
+
     def is_own(self, machine: Machine) -> bool:
         """Whether this run has made the machine, or may have."""
         return machine.name in self._runs

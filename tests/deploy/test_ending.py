@@ -157,7 +157,24 @@ ROWS = [
         interrupted(AFTER, DONE),
         *(Result.DONE, 0),
     ),
+    Row(
+        "the reply of the last write is lost, and all is new",
+        evidence(AFTER, failed(HICCUP), left=(Wait(machine_id="m1", version="v1"),)),
+        *(Result.DONE, 0, f"hello runs {NEW}"),
+    ),
     # forward, and it is not
+    Row(
+        "all is new, and no machine check has passed",
+        evidence(
+            AFTER,
+            failed(HICCUP),
+            left=(Wait(machine_id="m1", version="v1"),),
+            untried=frozenset({"web"}),
+        ),
+        *(Result.IN_BETWEEN, 3, "503"),
+        is_settled=False,
+        has_hint=True,
+    ),
     Row(
         "the app is broken, and all went back",
         evidence(BEFORE, failed(APP), DONE),

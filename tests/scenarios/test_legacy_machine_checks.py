@@ -40,3 +40,17 @@ def test_a_create_that_lands_after_its_pass_has_ended_leaves_no_machine() -> Non
         assert left_over(stage) == []
 
     on_stage(play, toml=GOOD)
+
+
+def test_a_release_whose_check_nobody_has_seen_pass_is_not_done() -> None:
+    """Though its only machine runs it, and serves: what finishes it runs the check."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(1)
+        hits = [Hit("create", UNAVAILABLE, on=is_check)]
+        told = await stage.deploy(retries=0, hits=hits)
+        assert told.exit_code == 3
+        assert stage.images == [NEW]
+        assert "finishes it" in told.hints
+
+    on_stage(play, toml=GOOD)

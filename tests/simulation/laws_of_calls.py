@@ -316,11 +316,14 @@ def _made(call: Call) -> str:
 
 
 def _granted_s(call: Call) -> float:
-    """As asked, or for less: as far as a client knows that tells the time in whole seconds."""
+    """As asked, or for less: as far as a client knows that is told the time in whole seconds.
+
+    `Date` is the last whole second, so that what is left may be a second less than it says.
+    """
     asked_s = float(call.json.get("ttl", 0))
     lease = call.answer.get("data", {}) if isinstance(call.answer, dict) else {}
     expires_s = lease.get("expires_at", math.inf) - EPOCH_S
-    granted_s = expires_s - (call.applied_s or 0.0)
+    granted_s = expires_s - math.floor(call.applied_s or 0.0)
     return asked_s if granted_s >= asked_s else max(0.0, granted_s - 1.0)
 
 

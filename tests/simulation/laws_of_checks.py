@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.events import Noticed, PassStarted, Result
+from deploy.events import Cause, Noticed, PassStarted, Result
 from tests.simulation.laws_of_calls import is_about_check, of_run
 from tests.worlds.simulated.world import Run, Story
 
@@ -15,14 +15,14 @@ _APP = ("web", "worker")
 def machine_checks_run_and_go(story: Story) -> Iterator[str]:
     """What is there after the last run, and is not named, is an orphan; nobody else is tried.
 
-    A run that finds nothing to do takes no leases, and leaves what a dead one has left.
+    A run that does not get the leases leaves what a dead one has left.
     """
     named = " ".join(
         event.message for run in story.runs for _, event in run.events if isinstance(event, Noticed)
     )
     finished = story.run.finished
-    is_idle = finished is not None and finished.result is Result.UNCHANGED
-    if not story.run.died and not story.run.had_nothing_to_do and not is_idle:
+    is_leased = finished is not None and finished.cause is Cause.LEASED
+    if not story.run.died and not story.run.had_nothing_to_do and not is_leased:
         for machine in story.after.values():
             if machine.group == CHECK_GROUP and machine.id not in named:
                 yield f"{machine.name} ({machine.id}) is left over and not named"

@@ -89,6 +89,15 @@ RIVALS_ONCE_BROKEN = (
     202888,
     204013,
 )
+JUST_AS_DRAWN = (
+    4000389,
+    4001153,
+    4001240,
+    4001384,
+    4001385,
+    4002216,
+    4002341,
+)
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
     Rule(Spot("release", "web first", "over"), 0, BY_NAME["HTML"]),
@@ -279,6 +288,12 @@ def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed:
 def test_a_world_with_machine_checks_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
     weather = draw(seed)
     assert weather.scenario.machine_checks
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
+@pytest.mark.parametrize("seed", JUST_AS_DRAWN)
+def test_a_world_that_once_broke_a_law_keeps_them_all_just_as_it_was_drawn(seed: int) -> None:
+    weather = draw(seed)
     assert faults_of(weather, live_through(weather)) == [], weather
 
 

@@ -569,6 +569,24 @@ def test_a_refused_refresh_that_no_read_explains_keeps_writes_back_until_one_is_
     play(story)
 
 
+def test_what_a_refresh_is_told_goes_for_a_lease_that_was_taken_anew_before_it_left() -> None:
+    async def story(world: World) -> None:
+        (first, *_) = ids(world)
+        missing = Kind(name="404 after", reaches=True, late_s=2.0, status=404, body="{}")
+        hits = [Hit("refresh", missing), Hit("read lease", UNAVAILABLE, times=2)]
+        async with holder(world, hits=hits) as held:
+            await held.take(first)
+            nonce, due_s = held.leases.nonce(first), anyio.current_time() + TTL_S / 3
+            await anyio.sleep_until(due_s + 0.5)  # a refresh is under way
+            held.leases.adopt(first, nonce, since=due_s - 0.5)
+            assert held.leases.nonce(first) == nonce
+            await anyio.sleep(2)
+            with pytest.raises(LeaseLost, match="may be lost: a refresh did not find it"):
+                held.leases.nonce(first)
+
+    play(story)
+
+
 def test_a_lease_without_a_description_that_was_lost_is_known_by_its_nonce() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]
