@@ -169,9 +169,10 @@ def the_app_stays_available(story: Story) -> Iterator[str]:
         return
     writes: dict[str, list[float]] = {}
     for call in story.calls:
-        if call.operation in GUARDED and call.was_carried_out and call.applied_s is not None:
-            if not _was_seen_sick(story, call, writes.get(call.machine, ())):
-                writes.setdefault(call.machine, []).append(call.applied_s)
+        if call.operation not in GUARDED or not call.was_carried_out or call.applied_s is None:
+            continue
+        if not _was_seen_sick(story, call, writes.get(call.machine, ())):
+            writes.setdefault(call.machine, []).append(call.applied_s)
     marked_s = min((c.sent_s for c in story.calls if c.operation == "mark"), default=math.inf)
     there = {id_ for id_ in story.before if story.lost.get(id_, math.inf) > marked_s}
     served = {id_ for id_, m in managed(story.before).items() if m.serves}
