@@ -8,7 +8,7 @@ methods that say what has happened.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from deploy.api.machine import Fleet, Machine
@@ -194,6 +194,10 @@ class Memory:
         self.unsure.discard(machine.id)
         self.runs.pop(machine.id, None)  # a version says it
         self._exits_ms[machine.id] = _last_exit_ms(machine)
+
+    def doubt(self, machine_ids: Iterable[str]) -> None:
+        """What another deploy has brought there is not known to do well."""
+        self.doubtful |= set(machine_ids)
 
     def not_told(self, machine_id: str) -> None:
         """A write has failed, and nobody knows whether it happened."""

@@ -23,7 +23,7 @@ from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
 from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import windows
 from deploy.plan.actions import Destroy, where
-from deploy.plan.intent import BACK, FORWARD, Intent, carriers
+from deploy.plan.intent import BACK, FORWARD, Intent, carriers, untried
 from deploy.plan.schedule import refuse_unsuited, schedule, schedule_back
 from deploy.plan.stamps import DEPLOY, fly_release, role_of
 from deploy.plan.steps import Gate, Schedule, actions_of, without_gates
@@ -119,8 +119,7 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
     await _see_what_landed(deployment)
     fleet = await _look_under_leases(deployment)
     if memory.base is None:
-        marks.take_over(fleet)
-        memory.began(fleet)
+        _begin(deployment, fleet)
     _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
     await marks.announce(intent, fleet, carriers(fleet))
@@ -148,11 +147,20 @@ def _is_there_already(deployment: Deployment, fleet: Fleet) -> bool:
 
     Unless a killed deploy has left a one-off machine, which goes under leases.
     """
-    if deployment.memory.base is not None or deployment.left(fleet):
+    if deployment.memory.base is not None:
         return False
-    deployment.marks.take_over(fleet)
-    deployment.memory.began(fleet)
+    deployment.memory.doubt(untried(deployment.memory.release, fleet))
+    if deployment.left(fleet):
+        return False
+    _begin(deployment, fleet)
     return True
+
+
+def _begin(deployment: Deployment, fleet: Fleet) -> None:
+    """This look is the first that counts: nobody else's deploy can change the app any more."""
+    deployment.marks.take_over(fleet)
+    deployment.memory.doubt(untried(deployment.memory.release, fleet))
+    deployment.memory.began(fleet)
 
 
 async def _create_app(deployment: Deployment) -> None:

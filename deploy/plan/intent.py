@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 from deploy.api.machine import Fleet, Machine
 from deploy.plan.release import RESUME, Release
-from deploy.plan.stamps import INTENT, fly_release
+from deploy.plan.stamps import INTENT, fly_release, is_stamped
 
 FORWARD = "forward"
 BACK = "back"
@@ -68,6 +68,20 @@ def read_intent(machine: Machine) -> Intent | None:
         return None
     is_ours = not beside or fly_release(machine)[0] in (beside, intent.deploy)
     return intent if is_ours else None
+
+
+def untried(release: Release, fleet: Fleet) -> list[str]:
+    """The machines that an unfinished deploy wrote to, in groups that have machine checks.
+
+    Nothing says whether those have passed.
+    """
+    unfinished = {intent.deploy for machine in fleet.managed if (intent := read_intent(machine))}
+    checked = {group.name for group in release.groups if group.machine_checks}
+    return [
+        machine.id
+        for machine in fleet.managed
+        if machine.group in checked and any(is_stamped(machine, each) for each in unfinished)
+    ]
 
 
 def carriers(fleet: Fleet) -> list[str]:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.scenarios.test_machine_checks import BAD, GOOD, UNAVAILABLE, is_check, left_over
+import pytest
+
+from deploy.events import Result
+from tests.scenarios.test_machine_checks import (
+    BAD,
+    GOOD,
+    UNAVAILABLE,
+    is_check,
+    left_over,
+    made,
+)
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import NEW, OLD, Hit, Stage, on_stage
 
@@ -52,5 +62,20 @@ def test_a_release_whose_check_nobody_has_seen_pass_is_not_done() -> None:
         assert told.exit_code == 3
         assert stage.images == [NEW]
         assert "finishes it" in told.hints
+
+    on_stage(play, toml=GOOD)
+
+
+@pytest.mark.parametrize("machines", [1, 3])
+def test_a_deploy_over_one_whose_check_nobody_has_seen_pass_runs_it(machines: int) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(machines)
+        hits = [Hit("create", UNAVAILABLE, on=is_check)]
+        await stage.deploy(retries=0, hits=hits)
+        told = await stage.deploy(retries=3)
+        assert (told.exit_code, stage.images) == (0, [NEW] * machines)
+        assert len(made(told)) == 1
+        again = await stage.deploy(retries=3)
+        assert (again.end.result, again.changes) == (Result.UNCHANGED, [])
 
     on_stage(play, toml=GOOD)

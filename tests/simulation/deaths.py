@@ -50,7 +50,7 @@ def judge_death(death: Death) -> tuple[str, tuple[str, ...]]:
         await world.deploy(dies_at=(death.call, death.after))
         if death.way == "deploy":
             await anyio.sleep(LEASE_S + 1)  # to a new deploy the dead one is a rival
-        again = await world.deploy(name="run2", command=_COMMANDS[death.way])
+        again = await world.deploy(name="run2", command=COMMANDS[death.way])
         again.is_rollback = death.way == "rollback"
         await world.rest()
 
@@ -66,7 +66,7 @@ async def roll_back(target: Target, order: Order, emit: Emit) -> RunFinished | N
         return None
 
 
-_COMMANDS: dict[str, Command | None] = {
+COMMANDS: dict[str, Command | None] = {
     "resume": resume_app,
     "rollback": roll_back,
     "deploy": None,

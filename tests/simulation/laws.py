@@ -109,7 +109,8 @@ def not_old(story: Story) -> Iterator[str]:
         old, now = before[id_], after[id_]
         if own_config(old) != own_config(now):
             yield f"{now.name} has another configuration: {_differing(old, now)}"
-        is_at_rest = old.state in _AT_REST  # of others nobody knows what becomes of them
+        is_unwell = bool(_words(old.image) & (_UNSTEADY_WORDS | _BROKEN_WORDS))
+        is_at_rest = old.state in _AT_REST and not is_unwell  # else nobody knows what becomes of it
         is_other = is_at_rest and _rest(old) != _rest(now)
         is_sick = is_at_rest and old.serves and not now.serves
         if old.cordoned != now.cordoned or is_other or is_sick:
@@ -361,8 +362,9 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
     """What the last run advised ends with 0, and with the app as it was said to be.
 
     A release that cannot do well is not finished by anybody: where the run could not know
-    that, what goes on with it ends with 1 and the app as before. After two deploys at once
-    nobody can tell what the app is to be like: then it is not judged.
+    that, what goes on with it ends with 1 and the app as before, or with 3 where `immediate`
+    has taken away what there was. After two deploys at once nobody can tell what the app is to
+    be like: then it is not judged.
     """
     for advice, after in story.advised:
         run = after.run
@@ -370,11 +372,12 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
         exit_ = f"exit {code}, {run.finished.message}" if run.finished and code else ""
         went_wrong = exit_ or run.error or run.refusal
         finishes = advice.promise.startswith("finishes")
-        is_excused = code == 1 and finishes and _could_not_know(story)
+        codes = (1, 3) if story.scenario.strategy == "immediate" else (1,)
+        is_excused = code in codes and finishes and _could_not_know(story)
         amiss: Iterable[str] = ()
         if went_wrong and not is_excused:
             amiss = [went_wrong]
-        elif judges_app and advice.promise:
+        elif judges_app and advice.promise and code != 3:
             amiss = not_new(after) if finishes and not is_excused else not_as_old(after)
         for each in amiss:
             yield f"`{advice.command}` {advice.promise or 'is advised'}, but {each}"

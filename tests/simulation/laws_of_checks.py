@@ -39,14 +39,15 @@ def _not_tried(story: Story, run: Run) -> Iterator[str]:
         yield f"{run.name} tries a machine that nobody asked it to: {made[0].line()}"
     if late:
         yield f"{run.name} tries a machine on its way back: {late[0].line()}"
-    finished = run.finished
-    is_done = finished is not None and finished.result is Result.DONE and not run.goes_back
-    is_alone = len(story.runs) == 1 and story.scenario.strategy != "immediate"
-    if not word or not is_done or not is_alone:
+    result = run.finished.result if run.finished is not None else None
+    is_there = result in (Result.DONE, Result.UNCHANGED) and not run.goes_back
+    if not word or not is_there or story.scenario.strategy == "immediate":
         return
+    if word == "exit1":
+        yield f"{run.name} is {result}, and its machine check fails"
+    if len(story.runs) > 1 or result is Result.UNCHANGED:
+        return  # some of the groups may have passed before
     running = {m.group for m in run.after.values() if m.state == "started" and m.group in _APP}
     passed = {call.name for call in made if call.was_carried_out}
     if len(passed) < len(running):
         yield f"{run.name} is done, and tried {sorted(passed)} of groups {sorted(running)}"
-    if word == "exit1":
-        yield f"{run.name} is done, and its machine check fails"

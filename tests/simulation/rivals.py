@@ -33,7 +33,8 @@ def broken_by_rivals(story: Story) -> list[str]:
     ]
     if first.ended_s > turn_s:
         return found  # while it gave its last lease back: nobody saw the app between the turns
-    turns = ((first, story.before, first.after), (second, first.after, story.after))
+    between = second.before if first.died else first.after
+    turns = ((first, story.before, first.after), (second, between, story.after))
     for run, before, after in turns:
         calls = of_run(story, run)
         turn = replace(story, runs=[run], calls=calls, before=before, after=after, advised=[])

@@ -269,10 +269,10 @@ def test_a_slow_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
 def _as_once(weather: Weather) -> Weather:
     """As these worlds were when they were found: no server had habits.
 
-    No call of a rival failed, and none waited.
+    No call of a rival failed, and none waited; nobody deployed again after a death.
     """
     scenario = replace(weather.scenario, habits=NO_HABITS, machine_checks="")
-    weather = replace(weather, scenario=scenario)
+    weather = replace(weather, scenario=scenario, deploys_again=False)
     if weather.play != "rivals":
         return weather
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
@@ -293,7 +293,14 @@ def test_a_world_with_machine_checks_that_once_broke_a_law_keeps_them_all(seed: 
 
 @pytest.mark.parametrize("seed", JUST_AS_DRAWN)
 def test_a_world_that_once_broke_a_law_keeps_them_all_just_as_it_was_drawn(seed: int) -> None:
+    weather = replace(draw(seed), deploys_again=False)  # which was not drawn yet
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
+@pytest.mark.parametrize("seed", [7002920, 7005372, 7006250, 7007256])
+def test_a_new_deploy_over_one_that_died_keeps_the_laws(seed: int) -> None:
     weather = draw(seed)
+    assert weather.what_follows == "deploy"
     assert faults_of(weather, live_through(weather)) == [], weather
 
 

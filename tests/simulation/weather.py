@@ -2,8 +2,8 @@
 
 A seed draws the strategy, the path and the fleet; how the new app behaves, and whether
 machine checks try it; the server's habits; how often calls fail, in bursts or evenly; how
-slow the network is; an outage; a rival; a death with a resume or a rollback after it; a host
-that is lost for a while. The laws have to hold in all of it.
+slow the network is; an outage; a rival; a death with a resume, a rollback or another deploy
+after it; a host that is lost for a while. The laws have to hold in all of it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any
 
 import anyio
 
-from deploy.commands.resume import resume_app
 from deploy.plan.strategies import STRATEGY_NAMES
-from tests.simulation.deaths import roll_back
+from tests.simulation.deaths import COMMANDS, LEASE_S
 from tests.simulation.laws import broken_laws
 from tests.simulation.rivals import broken_by_rivals
 from tests.worlds.simulated.faults import KINDS, Kind, Nature
@@ -46,7 +45,10 @@ PLAYS = ("deploy", "outage", "rivals", "death", "host loss")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
-    """What the seed has drawn. Times are in seconds from the start of the deploy."""
+    """What the seed has drawn. Times are in seconds from the start of the deploy.
+
+    After a death the command is `way`, or the same deploy once more if it `deploys_again`.
+    """
 
     scenario: Scenario
     play: str
@@ -56,6 +58,7 @@ class Weather:
     second_after_s: float
     dies_at: tuple[int, bool]
     way: str
+    deploys_again: bool
 
     def __str__(self) -> str:
         one = self.scenario
@@ -65,7 +68,7 @@ class Weather:
         more = {
             "outage": f" {self.outage[1] - self.outage[0]:.0f} s at {self.outage[0]:.1f} s",
             "death": f" {'after' if self.dies_at[1] else 'before'} call {self.dies_at[0]}, "
-            f"then {self.way}",
+            f"then {self.what_follows}",
             "rivals": f" that wait {waits_s:g} s for each other" if waits_s else "",
         }.get(self.play, "")
         burst = " in bursts" if self.burst else ""
@@ -75,6 +78,11 @@ class Weather:
         what += f", tried by {one.machine_checks}" if one.machine_checks else ""
         slow = f", messages take up to {one.latency_s[1]:g} s" if one.latency_s[1] > 0.1 else ""
         return f"{one.strategy} {path} {of} {what}, {fail}{slow}; {self.play}{more}{habits}"
+
+    @property
+    def what_follows(self) -> str:
+        """The command that comes after a death."""
+        return "deploy" if self.play == "death" and self.deploys_again else self.way
 
 
 def draw(seed: int) -> Weather:
@@ -115,6 +123,7 @@ def draw(seed: int) -> Weather:
         second_after_s=chance.choice((0.0, 0.0, chance.uniform(0, 8))),
         dies_at=(chance.randint(1, 20 * machines), chance.random() < 0.5),
         way=chance.choice(("resume", "rollback")),
+        deploys_again=random.Random(f"again/{seed}").random() < 0.3,
     )
 
 
@@ -134,7 +143,7 @@ class Sky:
         self._rate = weather.rate
         self._kinds = tuple(kind for kind in KINDS if _may_befall(weather.scenario, kind))
         self._burst = weather.burst
-        self._is_undone = (weather.play, weather.way) == ("death", "rollback")
+        self._is_undone = (weather.play, weather.what_follows) == ("death", "rollback")
 
     def strike(self, call: Call) -> Kind | None:
         if self._burst is not None:
@@ -177,8 +186,9 @@ def live_through(weather: Weather) -> Story:
 
 
 def faults_of(weather: Weather, story: Story) -> list[str]:
-    """The laws that it breaks, those between rivals included."""
-    return broken_by_rivals(story) if weather.play == "rivals" else broken_laws(story)
+    """The laws that it breaks, those between rivals included: to a new deploy a dead one is one."""
+    are_rivals = weather.play == "rivals" or weather.what_follows == "deploy"
+    return broken_by_rivals(story) if are_rivals else broken_laws(story)
 
 
 def shortest(weather: Weather, breaks: Callable[[Weather], bool]) -> Weather:
@@ -204,6 +214,7 @@ def _plainer(weather: Weather) -> Iterator[Weather]:
     scenarios += [replace(one, machines=n) for n in (1, 2, 3) if one.cold < n < one.machines]
     scenarios += [replace(one, retries=n) for n in (1, 3) if n < one.retries]
     weathers = [replace(weather, burst=None), replace(weather, second_after_s=0.0)]
+    weathers += [replace(weather, deploys_again=False)]
     weathers += [replace(weather, rate=rate) for rate in (0.0, 0.01, 0.05) if rate < weather.rate]
     weathers += [replace(weather, scenario=scenario) for scenario in scenarios]
     yield from (each for each in weathers if each != weather)
@@ -235,9 +246,11 @@ async def _death(world: World, weather: Weather) -> None:
     quiet = replace(weather, rate=min(weather.rate, 0.05))
     await world.deploy(faults=Sky(quiet, "run1"), dies_at=weather.dies_at)
     await anyio.sleep(weather.second_after_s)
-    command = resume_app if weather.way == "resume" else roll_back
+    if weather.deploys_again:
+        await anyio.sleep(LEASE_S + 1)  # to a new deploy the dead one is a rival
+    command = COMMANDS[weather.what_follows]
     again = await world.deploy(name="run2", command=command, faults=Sky(quiet, "run2"))
-    again.is_rollback = weather.way == "rollback"
+    again.is_rollback = weather.what_follows == "rollback"
 
 
 async def _host_loss(world: World, weather: Weather) -> None:

@@ -335,10 +335,10 @@ class Stage:
             told.error = _first(errors)
         told.calls = [call for call in self.world.story.calls if call.run == told.name]
         told.unreleased = self._unreleased(told)
-        told.is_over.set()
         if self.stops_after == self.runs.index(told):
             assert self.scope is not None
-            self.scope.cancel()
+            self.scope.cancel()  # before anybody hears of the end, and begins the next run
+        told.is_over.set()
 
     def _inherit(self, told: Told, deploy_id: str) -> None:
         """What goes on with a deploy undoes what the first run of that deploy began with."""

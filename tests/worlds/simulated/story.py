@@ -118,6 +118,7 @@ class Run:
     is_rollback: bool = False
     had_nothing_to_do: bool = False  # a command that found nothing to finish or undo
     refusal: str = ""  # why a command did not begin
+    before: dict[str, Snapshot] = field(default_factory=dict)  # right at its beginning
     after: dict[str, Snapshot] = field(default_factory=dict)  # right at its end
 
     @property

@@ -222,6 +222,7 @@ class World:
             release=replace(release, image=image or release.image),
             retries=scenario.retries if retries is None else retries,
             started_s=anyio.current_time(),
+            before=self.snapshot(),
         )
         self.story.runs.append(told)
         transport = self.transport(name, faults or NoFaults())
