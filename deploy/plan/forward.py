@@ -30,7 +30,7 @@ from deploy.plan.configs import (
 )
 from deploy.plan.group import Group
 from deploy.plan.intent import Intent, read_intent
-from deploy.plan.places import Place, places_of
+from deploy.plan.places import Place, Places, places_of
 from deploy.plan.release import Release, is_current
 from deploy.plan.stamps import (
     DEPLOY,
@@ -106,20 +106,23 @@ def _bring_all(situation: Situation, group: Group, machines: list[Machine]) -> I
     replaced.
     """
     deploy_id = situation.release.deploy_id
-    at_first = situation.base.machines.group(group.name)
+    at_first = places_of(situation.base.machines.group(group.name), deploy_id)
     places = places_of(machines, deploy_id)
-    surplus = places.surplus | places_of(at_first, deploy_id).surplus
+    surplus = places.surplus | at_first.surplus
     for machine in machines:
         if machine.id in surplus:
             yield destroy(machine)
         else:
-            yield from _bring(situation, group, machine, places.by_machine[machine.id])
+            place = places.by_machine[machine.id]
+            launch = _launches(situation, group, machine, at_first)
+            yield from _bring(situation, group, machine, place, launch=launch)
 
 
-def _bring(situation: Situation, group: Group, machine: Machine, place: Place) -> Iterator[Action]:
+def _bring(
+    situation: Situation, group: Group, machine: Machine, place: Place, *, launch: bool
+) -> Iterator[Action]:
     """What the machine that counts in a place needs."""
     before = situation.base.machines.by_id.get(machine.id)
-    launch = _launches(situation, group, machine)
     if not _is_there(situation, machine, before):
         if _must_move(situation, group, machine, launch=launch):
             yield _replacement(situation.release, group, machine, place, launch=launch)
@@ -138,14 +141,15 @@ def _bring(situation: Situation, group: Group, machine: Machine, place: Place) -
         yield Uncordon(**where(machine), version=machine.version)
 
 
-def _launches(situation: Situation, group: Group, machine: Machine) -> bool:
-    """Whether it runs in the end: as it did at first, a stand-in as the machine before it."""
+def _launches(situation: Situation, group: Group, machine: Machine, at_first: Places) -> bool:
+    """Whether it runs in the end: as it did at first, a stand-in as who counted in its place."""
     standby = bool(machine.config.get("standbys")) and not group.has_services
-    at_first = situation.base.machines.by_id
-    replaced = replaced_by(machine, situation.release.deploy_id)
-    before = at_first.get(machine.id) or at_first.get(replaced)
+    before = situation.base.machines.by_id.get(machine.id)
     if before is None:
-        return not standby
+        place = at_first.by_machine.get(replaced_by(machine, situation.release.deploy_id))
+        if place is None:
+            return not standby
+        before = place.occupant
     is_down = before.id in situation.base.down and not standby
     return is_down or should_launch(before.state, standby=standby)
 

@@ -97,6 +97,7 @@ JUST_AS_DRAWN = (
     4001385,
     4002216,
     4002341,
+    5100331,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),

@@ -551,9 +551,14 @@ def test_a_green_that_serves_is_kept_by_the_next_deploy_and_its_blue_goes() -> N
     assert ("destroy", "m1") in {(a.verb, a.machine_id) for a in actions}
 
 
-def test_a_blue_stays_surplus_when_the_green_that_stood_for_it_has_been_replaced() -> None:
+@pytest.mark.parametrize("blue", ["started", "stopped"])
+def test_a_blue_stays_surplus_when_the_green_that_stood_for_it_has_been_replaced(blue: str) -> None:
+    """The next green runs as the one before it did, whatever became of the blue."""
     fleet, _, _ = _with_green()
-    switched = Fleet.of(replace(one, cordoned=False) for one in fleet)
+    switched = Fleet.of(
+        replace(one, state=blue, cordoned=True) if one.id == "m1" else replace(one, cordoned=False)
+        for one in fleet
+    )
     base = Base.of(switched)
     image = "registry.test/hello:3"
     newer = release(strategy="bluegreen", deploy_id="0eeeeeeeeenewer", image=image)
