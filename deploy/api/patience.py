@@ -1,8 +1,8 @@
 """How long to wait before asking again.
 
-tenacity's own waits and its stop after a delay read the wall clock and the global random
-generator; these take anyio's clock and a seeded generator instead, so that a
-simulated hour of retries is exact and takes milliseconds.
+Time is anyio's and chance a seeded generator's, so that a simulated hour of retries is
+exact and takes milliseconds: tenacity's own waits read the wall clock and the global
+random generator. A read is asked again in a loop, since what is retried is every call's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
 from deploy.errors import CallFailed, Meaning
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 READ_FIRST_S = 0.25
 READ_LIMIT_S = 5.0
+_ASKED_LIMIT_S = 60.0  # of a `Retry-After`
 PASS_FIRST_S = 1.0
 PASS_LIMIT_S = 30.0
 
@@ -46,23 +47,23 @@ class Patience:
         """
         limit_s = self.within_s if within_s is None else min(self.within_s, within_s)
         deadline = anyio.current_time() + limit_s
-        growing = _Growing(READ_FIRST_S, READ_LIMIT_S, self.chance)
-
-        def wait_s(state: RetryCallState) -> float:
-            return min(growing(state), max(0.0, deadline - anyio.current_time()))
-
-        policy = AsyncRetrying(
-            retry=retry_if_exception(_WorthAskingAgain(self.sure)),
-            stop=lambda _: anyio.current_time() >= deadline,
-            wait=wait_s,
-            sleep=anyio.sleep,
-            reraise=True,
-        )
-
-        async def attempt() -> T:  # tenacity awaits only what is declared async
-            return await read()
-
-        return await policy(attempt)
+        garbled = ""  # what could not be read the last time
+        step_s = READ_FIRST_S
+        while True:
+            try:
+                return await read()
+            except CallFailed as error:
+                is_the_same = error.garbled and error.message == garbled
+                garbled = error.message if error.garbled else ""
+                if error.meaning is not Meaning.REPEAT or (is_the_same and not self.sure):
+                    raise
+                jittered_s = _jittered_s(step_s, self.chance)
+                left_s = deadline - anyio.current_time()
+                if left_s <= 0:
+                    raise
+                asked_s = min(error.retry_after_s or 0.0, _ASKED_LIMIT_S)
+            await anyio.sleep(min(max(jittered_s, asked_s), left_s))
+            step_s = min(2 * step_s, READ_LIMIT_S)
 
 
 class PassBackoff(wait_base):
@@ -73,47 +74,17 @@ class PassBackoff(wait_base):
     """
 
     def __init__(self, chance: random.Random) -> None:
-        self._growing = _Growing(PASS_FIRST_S, PASS_LIMIT_S, chance)
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        asked: float = retry_state.outcome.result().retry_after_s if retry_state.outcome else 0.0
-        return max(self._growing(retry_state), min(asked, 10 * PASS_LIMIT_S))
-
-
-class _WorthAskingAgain:
-    """A hiccup is; to who is not sure, not what could not be read the last time either."""
-
-    def __init__(self, sure: bool) -> None:
-        self._sure = sure
-        self._garbled = ""
-
-    def __call__(self, error: BaseException) -> bool:
-        if not isinstance(error, CallFailed) or error.meaning is not Meaning.REPEAT:
-            return False
-        before, self._garbled = self._garbled, error.message if error.garbled else ""
-        return self._sure or not error.garbled or error.message != before
-
-
-class _Growing(wait_base):
-    """Exponential backoff with equal jitter: between half of the step and the whole of it.
-
-    After Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog).
-    """
-
-    def __init__(self, first_s: float, limit_s: float, chance: random.Random) -> None:
-        self._first_s = first_s
-        self._limit_s = limit_s
         self._chance = chance
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        exponent = min(retry_state.attempt_number - 1, 16)
-        step_s = min(self._limit_s, self._first_s * float(2**exponent))
-        asked_s = _asked_s(retry_state)
-        return max(step_s / 2 + self._chance.random() * step_s / 2, asked_s)
+        asked_s: float = retry_state.outcome.result().retry_after_s if retry_state.outcome else 0.0
+        step_s = min(PASS_LIMIT_S, PASS_FIRST_S * 2.0 ** min(retry_state.attempt_number - 1, 16))
+        return max(_jittered_s(step_s, self._chance), min(asked_s, 10 * PASS_LIMIT_S))
 
 
-def _asked_s(state: RetryCallState) -> float:
-    """The `Retry-After` of the failure that is being waited for, in seconds, at most 60."""
-    error = state.outcome.exception() if state.outcome and state.outcome.failed else None
-    asked = error.retry_after_s if isinstance(error, CallFailed) else None
-    return min(asked or 0.0, 60.0)
+def _jittered_s(step_s: float, chance: random.Random) -> float:
+    """Equal jitter for an exponential backoff: between half of the step and the whole of it.
+
+    After Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog).
+    """
+    return step_s / 2 + chance.random() * step_s / 2

@@ -234,7 +234,7 @@ def goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.api.patience._Growing.__call__", lambda *_: 1800.0)
+    monkeypatch.setattr("deploy.api.patience._jittered_s", lambda *_: 1800.0)
 
 
 def stumbles(monkeypatch: pytest.MonkeyPatch) -> None:
