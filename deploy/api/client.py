@@ -15,13 +15,13 @@ from urllib.parse import quote
 import httpx
 
 from deploy.api import wire
-from deploy.api.connection import READ_TIMEOUT_S, Answer, Connection, open_connection, read
+from deploy.api.connection import READ_TIMEOUT_S, Answer, Connection, Headers, open_connection, read
 from deploy.api.machine import TERMINAL, AppInfo, Lease, Machine
 from deploy.api.meaning import call_failed
 from deploy.api.pace import Pace
 from deploy.errors import CallFailed
 
-NONCE_HEADER = "fly-machine-lease-nonce"
+NONCE_HEADER = b"fly-machine-lease-nonce"
 WAIT_LIMIT_S = 60  # the API refuses to wait longer
 
 _WAIT_MARGIN_S = 10.0  # how much later than asked the platform may answer a wait
@@ -339,5 +339,5 @@ def _granted_s(lease: Lease, answer: Answer) -> float | None:
     return lease.expires_at - answered_at
 
 
-def _nonce(nonce: str) -> dict[str, str]:
-    return {NONCE_HEADER: nonce} if nonce else {}
+def _nonce(nonce: str) -> Headers:
+    return [(NONCE_HEADER, nonce.encode())] if nonce else []

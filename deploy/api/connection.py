@@ -20,12 +20,14 @@ from contextlib import (
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Literal, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import httpx
+import msgspec
 
 from deploy.api import wire
 from deploy.api.meaning import call_failed
@@ -33,6 +35,7 @@ from deploy.errors import CallFailed, Outage
 
 T = TypeVar("T")
 Purpose = Literal["calls", "waits", "refreshes"]
+Headers = Sequence[tuple[bytes, bytes]]
 
 # Who looks on: given the operation and the machine's id, what is entered around each request.
 on_call: ContextVar[Callable[[str, str], AbstractContextManager[None]]] = ContextVar(
@@ -44,14 +47,17 @@ OUTAGE_S = 60.0  # no call answered for so long is an outage
 
 READ_TIMEOUT_S = 30.0
 _REST_S = 60.0  # to be connected, to send, and for the rest of an answer that has begun
+_LIMITS_S = {"connect": 5.0, "write": 15.0, "pool": 30.0}  # httpx's, beside that to read
 _CONNECTIONS: dict[Purpose, int] = {"calls": 64, "waits": 256, "refreshes": 32}
 
 # A server may take a request on a connection that was idle, and close it: then nobody knows
 # whether a write happened. One that was used within the last second is alive.
 _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=1.0)
 
+_url = lru_cache(maxsize=4096)(httpx.URL)  # parsing one costs as much as the rest of a request
+
 _SECRET_FROM = 8  # a shorter token is one of a platform for trying, and may be a common word
-_HIDDEN = "[token]"
+_HIDDEN = b"[token]"
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -135,14 +141,14 @@ class Connection:
         pools: Mapping[Purpose, _Connections],
         address: str,
         token: str,
-        headers: Sequence[tuple[bytes, bytes]],
+        headers: Headers,
     ) -> None:
         self.address = address
         self._root = f"{address}/v1"
         self._host = httpx.URL(address)
         self._pools = pools
-        self._headers = [*headers]
-        self._secret = token.removeprefix("FlyV1 ") if len(token) >= _SECRET_FROM else ""
+        self._headers = [(b"host", self._host.netloc), *headers]
+        self._secret = token.removeprefix("FlyV1 ").encode() if len(token) >= _SECRET_FROM else b""
         self._silent_since: float | None = None
 
     async def send(
@@ -154,7 +160,7 @@ class Connection:
         query: Mapping[str, str] | None = None,
         *,
         pool: Purpose = "calls",
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = (),
         json: Any = None,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> Answer:
@@ -175,7 +181,7 @@ class Connection:
         self, operation: str, path: str, query: Mapping[str, str]
     ) -> AsyncGenerator[str, None]:
         """The lines of an answer as they come, for as long as they come. Raises CallFailed."""
-        request = self._request("GET", f"{path}?{urlencode(query)}", None, None, None)
+        request = self._request("GET", f"{path}?{urlencode(query)}", (), None, None)
         try:
             async with (
                 self._pools["waits"].one() as connection,
@@ -190,21 +196,19 @@ class Connection:
             raise _unanswered(operation, "", error, self._host) from None
 
     def _request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None,
-        json: Any,
-        read_timeout_s: float | None,
+        self, method: str, url: str, headers: Headers, json: Any, read_timeout_s: float | None
     ) -> httpx.Request:
-        own = httpx.Headers(headers).raw if headers else []
-        limits = httpx.Timeout(connect=5.0, read=read_timeout_s, write=15.0, pool=30.0)
+        """All headers are made here: httpx works out anew, for every request, what it adds."""
+        content = b"" if json is None else msgspec.json.encode(json)
+        own = [(b"content-length", b"%d" % len(content))] if method == "POST" else []
+        if content:
+            own.append((b"content-type", b"application/json"))
         return httpx.Request(
             method,
-            url,
-            headers=[*self._headers, *own],
-            json=json,
-            extensions={"timeout": limits.as_dict()},
+            _url(url),
+            headers=[*self._headers, *headers, *own],
+            stream=httpx.ByteStream(content),
+            extensions={"timeout": _LIMITS_S | {"read": read_timeout_s}},
         )
 
     async def _exchange(
@@ -218,15 +222,17 @@ class Connection:
         """Whatever comes back, complete; CallFailed where nothing does."""
         try:
             async with self._pools[pool].one() as connection:
-                with anyio.fail_after(read_timeout_s + _REST_S):  # httpx's bound each piece only
+                with anyio.move_on_after(read_timeout_s + _REST_S):  # httpx's bound each piece only
                     response = await connection.handle_async_request(request)
                     async with aclosing(response):
                         content = await _body(response)
+                    answer = Answer(response.status_code, response.headers, content)
+                    return self._without_secret(answer)
+                raise TimeoutError
         except (httpx.HTTPError, TimeoutError, _Unread) as error:
             failure = _unanswered(operation, machine_id, error, self._host)
             self._note_silence(failure)
             raise failure from None
-        return self._without_secret(Answer(response.status_code, response.headers, content))
 
     def _check(self, operation: str, machine_id: str, answer: Answer) -> None:
         """Raise CallFailed for an answer that is not a good one."""
@@ -251,16 +257,14 @@ class Connection:
 
     def _without_secret(self, answer: Answer) -> Answer:
         """What a server says back of our token must not get into a message or a name."""
-        secret = self._secret.encode()
-        if not secret:
+        secret, headers = self._secret, answer.headers.raw
+        is_said = secret in answer.content or any(secret in value for _, value in headers)
+        if not secret or not is_said:
             return answer
-        headers = answer.headers
-        if any(self._secret in value for value in headers.values()):
-            headers = httpx.Headers(
-                [(key, value.replace(self._secret, _HIDDEN)) for key, value in headers.items()]
-            )
         return replace(
-            answer, headers=headers, content=answer.content.replace(secret, _HIDDEN.encode())
+            answer,
+            headers=httpx.Headers([(k, v.replace(secret, _HIDDEN)) for k, v in headers]),
+            content=answer.content.replace(secret, _HIDDEN),
         )
 
     def _note_silence(self, failure: CallFailed) -> None:

@@ -281,7 +281,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
 
     def _record(self, request: httpx.Request) -> Call:
         operation, machine = _operation(request)
-        body = request.content
+        body = request.read()
         nonce = request.headers.get(NONCE, "")
         if operation == "acquire" and nonce:
             operation = "refresh"
