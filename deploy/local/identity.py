@@ -7,13 +7,16 @@ asking. Without one they are unpredictable.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 from collections import Counter
 
 from deploy.local.runtime import Clock
 
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CROCKFORD = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+)
 _FIRST = ("amber", "brisk", "calm", "dusky", "early", "fabled", "gentle", "hidden")
 _SECOND = ("brook", "cliff", "dune", "field", "grove", "harbor", "meadow", "pine")
 
@@ -40,7 +43,7 @@ class Identity:
     def ulid(self) -> str:
         """26 characters that sort by time, as versions and event ids do."""
         number = (int(self.clock() * 1000) << 80) | self._chance.getrandbits(80)
-        return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+        return base64.b32encode(number.to_bytes(20)).translate(_CROCKFORD).decode()[-26:]
 
     def nonce(self) -> str:
         return f"{self._chance.getrandbits(48):012x}"

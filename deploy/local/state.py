@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import anyio
@@ -179,6 +180,7 @@ class App:
         return [machine for machine in self.machines.values() if not machine.is_gone]
 
 
+@lru_cache(maxsize=1024)  # each list has the times of all machines
 def rfc3339(unix_s: float) -> str:
     text = datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from deploy.events import HiccupMet, MachineMoved, Noticed, PassStarted, Phase
 from tests.worlds.simulated.faults import CHANGES, GUARDED, LEASES
@@ -108,7 +109,7 @@ def _leasable(call: Call) -> set[str]:
     """The machines of the app in a list, as far as their hosts answer; none of a large one."""
     return {
         machine["id"]
-        for machine in json.loads(call.listed or "[]")
+        for machine in msgspec.json.decode(call.listed or b"[]")
         if machine.get("host_status") != "unreachable"
         and (machine["config"] or {}).get("metadata", {}).get("fly_process_group") in _GROUPS
     }

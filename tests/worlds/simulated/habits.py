@@ -8,7 +8,6 @@ fault that passes, so none is in `faults`. The platform below is as it always is
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Clock = Callable[[], float]
@@ -214,7 +214,7 @@ class Inhabited:
 
     async def _carry_out(self, scope: Scope, asked: Asked, body: bytes) -> Answered:
         if isinstance(asked.body, dict):
-            body = json.dumps(self._altered(asked, asked.body)).encode()
+            body = msgspec.json.encode(self._altered(asked, asked.body))
         scope = self._with_short_ttl(scope, asked)
         await self._note_lists(scope)
         answered = await self._ask(scope, body)
@@ -329,12 +329,12 @@ class Inhabited:
         # A fresh scope: the application's router leaves its marks in it.
         own = {key: value for key, value in scope.items() if key not in ("router", "route")}
         await self._application({**own, "headers": [*headers, length]}, receive, send)
-        answered.content = json.loads(received) if received else None
+        answered.content = msgspec.json.decode(received) if received else None
         return answered
 
     async def _send(self, answered: Answered, send: Send, *, is_list: bool) -> None:
         habits, headers = self._habits, dict(answered.headers)
-        body = b"" if answered.content is None else json.dumps(answered.content).encode()
+        body = b"" if answered.content is None else msgspec.json.encode(answered.content)
         status = answered.status
         if is_list:
             body += b" " * (habits.list_bytes - len(body))
@@ -359,8 +359,8 @@ def _asked(scope: Scope, path: re.Match[str], body: bytes) -> Asked:
     headers = dict(scope["headers"])
     query = scope["query_string"].decode()
     try:
-        parsed = json.loads(body) if body else None
-    except ValueError:
+        parsed = msgspec.json.decode(body) if body else None
+    except msgspec.DecodeError:
         parsed = None
     return Asked(
         method=scope["method"],

@@ -7,18 +7,19 @@ at the calls that they are meant for. Every call leaves a record.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import anyio
 import httpx
+import msgspec
 from anyio.abc import TaskGroup
 from starlette.types import ASGIApp, Message
 
@@ -111,7 +112,7 @@ class Call:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.body) if self.body else {}
+        return msgspec.json.decode(self.body) if self.body else {}
 
     @property
     def key(self) -> str:
@@ -280,12 +281,12 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
     # -- records -----------------------------------------------------------------
 
     def _record(self, request: httpx.Request) -> Call:
-        operation, machine = _operation(request)
+        operation, machine = _operation(request.method, request.url.path)
         body = request.read()
         nonce = request.headers.get(NONCE, "")
         if operation == "acquire" and nonce:
             operation = "refresh"
-        name = str(json.loads(body).get("name", "")) if operation == "create" else ""
+        name = str(msgspec.json.decode(body).get("name", "")) if operation == "create" else ""
         self._advance(operation)
         spot = Spot(operation, self._role(machine, name), self._phase)
         call = Call(
@@ -380,7 +381,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             call.applied_s = anyio.current_time()
         call.answered = reply.status
         if call.operation in WRITES | {"read lease"} and reply.body:
-            call.answer = json.loads(reply.body)
+            call.answer = msgspec.json.decode(reply.body)
         if effect:
             self._effect(effect, call)
         reply.done.set()
@@ -392,7 +393,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         if reply.is_lost or (kind is not None and kind.answer is Answer.BROKEN):
             raise httpx.RemoteProtocolError("server disconnected without sending a response")
         status, body = reply.status, reply.body
-        headers = [*reply.headers, (b"date", _date(call.applied_s or 0.0))]
+        headers = [*reply.headers, (b"date", _date(int(EPOCH_S + (call.applied_s or 0.0))))]
         question = f"{call.method} {call.url}"
         if status == 200 and call.operation in _REPLAYED:
             self._earlier[question] = (status, body)
@@ -410,7 +411,9 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         if call.operation == "list" and status == 200:
             call.listed = body if len(body) < _KEPT_BYTES else b""
         call.heard = str(status)
-        return httpx.Response(status, headers=headers, content=body, request=request)
+        return httpx.Response(
+            status, headers=headers, stream=httpx.ByteStream(body), request=request
+        )
 
     def _made_up(self, kind: Kind, request: httpx.Request, call: Call) -> httpx.Response:
         status, body = kind.status, kind.body.replace("{machine}", call.machine)
@@ -427,9 +430,10 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         return httpx.Response(status, headers=headers, content=body.encode(), request=request)
 
 
-def _date(at_s: float) -> bytes:
+@lru_cache
+def _date(unix_s: int) -> bytes:
     """By the server's clock, as servers write it."""
-    return formatdate(EPOCH_S + at_s, usegmt=True).encode()
+    return formatdate(unix_s, usegmt=True).encode()
 
 
 class _Cut(httpx.AsyncByteStream):
@@ -443,13 +447,13 @@ class _Cut(httpx.AsyncByteStream):
         raise httpx.RemoteProtocolError("peer closed connection without sending complete body")
 
 
-def _operation(request: httpx.Request) -> tuple[str, str]:
+@lru_cache(maxsize=1024)
+def _operation(method: str, path: str) -> tuple[str, str]:
     """(operation, machine id or "")."""
-    asked = request.url.path
-    for method, path, operation in _ROUTES:
-        if method == request.method and (found := path.fullmatch(asked)):
+    for of_route, route, operation in _ROUTES:
+        if of_route == method and (found := route.fullmatch(path)):
             return operation, found.group(1) if found.groups() else ""
-    raise AssertionError(f"the client asks for something new: {request.method} {request.url}")
+    raise AssertionError(f"the client asks for something new: {method} {path}")
 
 
 async def ask(application: ASGIApp, request: httpx.Request, reply: Reply) -> None:
