@@ -11,7 +11,7 @@ moves every unit of every flag, everywhere. This file knows nothing of flags.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 from mmh3 import mmh3_32_uintdigest as digest
@@ -66,6 +66,7 @@ def limit(threshold: int) -> int:
     return -(-(threshold << 32) // BUCKETS)
 
 
+@lru_cache(maxsize=256)
 def heads(draw: Draw) -> tuple[bytes, ...]:
     """All that goes before a unit's own bytes, indexed by their number, 0 to 255.
 
@@ -80,6 +81,8 @@ def heads(draw: Draw) -> tuple[bytes, ...]:
 
 def head(draw: Draw, size: int) -> bytes:
     """All that goes before the bytes of a unit that has `size` of them."""
+    if size <= _LONGEST_WITH_HEAD:
+        return heads(draw)[size]
     return _start(draw) + (b"" if draw.generation == "flagd-2" else _text_head(size))
 
 

@@ -8,14 +8,11 @@ Pure; knows nothing of flags or files.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from mmh3 import mmh3_32_uintdigest as digest
 
 from rollout import bucketing
 from rollout.bucketing import Draw, limit
-
-_heads = lru_cache(maxsize=256)(bucketing.heads)
 
 
 def hashes(draw: Draw, units: Sequence[bytes]) -> list[int]:
@@ -24,7 +21,7 @@ def hashes(draw: Draw, units: Sequence[bytes]) -> list[int]:
     Units are the UTF-8 of text, which is not checked here. Raises InvalidValue
     for a salt that UTF-8 cannot carry, as all functions here do.
     """
-    heads = _heads(draw)
+    heads = bucketing.heads(draw)
     try:
         return [digest(heads[len(unit)] + unit) for unit in units]
     except IndexError:  # a unit of more than 255 bytes is among them
@@ -37,7 +34,7 @@ def below(draw: Draw, units: Sequence[bytes], threshold: int) -> list[int]:
 
     Counting needs no more than this, and the many that are outside take no memory.
     """
-    heads, most = _heads(draw), limit(threshold)
+    heads, most = bucketing.heads(draw), limit(threshold)
     try:
         return [place for unit in units if (place := digest(heads[len(unit)] + unit)) < most]
     except IndexError:
@@ -50,7 +47,7 @@ def between(draw: Draw, units: Sequence[bytes], low: int, high: int) -> list[byt
     With low 0 those are the units inside at `high`; otherwise the ones that a bump
     from `low` to `high` adds, and the ones that going back removes.
     """
-    heads, least, most = _heads(draw), limit(low), limit(high)
+    heads, least, most = bucketing.heads(draw), limit(low), limit(high)
     try:
         if not least:
             return [unit for unit in units if digest(heads[len(unit)] + unit) < most]
