@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
-from operator import attrgetter
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 import msgspec
 
@@ -50,9 +49,6 @@ HARMLESS: Final[frozenset[Reason]] = frozenset(
     {"flag", "later", "running", "continued", "static", "counted"}
 )
 """What nobody needs to look into."""
-
-_UNITS: Final = {"app": attrgetter("app"), "deploy": attrgetter("key")}
-"""What a record itself says of the unit."""
 
 _SHARDS: Final = 16
 _MASK: Final = _SHARDS - 1
@@ -160,14 +156,14 @@ class Observed(msgspec.Struct):
 
 def observe(records: Iterable[Record], question: Question) -> Observed:
     """What the records say. They are gone through again if a deploy is among them twice."""
-    observer = _Observer(question, frozenset())
-    for record in records:
-        observer.take(record)
+    return concluded(lambda contested: Observer(question, contested).take(records))
+
+
+def concluded(look: Callable[[frozenset[int]], Observer]) -> Observed:
+    """What was found by `look`, which goes through all records for an observer of `contested`."""
+    observer = look(frozenset())
     if contested := observer.contested():
-        observer = _Observer(question, contested)
-        for record in records:
-            observer.take(record)
-        observer.settle()
+        observer = look(contested)
     return observer.finish()
 
 
@@ -179,39 +175,66 @@ def threshold_of(percent: float | None) -> int | None:
     return threshold if abs(threshold - percent * 1000) < 1e-6 else None
 
 
-class _Observer:
+class Observer:
     """One pass. The deploys whose ids hash to one of `contested` are held until the end.
 
     Most of what a million records cost is spent here: `take` and what it calls ask for each
-    thing once.
+    thing once, and call as little as they can.
     """
 
     def __init__(self, question: Question, contested: frozenset[int]) -> None:
-        self.found = Observed([], {}, {}, Counter())
+        self._found = Observed([], {}, {}, Counter())
+        self._units = self._found.units
         self._question = question
         self._contested = contested
         self._held: dict[str, dict[str, Record]] = {}
         self._seen = [array("q") for _ in range(_SHARDS)]
         self._any_failure = question.event.name == "not-done"
-        self._unit_of = _UNITS.get(question.bucket_by)
+        self._by_app = question.bucket_by == "app"
         self._by_deploy = question.bucket_by == "deploy"
         self._stages: dict[int, _Stage] = {}
         self._by_percent: dict[float | None, _Stage] = {}
 
-    def take(self, record: Record) -> None:
-        assigned = record.assigned if record.v == 2 else record.assignment
-        reason = self._left_out(record, assigned) if assigned else _unassigned(record)
-        if reason is not None or assigned is None:
-            self.found.left[reason or "unassigned"] += 1
-            return
-        key = record.deploy or record.key
-        place = hash(key)
-        if place in self._contested:
-            self._hold(key, record)
-            return
-        if key:
-            self._seen[place & _MASK].append(place)
-        self._count(record, assigned, key)
+    def take(self, records: Iterable[Record]) -> Self:
+        """Go through the records."""
+        left, contested, seen = self._found.left, self._contested, self._seen
+        for record in records:
+            assigned = record.assigned if record.v == 2 else record.assignment
+            if assigned is None:
+                left[_unassigned(record)] += 1
+                continue
+            if (reason := self._left_out(record, assigned)) is not None:
+                left[reason] += 1
+                continue
+            key = record.deploy or record.key
+            place = hash(key)
+            if place in contested:
+                self._hold(key, record)
+                continue
+            if key:
+                seen[place & _MASK].append(place)
+            self._count(record, assigned, key)
+        return self
+
+    def add(self, other: Observer) -> None:
+        """Take over what another, forked from this process, saw in records after these."""
+        found, theirs = self._found, other._found
+        found.failures += theirs.failures
+        found.left.update(theirs.left)
+        found.first_version += theirs.first_version
+        for name, unit in theirs.units.items():
+            self._unit(name, unit.bucket).add(unit)
+        for stage in other._stages.values():
+            _, inside, outside = self._at(stage.threshold)
+            inside.add(stage.inside)
+            outside.add(stage.outside)
+        for mine, more in zip(self._seen, other._seen, strict=True):
+            mine.extend(more)
+        for key, runs in other._held.items():
+            for run in runs.values():
+                self._hold(key, run)
+            # Of these runs all but the first have been counted as repeated there.
+            found.left["repeated"] -= len(runs) - 1
 
     def contested(self) -> frozenset[int]:
         """Hashes of the ids that came more than once."""
@@ -222,14 +245,15 @@ class _Observer:
 
     def finish(self) -> Observed:
         """What was found, in an order that is that of the records no longer."""
+        self._settle()
         for threshold, stage in self._stages.items():
             for inside, cell in ((True, stage.inside), (False, stage.outside)):
                 if cell.deploys:
-                    self.found.cells[threshold, inside] = cell
-        self.found.failures.sort()
-        return self.found
+                    self._found.cells[threshold, inside] = cell
+        self._found.failures.sort()
+        return self._found
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Count what was held: of each deploy its first run, of each run its end."""
         for key, runs in self._held.items():
             first = min(runs.values(), key=lambda run: (_start(run), run.run_id))
@@ -239,7 +263,7 @@ class _Observer:
     def _hold(self, key: str, record: Record) -> None:
         runs = self._held.setdefault(key, {})
         if runs:
-            self.found.left["repeated"] += 1
+            self._found.left["repeated"] += 1
         other = runs.get(record.run_id)
         if other is None or _finality(record) > _finality(other):
             runs[record.run_id] = record
@@ -261,36 +285,40 @@ class _Observer:
             return "leased"
         if at <= question.since and not self._is_late_failure(record):
             return "counted"
-        return self._not_a_draw(record, assigned)
-
-    def _not_a_draw(self, record: Record, assigned: Assigned) -> Reason | None:
         unit = assigned.unit
         if assigned.reason != "SPLIT" or not unit:
             return "static" if assigned.reason == "STATIC" else "not-drawn"
+        return self._misplaced(record, assigned, unit)
+
+    def _misplaced(self, record: Record, assigned: Assigned, unit: str) -> Reason | None:
         stage = self._by_percent.get(assigned.percent) or self._stage(assigned.percent)
         if stage is None:
             return "percent"
-        if self._unit_of is not None and unit != self._unit_of(record):
+        if self._by_app:
+            if unit != record.app:
+                return "other-unit"
+        elif self._by_deploy and unit != record.key:
             return "other-unit"
-        return self._misplaced(assigned, unit, stage.threshold)
-
-    def _misplaced(self, assigned: Assigned, unit: str, threshold: int) -> Reason | None:
-        known = self.found.units.get(unit)
+        known = self._units.get(unit)
         place = bucket(self._question.draw, unit) if known is None else known.bucket
         if assigned.bucket is None:
             assigned.bucket = place
         elif assigned.bucket != place:
             return "other-draw"
-        side = "inside" if place < threshold else "outside"
-        return "contradiction" if assigned.variant != side and assigned.variant else None
+        variant = assigned.variant
+        if variant != ("inside" if place < stage.threshold else "outside") and variant:
+            return "contradiction"
+        return None
 
     def _stage(self, percent: float | None) -> _Stage | None:
         threshold = threshold_of(percent)
         if threshold is None:
             return None
-        stage = self._stages.setdefault(threshold, _Stage(threshold, Cell(), Cell()))
-        self._by_percent[percent] = stage
+        stage = self._by_percent[percent] = self._at(threshold)
         return stage
+
+    def _at(self, threshold: int) -> _Stage:
+        return self._stages.setdefault(threshold, _Stage(threshold, Cell(), Cell()))
 
     def _is_late_failure(self, record: Record) -> bool:
         """A failure that the state does not have counts however late it comes."""
@@ -299,26 +327,25 @@ class _Observer:
 
     def _count(self, record: Record, assigned: Assigned, key: str) -> None:
         threshold, inner, outer = self._by_percent[assigned.percent]
-        inside = (assigned.bucket or 0) < threshold
+        unit, place = assigned.unit or "", assigned.bucket or 0
+        inside = place < threshold
         failed = record.result not in DONE
         event = failed if self._any_failure else happened(self._question.event, record)
         at = record.at if record.result is not None else record.known_at
         (inner if inside else outer).count(record, event, at)
-        unit = assigned.unit or ""
         if not self._by_deploy:
-            self._unit(unit, assigned.bucket or 0).count(inside, event, at, key, threshold)
+            known = self._units.get(unit) or self._unit(unit, place)
+            known.count(inside, event, at, key, threshold)
         if record.v == 1:
-            self.found.first_version += 1
-        control = failed and record.cause == "app"
-        if event or control:
-            failure = Failure(at, key, unit, threshold, inside, event, control)
-            self.found.failures.append(failure)
+            self._found.first_version += 1
+        if failed or event:
+            control = failed and record.cause == "app"
+            if event or control:
+                failure = Failure(at, key, unit, threshold, inside, event, control)
+                self._found.failures.append(failure)
 
     def _unit(self, unit: str, place: int) -> Unit:
-        found = self.found.units.get(unit)
-        if found is None:
-            found = self.found.units[unit] = Unit(place)
-        return found
+        return self._units.setdefault(unit, Unit(place))
 
 
 class _Stage(NamedTuple):
