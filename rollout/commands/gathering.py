@@ -20,10 +20,10 @@ from rollout.flag.guard import Event, Guard, parse_event
 from rollout.outcomes import rows, state
 from rollout.outcomes.account import Account
 from rollout.outcomes.ledger import Ledger
-from rollout.outcomes.observed import Observed, Reason, observe
+from rollout.outcomes.observed import Observed, Reason
 from rollout.outcomes.question import Question
 from rollout.outcomes.record import Record
-from rollout.sources import coins, parquet
+from rollout.sources import coins, halves, parquet
 from rollout.sources.output import write
 from rollout.sources.reports import Reports
 from rollout.wording import show
@@ -142,7 +142,7 @@ def _ledger(given: Given, question: Question, guard: Guard) -> Ledger:
 def _observed(given: Given, reports: Reports[Record], question: Question) -> list[Observed]:
     found = []
     if reports.files:
-        found.append(observe(reports, question))
+        found.append(halves.observed(reports, question))
     if reports.parquet:
         selected = parquet.rows(reports.parquet, question)
         found.append(rows.observed(selected, question, reports.parquet[0]))

@@ -16,11 +16,10 @@ from rollout.flag import Flag
 from rollout.flag.guard import Guard
 from rollout.outcomes.account import Account
 from rollout.outcomes.ledger import Ledger
-from rollout.outcomes.observed import observe
 from rollout.outcomes.record import Record
 from rollout.outcomes.site.pages import MOST_RUNS, Site, pages, run_path
 from rollout.outcomes.site.run import Run
-from rollout.sources import history
+from rollout.sources import halves, history
 from rollout.sources.output import write
 from rollout.sources.reports import Reports
 from rollout.wording import count, show
@@ -103,7 +102,7 @@ def _units_of(run: Run, flags: Mapping[str, Flag]) -> Iterator[tuple[str, str]]:
 def _account(flag: Flag, given: gathering.Given, now: datetime) -> Account:
     guard = flag.guard or Guard()
     question = gathering.question_of(flag, guard, now)
-    found = observe(Reports(given.places, Record), question)
+    found = halves.observed(Reports(given.places, Record), question)
     ledger = Ledger(question, guard)
     ledger.take(found)
     return Account.of(flag, ledger, found.left)

@@ -12,10 +12,12 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from functools import cache, partial
+from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import IO, Final, TypeVar
+from typing import IO, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -32,6 +34,15 @@ STDIN: Final = "-"
 PARQUET: Final = ".parquet"
 _SUFFIXES: Final = (".json", ".jsonl", ".ndjson", PARQUET)
 _NAMED: Final = 20
+_BUFFER: Final = 1 << 16
+
+
+class Part(NamedTuple):
+    """The lines of a file from one offset to another, in bytes, or all that is in it."""
+
+    path: str
+    start: int = 0
+    end: int = sys.maxsize
 
 
 class Reports(Iterable[R]):
@@ -61,20 +72,45 @@ class Reports(Iterable[R]):
         self.path = ""
         self._stdin: int | None = None
         self._decode = msgspec.json.Decoder(kind).decode
+        self.parts: Sequence[Part] = [Part(name) for name in self.files]
 
     def __iter__(self) -> Iterator[R]:
         self.broken, self.broken_count = [], 0
-        for path in self.files:
-            self.path = path
+        for part in self.parts:
+            self.path = part.path
             try:
-                with self._open(path) as file:
-                    yield from self._records(path, file)
+                with self._open(part.path) as file:
+                    yield from self._records(part, file)
             except OSError as error:
-                self._name(path, error.strerror or str(error))
+                self._name(part.path, error.strerror or str(error))
+
+    def only(self, parts: Sequence[Part]) -> Self:
+        """The records of these parts alone."""
+        some = copy(self)
+        some.parts = parts
+        return some
+
+    def name_all(self, *parts: Self) -> None:
+        """Name what could not be read of these parts, which are all that there is."""
+        self.broken = [place for part in parts for place in part.broken][:_NAMED]
+        self.broken_count = sum(part.broken_count for part in parts)
+
+    def line_after(self, path: str, offset: int) -> int | None:
+        """Where a line begins there or later; None where the file may not be one of lines."""
+        try:
+            with self._open(path) as file:
+                self._decode(file.readline(LONGEST))
+                file.seek(offset)
+                for piece in _pieces(file):
+                    if piece.endswith(b"\n"):
+                        break
+                return file.tell()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
 
     def _open(self, path: str) -> IO[bytes]:
         if path != STDIN:
-            return Path(path).open("rb")
+            return Path(path).open("rb", _BUFFER)
         if self._stdin is None:
             self._stdin, name = tempfile.mkstemp()
             Path(name).unlink()
@@ -84,19 +120,17 @@ class Reports(Iterable[R]):
         os.lseek(self._stdin, 0, os.SEEK_SET)
         return os.fdopen(os.dup(self._stdin), "rb")
 
-    def _records(self, path: str, file: IO[bytes]) -> Iterator[R]:
+    def _records(self, part: Part, file: IO[bytes]) -> Iterator[R]:
         first = file.readline(LONGEST + 1)
         if not first.strip():
             rest = first + file.read(LONGEST)
             if not rest.strip():
-                self._name(path, "it is empty")
-                return
-            file.seek(0)
+                self._name(part.path, "it is empty")
+                return iter(())
         elif (record := self._whole(first, file)) is not None:
-            yield record
-            return
-        file.seek(0)
-        yield from self._lines(path, file)
+            return iter((record,))
+        file.seek(part.start)
+        return self._lines(part, file)
 
     def _whole(self, first: bytes, file: IO[bytes]) -> R | None:
         """The one object of a file that goes over several lines, None for anything else."""
@@ -113,23 +147,47 @@ class Reports(Iterable[R]):
             return None
         return record if record.event == "report" else None
 
-    def _lines(self, path: str, file: IO[bytes]) -> Iterator[R]:
-        for number, line in enumerate(iter(partial(file.readline, LONGEST), b""), 1):
+    def _lines(self, part: Part, file: IO[bytes]) -> Iterator[R]:
+        _, at, end = part
+        decode = self._decode
+        for number, line in enumerate(_pieces(file), 1):
+            if at >= end:
+                return
+            at += len(line)
             try:
-                record = self._decode(line)
+                record = decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 if line.strip():
-                    self._name(f"{path}:{number}", _trouble(line, error))
+                    self._name(_place(part, number), _trouble(line, error))
                 continue
             if record.event == "report":
                 yield record
             elif not record.event:
-                self._name(f"{path}:{number}", "it is not a report")
+                self._name(_place(part, number), "it is not a report")
 
     def _name(self, place: str, trouble: str) -> None:
         self.broken_count += 1
         if len(self.broken) < _NAMED:
             self.broken.append(f"{show(place)}: {trouble}")
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines that are left; one of more than `LONGEST` bytes in as many pieces as it needs."""
+    return iter(partial(file.readline, LONGEST), b"")
+
+
+def _place(part: Part, number: int) -> str:
+    """A line by its number in the whole file, of which `number` is that in the part."""
+    return f"{part.path}:{_lines_before(part) + number}"
+
+
+@cache
+def _lines_before(part: Part) -> int:
+    if not part.start:
+        return 0
+    with Path(part.path).open("rb", _BUFFER) as file:
+        ends = accumulate(map(len, _pieces(file)))
+        return sum(1 for _ in takewhile(part.start.__ge__, ends))
 
 
 def _trouble(line: bytes, error: Exception) -> str:
