@@ -50,7 +50,7 @@ HARMLESS: Final[frozenset[Reason]] = frozenset(
 )
 """What nobody needs to look into."""
 
-_SHARDS: Final = 16
+_SHARDS: Final = 256
 _MASK: Final = _SHARDS - 1
 
 
@@ -78,7 +78,7 @@ class Cell(msgspec.Struct, gc=False):
     last: float = float("-inf")
     causes: dict[str, int] = {}
 
-    def count(self, record: Record, event: bool, at: float) -> None:
+    def count(self, record: Record, failed: bool, event: bool, at: float) -> None:
         """One more deploy, which was known at `at`."""
         self.deploys += 1
         self.millis += int(record.duration_s * 1000 + 0.5)
@@ -92,7 +92,7 @@ class Cell(msgspec.Struct, gc=False):
             self.last = at
         if event:
             self.events += 1
-        if record.result not in DONE:
+        if failed:
             why = record.why or "unknown"
             self.causes[why] = self.causes.get(why, 0) + 1
 
@@ -240,7 +240,8 @@ class Observer:
         """Hashes of the ids that came more than once."""
         twice: set[int] = set()
         for shard in self._seen:
-            twice.update(one for one, other in pairwise(sorted(shard)) if one == other)
+            if len(set(shard)) < len(shard):
+                twice.update(one for one, other in pairwise(sorted(shard)) if one == other)
         return frozenset(twice)
 
     def finish(self) -> Observed:
@@ -329,10 +330,11 @@ class Observer:
         threshold, inner, outer = self._by_percent[assigned.percent]
         unit, place = assigned.unit or "", assigned.bucket or 0
         inside = place < threshold
-        failed = record.result not in DONE
+        result = record.result
+        failed = result not in DONE
         event = failed if self._any_failure else happened(self._question.event, record)
-        at = record.at if record.result is not None else record.known_at
-        (inner if inside else outer).count(record, event, at)
+        at = record.at if result is not None else record.known_at
+        (inner if inside else outer).count(record, failed, event, at)
         if not self._by_deploy:
             known = self._units.get(unit) or self._unit(unit, place)
             known.count(inside, event, at, key, threshold)

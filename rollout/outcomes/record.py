@@ -35,8 +35,7 @@ _BY_RESULT: Final[dict[str, Cause]] = {
 class Assigned(msgspec.Struct, gc=False):
     """What the flag said, or would have said where a number was given by hand.
 
-    `bucket` is 0 to 99,999 and `percent` 0 to 100. `source` is version 1's: "option" where
-    no flag was asked.
+    `bucket` is 0 to 99,999 and `percent` 0 to 100.
     """
 
     flag: str = ""
@@ -45,6 +44,11 @@ class Assigned(msgspec.Struct, gc=False):
     percent: float | None = None
     variant: str = ""
     reason: str = ""
+
+
+class _Decision(Assigned, gc=False):
+    """Version 1's, with `source` "option" where no flag was asked."""
+
     source: str = ""
 
 
@@ -80,7 +84,7 @@ class Record(msgspec.Struct, gc=False):
         """What is analysed: version 1 has it only where the flag was asked."""
         if self.v > 1:
             return self.assigned
-        decision = msgspec.json.decode(self.decision, type=Assigned | None)
+        decision = msgspec.json.decode(self.decision, type=_Decision | None)
         return None if decision is None or decision.source == "option" else decision
 
     @property
