@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
@@ -186,6 +187,8 @@ class Observer:
         self._found = Observed([], {}, {}, Counter())
         self._units = self._found.units
         self._question = question
+        # Fields of a named tuple are slow to ask for.
+        self._flag, self._now, self._since = question.flag, question.now, question.since
         self._contested = contested
         self._held: dict[str, dict[str, Record]] = {}
         self._seen = [array("q") for _ in range(_SHARDS)]
@@ -199,7 +202,7 @@ class Observer:
         """Go through the records."""
         left, contested, seen = self._found.left, self._contested, self._seen
         for record in records:
-            assigned = record.assigned if record.v == 2 else record.assignment
+            assigned = record.assigned if record.v == 2 else _assigned(record)
             if assigned is None:
                 left[_unassigned(record)] += 1
                 continue
@@ -225,11 +228,11 @@ class Observer:
         for name, unit in theirs.units.items():
             self._unit(name, unit.bucket).add(unit)
         for stage in other._stages.values():
-            _, inside, outside = self._at(stage.threshold)
-            inside.add(stage.inside)
-            outside.add(stage.outside)
-        for mine, more in zip(self._seen, other._seen, strict=True):
-            mine.extend(more)
+            mine = self._at(stage.threshold)
+            mine.inside.add(stage.inside)
+            mine.outside.add(stage.outside)
+        for shard, more in zip(self._seen, other._seen, strict=True):
+            shard.extend(more)
         for key, runs in other._held.items():
             for run in runs.values():
                 self._hold(key, run)
@@ -270,21 +273,18 @@ class Observer:
             runs[record.run_id] = record
 
     def _left_out(self, record: Record, assigned: Assigned) -> Reason | None:
-        if record.v not in VERSIONS:
-            return "version"
-        question = self._question
-        if assigned.flag != question.flag:
+        if assigned.flag != self._flag:
             return "flag"
         at, result = record.at, record.result
         if result is None:
             at += RUNNING_S
-        if at > question.now:
-            return "later" if record.at > question.now else "running"
+        if at > self._now:
+            return "later" if record.at > self._now else "running"
         if record.command in CONTINUES:
             return "continued"
         if result == "leased" or record.cause == "leased":
             return "leased"
-        if at <= question.since and not self._is_late_failure(record):
+        if at <= self._since and not self._is_late_failure(record):
             return "counted"
         unit = assigned.unit
         if assigned.reason != "SPLIT" or not unit:
@@ -298,7 +298,7 @@ class Observer:
         if self._by_app:
             if unit != record.app:
                 return "other-unit"
-        elif self._by_deploy and unit != record.key:
+        elif self._by_deploy and unit != (record.deploy or record.key):
             return "other-unit"
         known = self._units.get(unit)
         place = bucket(self._question.draw, unit) if known is None else known.bucket
@@ -327,14 +327,14 @@ class Observer:
         return fails and record.key not in self._question.known
 
     def _count(self, record: Record, assigned: Assigned, key: str) -> None:
-        threshold, inner, outer = self._by_percent[assigned.percent]
-        unit, place = assigned.unit or "", assigned.bucket or 0
+        stage = self._by_percent[assigned.percent]
+        unit, place, threshold = assigned.unit or "", assigned.bucket or 0, stage.threshold
         inside = place < threshold
         result = record.result
         failed = result not in DONE
         event = failed if self._any_failure else happened(self._question.event, record)
         at = record.at if result is not None else record.known_at
-        (inner if inside else outer).count(record, failed, event, at)
+        (stage.inside if inside else stage.outside).count(record, failed, event, at)
         if not self._by_deploy:
             known = self._units.get(unit) or self._unit(unit, place)
             known.count(inside, event, at, key, threshold)
@@ -350,12 +350,17 @@ class Observer:
         return self._units.setdefault(unit, Unit(place))
 
 
-class _Stage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Stage:
     """A percentage in the records, with its two cohorts."""
 
     threshold: int
     inside: Cell
     outside: Cell
+
+
+def _assigned(record: Record) -> Assigned | None:
+    return record.assignment if record.v in VERSIONS else None
 
 
 def _unassigned(record: Record) -> Reason:
