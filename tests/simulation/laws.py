@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from deploy.api.machine import TRANSIENT
 from deploy.events import Cause, HiccupMet, PassStarted, Planned, Result
 from deploy.plan.release import Release, group_digest
 from deploy.plan.stamps import DIGEST, INTENT, ROLE
@@ -111,7 +112,8 @@ def not_old(story: Story) -> Iterator[str]:
             yield f"{now.name} has another configuration: {_differing(old, now)}"
         is_unwell = bool(_words(old.image) & (_UNSTEADY_WORDS | _BROKEN_WORDS))
         is_at_rest = old.state in _AT_REST and not is_unwell  # else nobody knows what becomes of it
-        is_other = is_at_rest and _rest(old) != _rest(now)
+        is_on_its_way = story.after is story.run.after and now.state in TRANSIENT  # of a rival's
+        is_other = is_at_rest and not is_on_its_way and _rest(old) != _rest(now)
         is_sick = is_at_rest and old.serves and not now.serves
         if old.cordoned != now.cordoned or is_other or is_sick:
             yield (
