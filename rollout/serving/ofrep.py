@@ -33,6 +33,7 @@ LARGEST_BODY_BYTES = 1 << 16
 """A context of more than 64 KiB is a mistake."""
 
 _FLAGS = "/ofrep/v1/evaluate/flags"
+_OF_JSON = (b"content-type", b"application/json")
 
 
 class Answer(NamedTuple):
@@ -119,13 +120,12 @@ class _Service:
 
     async def _evaluate(self, scope: Scope, receive: Receive, rest: str) -> Answer:
         about = {"key": rest[1:]} if rest else {}
-        headers = dict(scope["headers"])
         self._limit(scope)
-        self._authorize(headers)
+        self._authorize(scope)
         context = _context(await _body(receive), about)
         flags = self._live.state.flags
         if not rest:
-            return _all(flags, context, headers.get(b"if-none-match", b"").decode("latin-1"))
+            return _all(flags, context, _header(scope, b"if-none-match").decode("latin-1"))
         try:
             found = _evaluation(flags, rest[1:], context)
         except UnknownFlag:
@@ -147,14 +147,20 @@ class _Service:
             said = {"errorDetails": "too many requests"}
             raise Refusal(429, said, retry_after=str(math.ceil(wait_s)))
 
-    def _authorize(self, headers: Mapping[bytes, bytes]) -> None:
+    def _authorize(self, scope: Scope) -> None:
         if not self._token:
             return
-        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
-        given = bearer if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+        scheme, _, bearer = _header(scope, b"authorization").partition(b" ")
+        given = bearer if scheme.lower() == b"bearer" else _header(scope, b"x-api-key")
         if not hmac.compare_digest(given.strip(), self._token):
             said = {"errorDetails": "the token is missing or wrong"}
             raise Refusal(401, said, www_authenticate="Bearer")
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    """The last one of this name, or nothing."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    return headers.get(name, b"")
 
 
 def _allow(method: str, *allowed: str) -> None:
@@ -188,13 +194,14 @@ def _all(flags: Flags, context: Mapping[str, Any], if_none_match: str) -> Answer
 def _evaluation(flags: Flags, key: str, context: Mapping[str, Any]) -> dict[str, Any]:
     """One flag's evaluationSuccess or evaluationFailure; raises UnknownFlag."""
     decision = targeting.evaluate(flags, key, context.get(targeting.TARGETING_KEY), context)
-    if decision.error_code:
-        return _error(decision.error_code, decision.why, key=key)
+    outcome = decision.outcome
+    if outcome.error_code:
+        return _error(outcome.error_code, decision.why, key=key)
     return {
         "key": key,
         "value": decision.value,
-        "reason": targeting.REASONS[decision.reason],
-        "variant": decision.variant,
+        "reason": targeting.REASONS[outcome.reason],
+        "variant": outcome.variant,
         "metadata": targeting.metadata(decision),
     }
 
@@ -228,8 +235,7 @@ def _json(body: Mapping[str, Any], status: int = 200) -> Answer:
 
 async def _send(send: Send, answer: Answer) -> None:
     status, body, headers = answer
-    length = ((b"content-length", str(len(body)).encode()),) if status != 304 else ()
-    of_json = ((b"content-type", b"application/json"),) if body else ()
-    start = {"type": "http.response.start", "status": status}
-    await send(start | {"headers": [*of_json, *length, *headers]})
+    if status != 304:
+        headers = (_OF_JSON, (b"content-length", b"%d" % len(body)), *headers)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

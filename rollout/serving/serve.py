@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from math import inf
 from signal import SIGINT, SIGTERM
 
 import anyio
@@ -85,31 +86,50 @@ def serve(
 class _Connection(HttpToolsProtocol):
     """uvicorn's, with a time in which a request must be here: the first one once a client is
     connected, and each once it has begun. uvicorn bounds only the time between two.
+
+    One timer looks after all of these, uvicorn's included: two timers for each request cost
+    as much as deciding what it asks for.
     """
 
-    _late: asyncio.TimerHandle | None = None
+    _due_s = inf
+    _timer: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
         super().connection_made(transport)
-        self._late = self.loop.call_later(REQUEST_TIMEOUT_S, transport.close)
+        self._close_after(REQUEST_TIMEOUT_S)
+        self._look()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._late is None:
-            self._late = self.loop.call_later(REQUEST_TIMEOUT_S, self.transport.close)
+        if self.cycle is not None:
+            self._close_after(REQUEST_TIMEOUT_S)
 
     def on_message_complete(self) -> None:
-        self._in_time()
         super().on_message_complete()
+        self._close_after(self.timeout_keep_alive if self.cycle.response_complete else inf)
+
+    def on_response_complete(self) -> None:
+        if self.pipeline:
+            super().on_response_complete()
+            return
+        self.flow.resume_reading()
+        if self._due_s == inf:  # else a request is on its way
+            self._close_after(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._in_time()
+        self._timer.cancel()
         super().connection_lost(exc)
 
-    def _in_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _close_after(self, wait_s: float) -> None:
+        self._due_s = self.loop.time() + wait_s
+
+    def _look(self) -> None:
+        left_s = self._due_s - self.loop.time()
+        if left_s <= 0:
+            self.transport.close()
+        else:  # in time for whatever is set meanwhile
+            wait_s = min(left_s, REQUEST_TIMEOUT_S, self.timeout_keep_alive)
+            self._timer = self.loop.call_later(wait_s, self._look)
 
 
 class _Server(uvicorn.Server):

@@ -107,6 +107,41 @@ def test_who_sends_no_whole_request_is_cut_off(file: Path) -> None:
     assert not any("Traceback" in line for line in service.lines)
 
 
+def answer(connection: socket.socket) -> bytes:
+    found = b""
+    while not found.endswith(b"}"):  # its head and its body may come apart
+        found += connection.recv(65536) or b"{closed}"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "more", "least_s", "most_s"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"", 4.5, 7),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /hea", 9.5, 12),
+        # Answered before its body has come.
+        (b"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", b"{}", 4.5, 7),
+    ],
+    ids=["nothing more is asked", "the next request is not whole", "an unread body came late"],
+)
+def test_a_connection_is_kept_for_a_time_only(
+    asked: bytes, more: bytes, least_s: float, most_s: float, file: Path
+) -> None:
+    with running("--file", str(file)) as service:
+        port = int(service.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            for _ in range(2):
+                connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert answer(connection).startswith(b"HTTP/1.1 200 OK")
+                time.sleep(3)  # twice this is longer than it waits for the next
+            connection.sendall(asked)
+            assert answer(connection).startswith(b"HTTP/1.1 ")
+            connection.sendall(more)
+            began = time.monotonic()
+            assert connection.recv(65536) == b""
+            assert least_s < time.monotonic() - began < most_s
+
+
 def test_beyond_a_number_of_connections_the_answer_is_503(file: Path) -> None:
     with running("--file", str(file)) as service, contextlib.ExitStack() as stack:
         port = int(service.url.rpartition(":")[2])
