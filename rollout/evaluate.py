@@ -16,6 +16,7 @@ bench/RESULTS.md.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
@@ -116,22 +117,22 @@ def _split(flag: Flag, shares: Shares, now: datetime) -> Decide:
     cause = _cause(flag, now)
     inside = _outcome(flag, shares, first, "SPLIT", cause)
     outside = _outcome(flag, shares, last, "SPLIT", cause)
+    limit = bucketing.limit(threshold)
     # None for empty text, which is no unit: the concatenation fails, at no price for others.
     heads: Any = (None, *bucketing.heads(flag.draw)[1:])
-    draw, limit, encode = flag.draw, bucketing.limit(threshold), str.encode
+    otherwise = _drawn(flag, shares, [inside, outside], cause)
 
     # The hot path, held to bucketing.bucket by property tests; 190 ns where the hash
     # alone takes 40. What each trick saves: heads made beforehand, instead of a call of
     # bucketing.hash32, 470 ns; comparing the hash, so that the bucket is computed only
-    # for who reads it, 70; a Struct instead of a named tuple, 210.
+    # for who reads it, 70; a Struct instead of a named tuple, 210. Each name from outside
+    # costs every call 2: hence no more of them than it needs.
     def decide(unit: Any, _: Context = NOTHING_ELSE, /) -> Decision:
         try:
-            data = encode(unit)
+            data = str.encode(unit)
             hash32 = digest(heads[len(data)] + data)
         except (IndexError, TypeError, UnicodeEncodeError):
-            if not _usable(unit):
-                return _no_unit(flag, shares, unit, cause)
-            hash32 = bucketing.hash32(draw, unit)  # longer than any head is made for
+            return otherwise(unit)  # longer than any head is made for, or no unit
         if hash32 < limit:
             return Decision(value_inside, unit, hash32, inside)
         return Decision(value_outside, unit, hash32, outside)
@@ -140,17 +141,21 @@ def _split(flag: Flag, shares: Shares, now: datetime) -> Decide:
 
 
 def _weighted(flag: Flag, shares: Shares) -> Decide:
-    """The same for more than two variants, without the tricks."""
-    limits = [bucketing.limit(share.ends) for share in shares]
     begins = [0, *(share.ends for share in shares)]
     outcomes = [
         _outcome(flag, shares, share.name, "SPLIT", f"{share.name} has {_span(start, share.ends)}")
         for start, share in zip(begins, shares, strict=False)
     ]
+    return _drawn(flag, shares, outcomes, "it has all the weight")
+
+
+def _drawn(flag: Flag, shares: Shares, outcomes: Sequence[Outcome], cause: str) -> Decide:
+    """Whoever has the bucket, for any unit and any number of shares, without the tricks."""
+    limits = [bucketing.limit(share.ends) for share in shares]
 
     def decide(unit: Any, _: Context = NOTHING_ELSE, /) -> Decision:
         if not (usable := _usable(unit)):
-            return _no_unit(flag, shares, unit, "it has all the weight")
+            return _no_unit(flag, shares, unit, cause)
         hash32 = bucketing.hash32(flag.draw, usable)
         index = bisect_right(limits, hash32)
         return Decision(shares[index].value, usable, hash32, outcomes[index])

@@ -41,20 +41,21 @@ class Flags(Mapping[str, Flag]):
     rollout.errors.UnknownFlag: flags.yaml has no flag b
     """
 
-    __slots__ = ("_deciders", "_flags", "_listing", "source")
+    __slots__ = ("_deciders", "_flags", "source")
 
     source: str
     _flags: Mapping[str, Flag]
-    _deciders: Mapping[str, tuple[str, Decide]]
-    _listing: frozenset[str]
+    _deciders: Mapping[str, tuple[str, Decide, bool]]
 
     def __init__(self, file: flagfile.FlagFile) -> None:
-        deciders = {key: (flag.bucket_by, _decider(flag)) for key, flag in file.flags.items()}
+        deciders = {
+            key: (flag.bucket_by, _decider(flag), bool(flag.always))
+            for key, flag in file.flags.items()
+        }
         for name, value in (
             ("source", file.source),
             ("_flags", file.flags),
             ("_deciders", deciders),
-            ("_listing", frozenset(key for key, flag in file.flags.items() if flag.always)),
         ):
             object.__setattr__(self, name, value)
 
@@ -101,7 +102,7 @@ class Flags(Mapping[str, Flag]):
         (0, 'ERROR', 'TARGETING_KEY_MISSING')
         """
         try:
-            bucket_by, decide = self._deciders[key]
+            bucket_by, decide, _ = self._deciders[key]
             return decide(attributes[bucket_by], attributes)
         except KeyError:
             return self.decider(key)(None, attributes)
@@ -122,19 +123,15 @@ class Flags(Mapping[str, Flag]):
         """
         return self.deciding(key)[1]
 
-    def deciding(self, key: str) -> tuple[str, Decide]:
-        """The flag's `bucket_by` and its decider, for who finds the unit in another way.
+    def deciding(self, key: str) -> tuple[str, Decide, bool]:
+        """The flag's `bucket_by`, its decider, and whether that looks at more than the unit.
 
-        Raises UnknownFlag.
+        For who finds the unit in another way. Raises UnknownFlag.
         """
         try:
             return self._deciders[key]
         except KeyError:
             raise self._unknown(key) from None
-
-    def has_lists(self, key: str) -> bool:
-        """Whether the flag `key` looks at more than the unit."""
-        return key in self._listing
 
     def evaluate_at(self, now: datetime, key: str, context: Context) -> Decision:
         """The same at a given time, which must have an offset: pure, never reads the clock.

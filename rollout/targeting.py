@@ -32,11 +32,11 @@ that is off is STATIC, and its metadata say `off`.
 
 def evaluate(flags: Flags, key: str, targeting_key: Any, attributes: Mapping[str, Any]) -> Decision:
     """What the flag `key` is worth now; raises UnknownFlag and nothing else."""
-    bucket_by, decide = flags.deciding(key)
+    bucket_by, decide, has_lists = flags.deciding(key)
     unit = targeting_key if bucket_by == TARGETING_KEY else attributes.get(bucket_by)
     if unit is None or unit == "":
         unit = targeting_key
-    if flags.has_lists(key):
+    if has_lists:
         return decide(unit, {**attributes, TARGETING_KEY: targeting_key})
     return decide(unit)
 
