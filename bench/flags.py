@@ -26,7 +26,7 @@ from bench.timing import ROUNDS, per_unit_ns, race, wall_ns
 HEADING = """\
 # What deciding a flag costs
 
-Printed by `scripts/bench flags --out bench/RESULTS.md`. Every contender has the same
+Printed by `scripts/bench flags`. Every contender has the same
 flag in its own format, runs offline, and goes from the text of a unit to its answer in
 the quickest way its public interface has; a user or a context that it wants is made on
 the way. The floor is bare `(mmh3.hash(unit, 0, False) * 100_000) >> 32`: a bucket, and
@@ -34,7 +34,7 @@ nothing decided with it. tidegate keeps the hash in the decision, and turns it i
 bucket when that is read: that has a row of its own, and the rows above it have not read
 it. decide(unit) is prepared for one flag, which no peer offers; evaluate() looks the flag
 up by its name, as they do. What goes through OpenFeature's client is a
-block of its own, and what goes over HTTP is in RESULTS-serve.md. Times are medians over at least 5
+block of its own, and what goes over HTTP is further down. Times are medians over at least 5
 rounds, each over a fifth of the units, in which all take turns, in processor time.
 Compare the ratios: the nanoseconds are one machine's.
 

@@ -31,7 +31,7 @@ from rollout.serving.export import to_flagd
 HEADING = """\
 # What serving a flag costs
 
-Printed by `scripts/bench serve --out bench/RESULTS-serve.md`: one flag over OFREP, wrk with
+Printed by `scripts/bench serve`: one flag over OFREP, wrk with
 one thread and 16 kept connections, each server a process of its own that shares the
 machine's processors with wrk. The memory is the most that was resident.
 
