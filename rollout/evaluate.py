@@ -125,8 +125,8 @@ def _split(flag: Flag, shares: Shares, now: datetime) -> Decide:
     # The hot path, held to bucketing.bucket by property tests; 190 ns where the hash
     # alone takes 40. What each trick saves: heads made beforehand, instead of a call of
     # bucketing.hash32, 470 ns; comparing the hash, so that the bucket is computed only
-    # for who reads it, 70; a Struct instead of a named tuple, 210. Each name from outside
-    # costs every call 2: hence no more of them than it needs.
+    # for who reads it, 70; a Struct instead of a named tuple, 210. Each call copies
+    # the names it takes from outside, hence so few.
     def decide(unit: Any, _: Context = NOTHING_ELSE, /) -> Decision:
         try:
             data = str.encode(unit)
