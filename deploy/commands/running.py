@@ -64,7 +64,7 @@ def _finish(start: Start, emit: Emit, progress: Progress) -> RunFinished | None:
     that, and faults of our own.
     """
     try:
-        return anyio.run(start, emit)
+        return anyio.run(start, emit, backend_options={"use_uvloop": True})
     except Exception as error:
         if not progress.report.run_id:
             raise
