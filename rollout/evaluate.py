@@ -150,7 +150,7 @@ def _weighted(flag: Flag, shares: Shares) -> Decide:
 
 
 def _drawn(flag: Flag, shares: Shares, outcomes: Sequence[Outcome], cause: str) -> Decide:
-    """Whoever has the bucket, for any unit and any number of shares, without the tricks."""
+    """Who has the bucket, for any unit and any number of shares, without the tricks."""
     limits = [bucketing.limit(share.ends) for share in shares]
 
     def decide(unit: Any, _: Context = NOTHING_ELSE, /) -> Decision:
