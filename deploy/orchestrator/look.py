@@ -159,8 +159,11 @@ class Lookout:
         return fleet
 
     async def look_unless_just_seen(self) -> Fleet:
-        """The same; a look within the last second answers it, if nothing was written since."""
-        if self._last is not None:
+        """The same; a look within the last second answers it, if nothing was written since.
+
+        Unless a create may have happened: one list that lags must not hide what it made.
+        """
+        if self._last is not None and not self._memory.lost_creates:
             at, writes, fleet = self._last
             if writes == self._memory.writes and anyio.current_time() - at < _JUST_NOW_S:
                 return fleet

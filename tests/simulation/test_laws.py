@@ -98,6 +98,7 @@ JUST_AS_DRAWN = (
     4002216,
     4002341,
     5100331,
+    5102569,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
