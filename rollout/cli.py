@@ -5,7 +5,9 @@ Each command is a module under rollout/commands and is loaded when it is used.
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -80,6 +82,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a flag's text may not fit the terminal
+    atexit.register(gc.freeze)  # or Python's end looks for garbage in all that was loaded: 20 ms
     cli(prog_name="rollout")
 
 
