@@ -47,7 +47,7 @@ OUTAGE_S = 60.0  # no call answered for so long is an outage
 
 READ_TIMEOUT_S = 30.0
 _REST_S = 60.0  # to be connected, to send, and for the rest of an answer that has begun
-_LIMITS_S = {"connect": 5.0, "write": 15.0, "pool": 30.0}  # httpx's, beside that to read
+_LIMITS_S = {"connect": 5.0, "write": 15.0, "pool": 30.0}  # beside that to read
 _CONNECTIONS: dict[Purpose, int] = {"calls": 64, "waits": 256, "refreshes": 32}
 
 # A server may take a request on a connection that was idle, and close it: then nobody knows
@@ -258,8 +258,8 @@ class Connection:
     def _without_secret(self, answer: Answer) -> Answer:
         """What a server says back of our token must not get into a message or a name."""
         secret, headers = self._secret, answer.headers.raw
-        is_said = secret in answer.content or any(secret in value for _, value in headers)
-        if not secret or not is_said:
+        said = (answer.content, *(value for _, value in headers))
+        if not secret or not any(secret in each for each in said):
             return answer
         return replace(
             answer,

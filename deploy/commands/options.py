@@ -8,10 +8,9 @@ option needs to be read or completed is loaded then: the help shows all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -27,8 +26,7 @@ from deploy.commands.values import (
 from deploy.plan.strategies import STRATEGY_NAMES
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """Options that belong together, under one heading of the help."""
 
     heading: str

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy.errors import UsageProblem
 from deploy.flytoml.durations import parse_duration_s
 
-ALL = Decimal(10**9)  # a max_unavailable that no group is larger than
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+ALL = 10**9  # a max_unavailable that no group is larger than
 _SHORTEST_LEASE_S, _LONGEST_LEASE_S = 5, 3600
 
 
@@ -39,14 +41,14 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
-class MaxUnavailable(click.ParamType[Decimal]):
+class MaxUnavailable(click.ParamType["Decimal | int"]):
     """A count such as 2, a fraction such as 0.33, or a percentage: 33%, and 100% for all."""
 
     name = "number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Decimal:
+    ) -> Decimal | int:
         text = str(value)
         number = _number(text)
         if number is None or (number > 1 and number != int(number) and not text.endswith("%")):
@@ -58,6 +60,8 @@ class MaxUnavailable(click.ParamType[Decimal]):
 
 def _number(text: str) -> Decimal | None:
     """A number or a percentage; None for what is neither."""
+    from decimal import Decimal, InvalidOperation  # which the help does not need
+
     try:
         number = Decimal(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except InvalidOperation:

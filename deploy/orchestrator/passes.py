@@ -119,7 +119,9 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
     await _see_what_landed(deployment)
     fleet = await _look_under_leases(deployment)
     if memory.base is None:
-        _begin(deployment, fleet)
+        marks.take_over(fleet)
+        memory.doubt(untried(memory.release, fleet))
+        memory.began(fleet)
     _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
     await marks.announce(intent, fleet, carriers(fleet))
@@ -147,20 +149,15 @@ def _is_there_already(deployment: Deployment, fleet: Fleet) -> bool:
 
     Unless a killed deploy has left a one-off machine, which goes under leases.
     """
-    if deployment.memory.base is not None:
+    memory = deployment.memory
+    if memory.base is not None:
         return False
-    deployment.memory.doubt(untried(deployment.memory.release, fleet))
+    memory.doubt(untried(memory.release, fleet))
     if deployment.left(fleet):
         return False
-    _begin(deployment, fleet)
-    return True
-
-
-def _begin(deployment: Deployment, fleet: Fleet) -> None:
-    """This look is the first that counts: nobody else's deploy can change the app any more."""
     deployment.marks.take_over(fleet)
-    deployment.memory.doubt(untried(deployment.memory.release, fleet))
-    deployment.memory.began(fleet)
+    memory.began(fleet)
+    return True
 
 
 async def _create_app(deployment: Deployment) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from rollout.outcomes.observed import Observed, Observer, concluded, observe
 from rollout.outcomes.question import Question
@@ -95,5 +95,4 @@ def _tell(
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     receiver.close()
     with suppress(Exception):
-        seen: Any = look().take(half)
-        sender.send((seen, half.broken, half.broken_count))
+        sender.send((look().take(half), half.broken, half.broken_count))

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from deploy.api.machine import TRANSIENT
 from deploy.events import Cause, HiccupMet, PassStarted, Planned, Result
 from deploy.plan.release import Release, group_digest
@@ -221,18 +223,23 @@ def _too_many_out(
 
 
 def _was_seen_sick(story: Story, call: Call, written: Iterable[float]) -> bool:
-    """Whether the run's last look showed it a machine of the release that its app had taken out.
+    """Whether the run's last list showed that its app had taken the machine out of service.
 
-    Such an app may have let it in again for a moment when the write comes.
+    Such an app may have let it in again for a moment when the write comes. One that has
+    not served since the write before is out for that write.
     """
     if not _words(story.run.release.image) & _UNSTEADY_WORDS:
         return False
-    looks = [c for c in story.calls if c.run == call.run and c.operation == "list" and c.is_good]
-    known = [c.applied_s for c in looks if c.heard_s is not None and c.heard_s <= call.sent_s]
-    look_s = max((at for at in known if at is not None), default=-math.inf)
-    since_s = max((at for at in written if at < look_s), default=math.inf)
-    served = [call.machine in serving for at, serving in story.serving if since_s < at <= look_s]
-    return any(served) and not served[-1]
+    lists = [c for c in story.calls if c.run == call.run and c.operation == "list" and c.is_good]
+    heard = [c for c in lists if c.listed and c.heard_s is not None and c.heard_s <= call.sent_s]
+    if not heard:
+        return False
+    last = max(heard, key=lambda each: each.heard_s or 0.0)
+    shown = {machine["id"]: machine for machine in msgspec.json.decode(last.listed)}
+    checks = shown.get(call.machine, {}).get("checks") or []
+    since_s = max((at for at in written if at < last.sent_s), default=math.inf)
+    served = any(call.machine in ids for at, ids in story.serving if since_s < at <= last.sent_s)
+    return served and any(check["status"] != "passing" for check in checks)
 
 
 def _stands_in(story: Story, machine_id: str, group: str) -> bool:
@@ -375,7 +382,8 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
         went_wrong = exit_ or run.error or run.refusal
         finishes = advice.promise.startswith("finishes")
         codes = (1, 3) if story.scenario.strategy == "immediate" else (1,)
-        is_excused = code in codes and finishes and _could_not_know(story)
+        is_apps = run.finished is not None and run.finished.cause is Cause.APP
+        is_excused = finishes and is_apps and code in codes and _could_not_know(story)
         amiss: Iterable[str] = ()
         if went_wrong and not is_excused:
             amiss = [went_wrong]

@@ -317,7 +317,7 @@ def _made(call: Call) -> str:
 
 
 def _granted_s(call: Call) -> float:
-    """As asked, or for less: as far as a client knows that is told the time in whole seconds.
+    """The time to live that was asked for, or the shorter one that a client can work out.
 
     `Date` is the last whole second, so that what is left may be a second less than it says.
     """

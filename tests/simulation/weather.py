@@ -246,7 +246,7 @@ async def _death(world: World, weather: Weather) -> None:
     quiet = replace(weather, rate=min(weather.rate, 0.05))
     await world.deploy(faults=Sky(quiet, "run1"), dies_at=weather.dies_at)
     await anyio.sleep(weather.second_after_s)
-    if weather.deploys_again:
+    if weather.what_follows == "deploy":
         await anyio.sleep(LEASE_S + 1)  # to a new deploy the dead one is a rival
     command = COMMANDS[weather.what_follows]
     again = await world.deploy(name="run2", command=command, faults=Sky(quiet, "run2"))
