@@ -265,7 +265,7 @@ def _stands(evidence: Evidence) -> list[MachineStands]:
     traces = evidence.traces
     if evidence.fleet is None:
         return [_unknown(evidence, each, version) for each, version in sorted(traces.known.items())]
-    now = Fleet.of(m for m in evidence.fleet.managed if not _is_going(evidence, m))
+    now = evidence.fleet.managed
     before = evidence.base.machines if evidence.base else Fleet()
     gone = [machine for machine in before if machine.id not in now.by_id]
     unseen = sorted(traces.own - now.by_id.keys() - traces.destroyed)
@@ -274,11 +274,6 @@ def _stands(evidence: Evidence) -> list[MachineStands]:
         *(_stand(machine, "gone") for machine in gone),
         *(_unknown(evidence, machine_id, "") for machine_id in unseen),
     ]
-
-
-def _is_going(evidence: Evidence, machine: Machine) -> bool:
-    """Destroyed by this run, and on its way: nothing brings it back."""
-    return machine.id in evidence.traces.destroyed and machine.state == "destroying"
 
 
 def _runs(evidence: Evidence, machine: Machine) -> str:

@@ -188,6 +188,22 @@ def test_what_is_said_at_the_end_is_made_from_the_last_look() -> None:
     on_stage(play)
 
 
+@pytest.mark.parametrize("retries", [0, 3])
+def test_machines_that_are_still_stopping_when_all_is_done_are_not_counted(retries: int) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        image = f"{NEW}-lingers"
+        told = await stage.deploy(image=image, retries=retries)
+        assert told.exit_code == 0
+        told = await stage.scale("web", 1, retries=retries)
+        assert told.end.message == "sim has 1 machine in group web"
+        assert told.end.leftovers == ()
+        assert told.said(Noticed) == []
+        assert len([one for one in told.end.machines if one.runs != "gone"]) == 1
+
+    on_stage(play)
+
+
 def test_a_lost_reply_of_the_last_update_is_no_failure_where_the_last_look_shows_it_done() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(3)

@@ -348,7 +348,7 @@ class Stage:
                 return
 
     def _unreleased(self, told: Told) -> list[str]:
-        """Machines on which a lease of this run is still in force."""
+        """Machines on which a lease of this run is still in force; it goes with a machine."""
         granting = ("acquire", "refresh", "create")
         answers = [call.answer for call in told.calls if call.answer and call.operation in granting]
         nonces = {answer.get("nonce") or answer.get("data", {}).get("nonce") for answer in answers}
@@ -356,6 +356,7 @@ class Stage:
         return [
             machine.name
             for machine in self.world.machines()
+            if machine.state != "destroying"
             if machine.lease and machine.lease.expires_at > now and machine.lease.nonce in nonces
         ]
 

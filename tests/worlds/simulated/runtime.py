@@ -36,7 +36,8 @@ class Behaviour:
     `flaps_s`: passes for so long, fails for so long, and so on. `answer_s`: how
     long an answer to a check takes. `exit_after_s`: when it ends by itself, with
     `exit_code`; `crashes`: it ends so once a check has passed. A machine that is
-    `deaf` ends only when it is killed. `cannot_start`: why it fails instead of
+    `deaf` ends only when it is killed; `gone_after_s`: how long it takes to be gone after
+    it was stopped or killed. `cannot_start`: why it fails instead of
     starting; `refused`: why the platform does not take it at all (400).
     """
 
@@ -51,6 +52,7 @@ class Behaviour:
     oom_killed: bool = False
     crashes: bool = False
     stop_s: Range = (0.05, 1.0)
+    gone_after_s: float = 0.0
     deaf: bool = False
     cannot_start: str = ""
     refused: str = ""
@@ -61,6 +63,7 @@ _BOOT_S, _SOON_S = (0.05, 0.5), (0.1, 0.3)
 BEHAVIOURS: Mapping[str, Behaviour] = {
     "bad": Behaviour(passes=False),
     "silent": Behaviour(healthy_after_s=None),
+    "lingers": Behaviour(gone_after_s=3.0),
     "exit0": Behaviour(exit_after_s=(0.5, 1.5)),
     "exit1": Behaviour(exit_after_s=(0.5, 1.5), exit_code=1),
     "oom": Behaviour(exit_after_s=(0.5, 1.5), exit_code=137, oom_killed=True),
@@ -181,6 +184,8 @@ class SimulatedProcess:
             if self._asked.is_set():
                 with anyio.move_on_after(self._stop_s):
                     await self._over.wait()
+            if self._behaviour.gone_after_s:
+                await anyio.sleep(self._behaviour.gone_after_s)
             return self._ended
         finally:
             if self._runtime.running.get(self.spec.machine_id) is self:
