@@ -5,27 +5,24 @@ Knows sockets, signals and uvicorn; what is served is ofrep's.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from math import inf
 from signal import SIGINT, SIGTERM
 
 import anyio
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rollout.errors import InvalidValue, SourceProblem
 from rollout.live import Live
 from rollout.serving import ofrep
+from rollout.serving.connection import Connection
 from rollout.sources import fetch
 
 _FAREWELL_S = 10
 """For requests that are being answered when the service is told to stop."""
 
-REQUEST_TIMEOUT_S = 10.0
 MOST_CONNECTIONS = 1_000
 """Beyond it a request is answered with 503."""
 
@@ -60,7 +57,7 @@ def serve(
     application = ofrep.app(live, token=token, rate_per_s=rate_per_s, origins=origins)
     config = uvicorn.Config(
         application,
-        http=_Connection,
+        http=Connection,
         limit_concurrency=MOST_CONNECTIONS,
         ws="none",
         lifespan="off",
@@ -81,55 +78,6 @@ def serve(
             tasks.cancel_scope.cancel()
 
     anyio.run(run, backend_options={"use_uvloop": True})
-
-
-class _Connection(HttpToolsProtocol):
-    """uvicorn's, with a time in which a request must be here: the first one once a client is
-    connected, and each once it has begun. uvicorn bounds only the time between two.
-
-    One timer looks after all of these, uvicorn's included: two timers for each request cost
-    as much as deciding what it asks for.
-    """
-
-    _due_s = inf
-    _timer: asyncio.TimerHandle
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
-        super().connection_made(transport)
-        self._close_after(REQUEST_TIMEOUT_S)
-        self._look()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self.cycle is not None:
-            self._close_after(REQUEST_TIMEOUT_S)
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._close_after(self.timeout_keep_alive if self.cycle.response_complete else inf)
-
-    def on_response_complete(self) -> None:
-        if self.pipeline:
-            super().on_response_complete()
-            return
-        self.flow.resume_reading()
-        if self._due_s == inf:  # else a request is on its way
-            self._close_after(self.timeout_keep_alive)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        super().connection_lost(exc)
-
-    def _close_after(self, wait_s: float) -> None:
-        self._due_s = self.loop.time() + wait_s
-
-    def _look(self) -> None:
-        left_s = self._due_s - self.loop.time()
-        if left_s <= 0:
-            self.transport.close()
-        else:  # in time for whatever is set meanwhile
-            wait_s = min(left_s, REQUEST_TIMEOUT_S, self.timeout_keep_alive)
-            self._timer = self.loop.call_later(wait_s, self._look)
 
 
 class _Server(uvicorn.Server):
