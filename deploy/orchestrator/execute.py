@@ -28,6 +28,7 @@ from deploy.plan.actions import Action
 from deploy.plan.steps import Gate, Schedule, Step, Track, Watched, actions_in, actions_of
 
 _WATCH_EVERY_S = 2.0
+_FALTERS_S = 30.0  # for so long machines that are sick by turns may keep a group from going on
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ class Executor:
         self._watch = watch
         self._sliding: list[_Sliding] = []
         self._sick_since: dict[str, float] = {}
+        self._held_since: dict[str, float] = {}
         self._done = 0
         self._failures: list[Failure] = []
 
@@ -230,18 +232,23 @@ class Executor:
         """Give the sick their places in the windows; beyond them the app has failed."""
         now = anyio.current_time()
         self._sick_since = {m.id: self._sick_since.get(m.id, now) for m in sick}
-        lasting = [m for m in sick if now - self._sick_since[m.id] >= RELAPSE_S]
         for group, window in self._windows.items():
-            window.sick = frozenset(machine.id for machine in sick if machine.group == group)
-            self._end_beyond(window, [machine for machine in lasting if machine.group == group])
+            of_group = [machine for machine in sick if machine.group == group]
+            window.sick = frozenset(machine.id for machine in of_group)
+            if not self._is_held(window):
+                self._held_since.pop(group, None)
+                continue
+            held_s = now - self._held_since.setdefault(group, now)
+            lasting = [m for m in of_group if now - self._sick_since[m.id] >= RELAPSE_S]
+            if (lasting or held_s >= _FALTERS_S) and not self._tools.halt.is_set:
+                self._note(Failure(relapse(lasting or of_group)))
         for sliding in self._sliding:
             sliding.wake()
 
-    def _end_beyond(self, window: Window, lasting: list[Machine]) -> None:
-        """With more sick than the window has places for, or with nothing moving any more."""
+    def _is_held(self, window: Window) -> bool:
+        """Whether more are sick than it has places for, or they are all that is waited for."""
         stuck = any(s.window is window and s.waits_for_the_sick for s in self._sliding)
-        if lasting and (window.is_overdrawn or stuck) and not self._tools.halt.is_set:
-            self._note(Failure(relapse(lasting)))
+        return window.is_overdrawn or stuck
 
     def _show(self, action: Action, phase: Phase, detail: str) -> None:
         self._tools.emit(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from deploy.api.machine import Machine
+from deploy.api.machine import RESTING, Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,16 @@ class Wait(Action):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(Action):
     version: str
+
+
+def bring_up(machine: Machine) -> Start | Wait:
+    """For a machine that is to serve: one that has come to rest is started, else it is on its way.
+
+    Who only waits for an app that crashed until the platform gave up waits in vain.
+    """
+    is_at_rest = machine.state in RESTING and machine.state != "started"
+    kind = Start if is_at_rest else Wait
+    return kind(**where(machine), version=machine.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.api.machine import Fleet, Machine
-from deploy.plan.actions import Action, Start, Stop, Uncordon, Update, Wait, destroy, where
+from deploy.plan.actions import Action, Stop, Uncordon, Update, bring_up, destroy, where
 from deploy.plan.base import Base
 from deploy.plan.configs import restored_config
 from deploy.plan.forward import should_launch
@@ -67,11 +67,10 @@ def _back_to_state(machine: Machine, old: Machine, is_doubtful: bool) -> Iterato
     if not launch:
         if machine.state == "started":
             yield Stop(**where(machine))
-    elif machine.state in ("stopped", "suspended", "created", "failed"):
-        if not machine.is_asleep and not machine.has_ended_well:
-            yield Start(**where(machine), version=machine.version)
+    elif machine.is_asleep or machine.has_ended_well:
+        return
     elif is_doubtful or machine.state != "started":
-        yield Wait(**where(machine), version=machine.version)
+        yield bring_up(machine)
 
 
 def _launches(old: Machine) -> bool:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.api.machine import RESTING, Fleet, Machine
+from deploy.api.machine import Fleet, Machine
 from deploy.plan.actions import (
     Action,
     Create,
-    Start,
     Uncordon,
     Update,
-    Wait,
+    bring_up,
     destroy,
     where,
 )
@@ -170,11 +169,9 @@ def _must_move(situation: Situation, group: Group, machine: Machine, *, launch: 
 
 def _seen_to_serve(machine: Machine, is_doubtful: bool) -> Iterator[Action]:
     """What is left for a machine that is on the release."""
-    if machine.state in RESTING and machine.state != "started":
-        if not machine.is_asleep and not machine.has_ended_well:
-            yield Start(**where(machine), version=machine.version)
-    elif machine.state != "started" or is_doubtful or not machine.checks_pass:
-        yield Wait(**where(machine), version=machine.version)
+    is_seen = machine.state == "started" and machine.checks_pass and not is_doubtful
+    if not is_seen and not machine.is_asleep and not machine.has_ended_well:
+        yield bring_up(machine)
 
 
 def _replacement(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.api.machine import Fleet
-from deploy.plan.actions import Create, Update, Wait, where
+from deploy.plan.actions import Create, Update, bring_up
 from deploy.plan.configs import created_config
 from deploy.plan.stamps import Role, canary_name
 from deploy.plan.steps import Gate, Watched, step
@@ -12,7 +12,7 @@ from deploy.plan.strategies.strategy import Scene, Steps, Strategy
 
 
 def prove(scene: Scene) -> Steps:
-    """Make the canary, or watch the one that is there; not for a group that is tried, or new."""
+    """Make the canary, or bring up the one that is there; not for a group that is tried, or new."""
     release = scene.release
     group = release.group(scene.group)
     before = scene.base.machines.group(scene.group)
@@ -22,9 +22,7 @@ def prove(scene: Scene) -> Steps:
     name = canary_name(group.name, release.deploy_id)
     there = next((machine for machine in scene.machines if machine.name == name), None)
     if there is not None:
-        return (
-            step([Wait(**where(there), version=there.version)], Gate.HEALTHY, watched=Watched.ALL),
-        )
+        return (step([bring_up(there)], Gate.HEALTHY, watched=Watched.ALL),)
     bird = Create(
         name=name,
         group=group.name,

@@ -57,6 +57,20 @@ def test_a_canary_that_is_there_is_watched_and_not_made_again() -> None:
     ]
 
 
+def test_a_canary_that_came_to_rest_is_started() -> None:
+    """It crashed until the platform gave up, before anybody looked: waiting brings nothing."""
+    wanted = release(strategy="canary")
+    platform = PureFleet(three())
+    base = Base.of(platform.fleet)
+    bird = order_of(wanted, platform.fleet)[0][0].steps[0].actions[0]
+    platform.apply(bird)
+    resting = Fleet.of(
+        replace(one, state="stopped") if one.name == bird.name else one for one in platform.fleet
+    )
+    again = schedule(wanted, resting, base, plan(wanted, resting, base))
+    assert shape(again)[0] == [("web", [["start"]])]
+
+
 def test_a_canary_is_not_tried_when_nothing_rolls() -> None:
     fleet = Fleet.of([machine("m1", state="stopped")])
     assert not any(
