@@ -20,6 +20,7 @@ from deploy.plan.release import Release, group_digest
 from deploy.plan.stamps import DIGEST, INTENT, ROLE
 from tests.simulation import laws_of_calls as wire
 from tests.simulation.laws_of_checks import CHECK_GROUP, machine_checks_run_and_go
+from tests.worlds.simulated.effects import REVERTED_AFTER_S
 from tests.worlds.simulated.faults import CHANGES, GUARDED, Answer
 from tests.worlds.simulated.runtime import BEHAVIOURS
 from tests.worlds.simulated.transport import Call
@@ -444,7 +445,7 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
     listed = {machine.machine_id: machine for machine in run.finished.machines}
     for id_, machine in sorted(managed(run.after).items()):
         said = listed.get(id_)
-        if said is None or said.runs == "unknown":
+        if said is None or said.runs == "unknown" or _was_put_back_unseen(story, run, id_):
             continue  # a machine that nobody names is an orphan, see there
         if said.runs == "gone":
             continue
@@ -618,6 +619,20 @@ def _was_shown_the_past(story: Story, run: Run) -> bool:
     lists = [c for c in wire.of_run(story, run) if c.operation == "list"]
     last = lists[-1].fault if lists else None
     return not run.retries and last is not None and last.answer in (Answer.STALE, Answer.EMPTY)
+
+
+def _was_put_back_unseen(story: Story, run: Run, machine_id: str) -> bool:
+    """Whether the platform put it back on its old version after the run had last seen it."""
+    calls, lag_s = wire.of_run(story, run), story.scenario.habits.list_lags_s
+    seen = [c.applied_s or 0.0 for c in calls if (c.operation, c.machine) == ("read", machine_id)]
+    seen += [(c.applied_s or 0.0) - lag_s for c in calls if c.operation == "list"]
+    return any(
+        call.machine == machine_id
+        and call.fault is not None
+        and call.fault.effect.startswith("revert")
+        and (call.applied_s or 0.0) + REVERTED_AFTER_S >= max(seen)
+        for call in calls
+    )
 
 
 def _starts(run: Run) -> list[tuple[float, PassStarted]]:

@@ -100,6 +100,7 @@ JUST_AS_DRAWN = (
     5100331,
     5102569,
     9000198,
+    9005863,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
