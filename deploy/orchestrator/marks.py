@@ -10,7 +10,7 @@ from deploy.errors import DeployError
 from deploy.events import Noticed
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
-from deploy.plan.intent import Intent, carriers, carrying, read_intent
+from deploy.plan.intent import Intent, carriers, carrying, has_mark_of, read_intent
 from deploy.plan.stamps import INTENT, fly_release
 
 
@@ -27,9 +27,14 @@ class Marks:
         """These machines carry the intent of the deploy that is taken up."""
         self._carried |= set(machine_ids)
 
-    def lost(self) -> None:
-        """Another deploy has been here: what marks there are now are that deploy's."""
-        self._carried.clear()
+    def lost(self, fleet: Fleet) -> None:
+        """Another deploy has been here: of our marks, those that this look shows are left.
+
+        One that old lists led us to write over what that deploy had finished counts for
+        nobody, and would stay.
+        """
+        ours = self._memory.release.deploy_id
+        self._carried &= {machine.id for machine in fleet if has_mark_of(machine, ours)}
         self._announced = None
 
     async def announce(self, intent: Intent, fleet: Fleet, otherwise: Iterable[str] = ()) -> None:

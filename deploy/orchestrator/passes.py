@@ -222,7 +222,7 @@ def _refuse_overtaken(deployment: Deployment, fleet: Fleet) -> None:
         is_same = release_id == fly_release(old)[0] if old else number < memory.release.number
         if is_same:
             continue
-        deployment.marks.lost()
+        deployment.marks.lost(fleet)
         memory.was_overtaken()
         raise Overtaken(
             f"another deploy, {release_id} of {machine.image}, has changed machine "

@@ -59,15 +59,29 @@ def read_intent(machine: Machine) -> Intent | None:
     beside, or the deploy's own: another tool that goes over the machine copies the
     metadata forward and writes its own id.
     """
+    intent, beside = _read(machine)
+    if intent is None:
+        return None
+    is_ours = not beside or fly_release(machine)[0] in (beside, intent.deploy)
+    return intent if is_ours else None
+
+
+def has_mark_of(machine: Machine, deploy_id: str) -> bool:
+    """Whether it carries the intent of that deploy, be it one that counts or not."""
+    intent, _ = _read(machine)
+    return intent is not None and intent.deploy == deploy_id
+
+
+def _read(machine: Machine) -> tuple[Intent | None, str]:
+    """The intent as it is written, and Fly's release id that it was written beside."""
     try:
         fields = json.loads(machine.metadata.get(INTENT, "null"))
         beside = str(fields.pop("beside", ""))
         finish = tuple(str(word) for word in fields.pop("finish", RESUME))
         intent = Intent(**{key: str(value) for key, value in fields.items()}, finish=finish)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return None
-    is_ours = not beside or fly_release(machine)[0] in (beside, intent.deploy)
-    return intent if is_ours else None
+        return None, ""
+    return intent, beside
 
 
 def untried(release: Release, fleet: Fleet) -> list[str]:

@@ -495,6 +495,23 @@ def test_a_deploy_that_another_has_overtaken_leaves_the_app_to_it(strategy: str)
     on_stage(play, checks=False)  # a lease that has run out is taken anew
 
 
+def test_one_that_old_lists_led_to_mark_an_app_of_another_deploy_takes_its_mark_off() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(1)
+        first = await stage.start(deploy_app, {"image": NEW})
+        hits = [
+            Hit("acquire", BY_NAME["timed out before"]),
+            Hit("list", BY_NAME["stale"], times=2, nth=1),
+        ]
+        second = await stage.deploy(NEWER, hits=hits)
+        assert (first.exit_code, second.exit_code) == (0, 5), second.end
+        assert "another deploy" in second.end.message
+        assert len(second.of("mark")) == 1
+        assert (stage.images, stage.marks) == ([NEW], [])
+
+    on_stage(play)
+
+
 def test_a_rival_that_waits_too_short_gives_up_with_nothing_changed() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(5)

@@ -176,9 +176,23 @@ def test_marks_of_a_deploy_that_has_overtaken_us_are_not_taken_off() -> None:
         fleet = await _look(bench)
         await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-1")])
         await _leave_theirs(bench, "web-1")
-        bench.deployment.marks.lost()
+        bench.deployment.marks.lost(await _look(bench))
         await bench.deployment.marks.remove(await _look(bench))
         assert await _carriers(bench) == {"web-1": THEIRS}
+
+    on_bench(story)
+
+
+def test_a_mark_of_ours_on_what_has_overtaken_us_is_taken_off_though_it_counts_for_nobody() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await _look(bench)
+        await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-1")])
+        text = MINE.dump(beside="a release that is gone")
+        await bench.tools.client.write_metadata(bench.id("web-1"), INTENT, text)
+        assert await _carriers(bench) == {}
+        bench.deployment.marks.lost(await _look(bench))
+        await bench.deployment.marks.remove(await _look(bench))
+        assert INTENT not in (await bench.machine("web-1")).metadata
 
     on_bench(story)
 
