@@ -23,7 +23,7 @@ from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
 from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import windows
 from deploy.plan.actions import Destroy, where
-from deploy.plan.intent import BACK, FORWARD, Intent, carriers, untried
+from deploy.plan.intent import BACK, FORWARD, Intent, carriers, unproved
 from deploy.plan.schedule import refuse_unsuited, schedule, schedule_back
 from deploy.plan.stamps import DEPLOY, fly_release, role_of
 from deploy.plan.steps import Gate, Schedule, actions_of, without_gates
@@ -120,7 +120,7 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
     fleet = await _look_under_leases(deployment)
     if memory.base is None:
         marks.take_over(fleet)
-        memory.doubt(untried(memory.release, fleet))
+        memory.doubt(unproved(fleet))
         memory.began(fleet)
     _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
@@ -152,7 +152,7 @@ def _is_there_already(deployment: Deployment, fleet: Fleet) -> bool:
     memory = deployment.memory
     if memory.base is not None:
         return False
-    memory.doubt(untried(memory.release, fleet))
+    memory.doubt(unproved(fleet))
     if deployment.left(fleet):
         return False
     deployment.marks.take_over(fleet)

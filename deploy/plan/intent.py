@@ -84,17 +84,16 @@ def _read(machine: Machine) -> tuple[Intent | None, str]:
     return intent, beside
 
 
-def untried(release: Release, fleet: Fleet) -> list[str]:
-    """The machines that an unfinished deploy wrote to, in groups that have machine checks.
+def unproved(fleet: Fleet) -> list[str]:
+    """The machines that an unfinished deploy wrote to.
 
-    Nothing says whether those have passed.
+    Nothing says whether they have stayed healthy, or passed their machine checks.
     """
     unfinished = {intent.deploy for machine in fleet.managed if (intent := read_intent(machine))}
-    checked = {group.name for group in release.groups if group.machine_checks}
     return [
         machine.id
         for machine in fleet.managed
-        if machine.group in checked and any(is_stamped(machine, each) for each in unfinished)
+        if any(is_stamped(machine, each) for each in unfinished)
     ]
 
 

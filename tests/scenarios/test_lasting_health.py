@@ -96,6 +96,29 @@ def test_canaries_greens_and_the_first_machine_rolled_have_to_stay_healthy(
     on_stage(play)
 
 
+@pytest.mark.parametrize("strategy", ["rolling", "canary"])
+@pytest.mark.parametrize("way", ["resume", "deploy"])
+def test_what_a_dead_deploy_has_left_serving_has_not_proved_the_release(
+    strategy: str, way: str
+) -> None:
+    """It has to stay healthy first, or the canary that is made in its place."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dies = Death("create" if strategy == "canary" else "update")
+        await stage.deploy(strategy=strategy, dies=dies)
+        await anyio.sleep(20)  # it serves by now, and the leases have run out
+        assert (stage.serving, stage.images.count(NEW)) == (len(stage.images), 1)
+        began_s = anyio.current_time()
+        told = await (stage.resume() if way == "resume" else stage.deploy(strategy=strategy))
+        assert (told.exit_code, stage.images) == (0, [NEW] * 3)
+        first, second, *_ = _began(told, "update")
+        assert first - began_s >= 5.0
+        assert second - first >= 5.0
+
+    on_stage(play)
+
+
 @pytest.mark.parametrize("word", ["nopull", "noimage", "exitzero"])
 def test_what_cannot_do_well_is_judged_at_once_also_by_a_first_deploy(word: str) -> None:
     async def play(stage: Stage) -> None:

@@ -33,14 +33,12 @@ class Scene:
 
     @property
     def is_tried(self) -> bool:
-        """Whether a machine of the group serves with the new release already.
+        """Whether a machine of the group has proved the new release already, and serves.
 
-        Where there are machine checks, one that they may not have passed does not count.
+        One that serves at a look may not have lasted, or passed its machine checks.
         """
-        group = self.release.group(self.group)
-        untried = self.doubtful if group is not None and group.machine_checks else frozenset()
         return any(
-            m.is_serving and is_current(self.release, m) and m.id not in untried
+            m.is_serving and is_current(self.release, m) and m.id not in self.doubtful
             for m in self.machines
         )
 

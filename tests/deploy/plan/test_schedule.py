@@ -212,9 +212,10 @@ def test_machine_checks_change_what_is_waited_for_and_nothing_else(
         assert other == replace(one, gate=Gate.TRIED if is_tried else one.gate)
 
 
-@pytest.mark.parametrize(("has_checks", "waits"), [(True, True), (False, False)])
+@pytest.mark.parametrize("has_checks", [True, False])
+@pytest.mark.parametrize("is_doubtful", [True, False])
 def test_a_canary_that_serves_and_was_not_tried_yet_is_waited_for(
-    has_checks: bool, waits: bool
+    has_checks: bool, is_doubtful: bool
 ) -> None:
     check = MachineCheck(init={"cmd": ["true"]})
     mine = replace(group(), machine_checks=(check,) if has_checks else ())
@@ -223,7 +224,8 @@ def test_a_canary_that_serves_and_was_not_tried_yet_is_waited_for(
     pure = PureFleet(three())
     pure.carry_out(schedule(wanted, pure.fleet, base, plan(wanted, pure.fleet, base))[:1])
     canary = next(one for one in pure.fleet if one.name.startswith("web-canary"))
-    planned = plan(wanted, pure.fleet, base, doubtful=frozenset({canary.id}))
-    order = schedule(wanted, pure.fleet, base, planned, doubtful=frozenset({canary.id}))
+    doubtful = frozenset({canary.id} if is_doubtful else ())
+    planned = plan(wanted, pure.fleet, base, doubtful=doubtful)
+    order = schedule(wanted, pure.fleet, base, planned, doubtful=doubtful)
     first = order[0][0].steps[0].actions[0]
-    assert (isinstance(first, Wait) and first.machine_id == canary.id) is waits
+    assert (isinstance(first, Wait) and first.machine_id == canary.id) is is_doubtful
