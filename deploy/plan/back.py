@@ -57,10 +57,14 @@ def _plan_back(
                 restores=True,
             )
         else:
-            yield from _back_to_state(machine, old, machine.id in doubtful)
+            served = machine.id in base.serving
+            yield from _back_to_state(machine, old, machine.id in doubtful, served=served)
 
 
-def _back_to_state(machine: Machine, old: Machine, is_doubtful: bool) -> Iterator[Action]:
+def _back_to_state(
+    machine: Machine, old: Machine, is_doubtful: bool, *, served: bool
+) -> Iterator[Action]:
+    """What is left for a machine that has its own configuration again."""
     launch = _launches(old)
     if machine.cordoned and not old.cordoned:
         yield Uncordon(**where(machine), version=machine.version)
@@ -69,8 +73,20 @@ def _back_to_state(machine: Machine, old: Machine, is_doubtful: bool) -> Iterato
             yield Stop(**where(machine))
     elif machine.is_asleep or machine.has_ended_well:
         return
+    elif not served and _is_left_to_itself(machine, is_doubtful):
+        return
     elif is_doubtful or machine.state != "started":
         yield bring_up(machine)
+
+
+def _is_left_to_itself(machine: Machine, is_doubtful: bool) -> bool:
+    """Whether what it does now is its own affair: it runs or crashes, or has ended by itself.
+
+    Not where it was stopped, or where a write of ours may be under way.
+    """
+    if machine.state in ("stopped", "suspended", "created"):
+        return machine.is_down
+    return not (is_doubtful and machine.state in ("replacing", "updating"))
 
 
 def _launches(old: Machine) -> bool:

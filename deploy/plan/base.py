@@ -14,7 +14,7 @@ from typing import Any
 from deploy.api.machine import Fleet, Machine
 from deploy.plan.intent import read_intent
 from deploy.plan.places import places_of
-from deploy.plan.stamps import DEPLOY, FROM, WAS, is_made_by, is_stamped, read_was, role_of
+from deploy.plan.stamps import DEPLOY, FROM, WAS, Was, is_made_by, is_stamped, read_was, role_of
 
 Versions = Mapping[str, Mapping[str, Mapping[str, Any]]]  # machine id -> version -> configuration
 
@@ -54,10 +54,11 @@ class Base:
         found = {machine.id: versions.get(machine.id, {}) for machine in written}
         old = _as_they_ran(there, places_of(fleet.managed, deploy_id).stood_in_for)
         old |= {machine.id: _as_it_was(machine, found[machine.id]) for machine in written}
+        sick = {machine.id for machine in written if _was(machine).sick}
         return cls(
             Fleet.of(old.values()),
-            serving=frozenset(m.id for m in there if _served(m, old[m.id])),
-            down=frozenset(m.id for m in written if _was(m)[2]),
+            serving=frozenset(m.id for m in there if _served(m, old[m.id])) - sick,
+            down=frozenset(m.id for m in written if _was(m).down),
             lost=frozenset(m.id for m in written if _came_from(m) not in found[m.id]),
         )
 
@@ -84,7 +85,7 @@ def _came_from(machine: Machine) -> str:
     return machine.metadata.get(FROM, "")
 
 
-def _was(machine: Machine) -> tuple[str, bool, bool]:
+def _was(machine: Machine) -> Was:
     return read_was(machine.metadata.get(WAS, ""))
 
 
@@ -94,18 +95,18 @@ def _was_brought_down(machine: Machine, unfinished: set[str]) -> bool:
     if deploy_id not in unfinished or not is_stamped(machine, deploy_id):
         return False
     was_asked = bool(machine.exits) and machine.exits[0].requested
-    return machine.state == "stopped" and _was(machine)[0] == "started" and not was_asked
+    return machine.state == "stopped" and _was(machine).state == "started" and not was_asked
 
 
 def _as_it_was(machine: Machine, versions: Mapping[str, Mapping[str, Any]]) -> Machine:
     came_from = _came_from(machine)
-    state, cordoned, _ = _was(machine)
+    was = _was(machine)
     return replace(
         machine,
         config=versions.get(came_from, machine.config),
         version=came_from,
-        state=state or "started",
-        cordoned=cordoned,
+        state=was.state or "started",
+        cordoned=was.cordoned,
         checks=(),
     )
 

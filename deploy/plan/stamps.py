@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from deploy.api.machine import Machine
 
@@ -111,14 +112,25 @@ def deploy_of_lease(description: str) -> str:
     return found[1] if found else ""
 
 
+class Was(NamedTuple):
+    """What a `tidegate_was` stamp tells of a machine; `sick`: it ran, and failed its checks."""
+
+    state: str
+    cordoned: bool
+    down: bool
+    sick: bool
+
+
 def was(machine: Machine) -> str:
-    """State, cordon and whether it was down, in one word, to be read back by `read_was`."""
-    words = [machine.state, *(["cordoned"] if machine.cordoned else [])]
-    was_down = machine.is_down and machine.state == "stopped"  # `failed` says so itself
-    return ",".join([*words, *(["down"] if was_down else [])])
+    """State, cordon and whether it was down or sick, in one word, to be read back by `read_was`."""
+    flags = {
+        "cordoned": machine.cordoned,
+        "down": machine.is_down and machine.state == "stopped",  # `failed` says so itself
+        "sick": machine.state == "started" and not machine.checks_pass,
+    }
+    return ",".join([machine.state, *(flag for flag, is_so in flags.items() if is_so)])
 
 
-def read_was(text: str) -> tuple[str, bool, bool]:
-    """(state, cordoned, down) out of a `tidegate_was` stamp."""
+def read_was(text: str) -> Was:
     state, *flags = text.split(",")
-    return state, "cordoned" in flags, "down" in flags
+    return Was(state, "cordoned" in flags, "down" in flags, "sick" in flags)

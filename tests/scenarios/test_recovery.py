@@ -194,6 +194,30 @@ def test_an_unfinished_deploy_is_undone_by_rollback(
     on_stage(play)
 
 
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("ends", ["well", "by a death", "by a fault"])
+@pytest.mark.parametrize("word", ["bad", "crash", "exit1", "nopull"])
+def test_an_app_that_did_not_serve_is_brought_back_as_it_was(
+    word: str, ends: str, retries: int
+) -> None:
+    sick = f"registry.test/hello:1-{word}"
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(2, image=sick)
+        dies = Death("update", 1) if ends == "by a death" else None
+        image = BROKEN if ends == "by a fault" else NEW
+        told = await stage.deploy(image, dies=dies, retries=retries)
+        if ends == "by a fault" and retries:
+            assert told.exit_code == 1, told.end
+        else:
+            told = await stage.rollback(retries=retries)
+            assert told.exit_code == 0, told.end
+        assert stage.images == [sick] * 2
+        assert stage.marks == []
+
+    on_stage(play)
+
+
 def test_rollback_keeps_max_unavailable_on_the_way_back() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(4)

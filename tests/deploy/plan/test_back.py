@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,6 +134,32 @@ def test_a_machine_that_did_not_serve_before_need_not_serve_after() -> None:
     assert isinstance(back, Update)
     assert back.launch
     assert not back.serves
+
+
+@pytest.mark.parametrize(
+    ("now", "is_doubtful", "verbs"),
+    [
+        ({"checks": ()}, True, []),
+        ({"state": "restarting"}, True, []),
+        ({"state": "replacing"}, False, []),
+        ({"state": "replacing"}, True, ["wait"]),
+        ({"state": "failed"}, False, []),
+        ({"state": "stopped", "exits": (Exit(code=1, at_ms=1),)}, False, []),
+        ({"state": "stopped", "exits": (Exit(code=1, at_ms=1, requested=True),)}, False, ["start"]),
+    ],
+    ids=str,
+)
+def test_of_a_machine_that_did_not_serve_only_a_write_of_ours_is_undone(
+    now: dict[str, Any], is_doubtful: bool, verbs: list[str]
+) -> None:
+    actions = plan_back(
+        Fleet.of([machine("m1", **now)]),
+        Base.of(Fleet.of([machine("m1", checks=())])),
+        deploy_id=NEW_ID,
+        written=frozenset({"m1"}),
+        doubtful=frozenset({"m1"} if is_doubtful else ()),
+    )
+    assert [action.verb for action in actions] == verbs
 
 
 def test_the_intent_stays_while_going_back_and_our_role_does_not() -> None:

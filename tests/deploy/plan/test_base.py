@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from deploy.plan.actions import Create, Destroy, Update
 from deploy.plan.base import Base
 from deploy.plan.release import Release
 from deploy.plan.schedule import schedule
-from deploy.plan.stamps import FROM
+from deploy.plan.stamps import FROM, WAS
 from deploy.plan.strategies import STRATEGY_NAMES
 from tests.worlds.fleets import (
     NEW_ID,
@@ -93,9 +94,13 @@ def test_what_the_deploy_made_is_no_part_of_its_base_until_it_has_taken_a_place(
     assert taken.image == "registry.test/hello:1"  # its first version holds the way back
 
 
-def test_a_stopped_blue_counts_as_serving_when_its_green_is_there() -> None:
+@pytest.mark.parametrize("stamp_of_an_earlier_deploy", ["started", "started,sick"])
+def test_a_stopped_blue_counts_as_serving_when_its_green_is_there(
+    stamp_of_an_earlier_deploy: str,
+) -> None:
     wanted = release(strategy="bluegreen")
-    platform = PureFleet(Fleet.of([machine("m1")]))
+    blue = with_metadata(machine("m1"), **{WAS: stamp_of_an_earlier_deploy})
+    platform = PureFleet(Fleet.of([blue]))
     green, _ = plan(wanted, platform.fleet, Base.of(platform.fleet))
     platform.apply(green)
     stopped = Fleet.of(
@@ -109,7 +114,8 @@ def test_a_stopped_blue_counts_as_serving_when_its_green_is_there() -> None:
 
 
 def test_what_served_is_told_by_the_stamp_and_not_by_how_it_looks_now() -> None:
-    platform = PureFleet(Fleet.of([machine("m1"), machine("m2", state="stopped")]))
+    at_first = [machine("m1"), machine("m2", state="stopped"), machine("m3", checks=())]
+    platform = PureFleet(Fleet.of(at_first))
     base = Base.of(platform.fleet)
     for action in plan(release(), platform.fleet, base):
         assert isinstance(action, Update)
@@ -121,5 +127,6 @@ def test_what_served_is_told_by_the_stamp_and_not_by_how_it_looks_now() -> None:
     }
     found = Base.before(NEW_ID, sick, versions)
     assert found.serving == base.serving == {"m1"}
-    assert {one.id: one.state for one in found.machines} == {"m1": "started", "m2": "stopped"}
+    states = {one.id: one.state for one in found.machines}
+    assert states == {"m1": "started", "m2": "stopped", "m3": "started"}
     assert all(one.metadata.get(FROM, "") == "" for one in found.machines)

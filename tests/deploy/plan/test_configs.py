@@ -20,6 +20,7 @@ from deploy.plan.stamps import (
     ROLE,
     WAS,
     Role,
+    Was,
     is_stamped,
     read_was,
     replacement_name,
@@ -40,7 +41,7 @@ from tests.worlds.fleets import (
 def test_the_way_back_is_written_once_and_kept_by_later_updates_of_the_same_deploy() -> None:
     once = updated(machine(version="v0", cordoned=True))
     assert once.metadata[FROM] == "v0"
-    assert read_was(once.metadata[WAS]) == ("started", True, False)
+    assert read_was(once.metadata[WAS]) == Was("started", cordoned=True, down=False, sick=False)
     twice = updated(replace(once, version="v5", state="stopped", cordoned=False))
     assert twice.metadata[FROM] == "v0"
     assert twice.metadata[WAS] == once.metadata[WAS]

@@ -11,6 +11,7 @@ from deploy.plan.configs import created_config
 from deploy.plan.stamps import (
     ROLE,
     Role,
+    Was,
     canary_name,
     fly_release,
     is_made_by,
@@ -68,14 +69,20 @@ def test_a_role_that_nobody_gave_is_none(text: str) -> None:
 @thrifty
 @given(st.sampled_from(["started", "stopped", "suspended"]), st.booleans())
 def test_state_and_cordon_are_read_back_as_they_were(state: str, cordoned: bool) -> None:
-    assert read_was(was(machine(state=state, cordoned=cordoned))) == (state, cordoned, False)
+    read = read_was(was(machine(state=state, cordoned=cordoned)))
+    assert read == Was(state, cordoned=cordoned, down=False, sick=False)
 
 
 def test_a_machine_that_is_down_by_its_own_exit_is_read_back_as_down() -> None:
     crashed = machine(state="stopped", exits=(Exit(code=3, at_ms=1),))
-    assert read_was(was(crashed)) == ("stopped", False, True)
+    assert read_was(was(crashed)) == Was("stopped", cordoned=False, down=True, sick=False)
     asked = machine(state="stopped", exits=(Exit(code=3, at_ms=1, requested=True),))
-    assert read_was(was(asked)) == ("stopped", False, False)
+    assert not read_was(was(asked)).down
+
+
+def test_only_a_machine_that_runs_is_sick_when_its_checks_do_not_pass() -> None:
+    assert read_was(was(machine(checks=()))).sick
+    assert not read_was(was(machine(state="stopped", checks=()))).sick
 
 
 def test_a_role_is_written_as_it_is_read() -> None:
