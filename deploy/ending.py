@@ -163,7 +163,7 @@ def _arrived(evidence: Evidence) -> _Verdict:
 
 def _done(evidence: Evidence, said: str) -> _Verdict:
     removals = [action for action in evidence.left if isinstance(action, Destroy)]
-    if not evidence.traces.written and not removals:
+    if not (evidence.traces.written or evidence.traces.has_written or removals):
         pushed_again = "" if evidence.done else "a tag that was pushed again needs --force"
         return _Verdict(
             Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do", hint=pushed_again

@@ -176,7 +176,7 @@ def _deployment(
         actions=Actions(tools, memory, leases, health, watch, creator, checks),
         watch=watch,
         machine_checks=checks,
-        release_command=ReleaseCommandRun(tools, command, memory.release) if command else None,
+        release_command=ReleaseCommandRun(tools, memory, command) if command else None,
     )
 
 

@@ -63,7 +63,7 @@ class MachineChecks:
             return
         own = f"-{self._run_id[-4:]}-{machine.id[-8:]}-{number}"
         spec = one_off(self._memory.release, group, check, machine, own, self._timeout_s)
-        run = self._runs.setdefault(spec.name, OneOffRun(self._tools, spec))
+        run = self._runs.setdefault(spec.name, OneOffRun(self._tools, self._memory, spec))
         try:
             await run.run()
         except CallFailed as failure:

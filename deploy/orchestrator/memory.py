@@ -179,6 +179,10 @@ class Memory:
         """A create is about to leave."""
         self.writes += 1
 
+    def removing(self) -> None:
+        """A destroy of a machine that is no part of the app is about to leave."""
+        self.writes += 1
+
     def created(self, machine: Machine) -> None:
         """A machine of our making exists."""
         self.ids[machine.name] = machine.id

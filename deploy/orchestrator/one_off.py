@@ -19,6 +19,7 @@ from deploy.events import MachineMoved, Noticed, Phase
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.logs import keep_log
 from deploy.orchestrator.marks import clean_up
+from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
 from deploy.plan.stamps import DEPLOY
 
@@ -128,9 +129,10 @@ async def _destroy(tools: Tools, machine_id: str) -> None:
 class OneOffRun:
     """One command of one run; `run` may be called again after a hiccup."""
 
-    def __init__(self, tools: Tools, spec: OneOff) -> None:
+    def __init__(self, tools: Tools, memory: Memory, spec: OneOff) -> None:
         self.machine_id = ""
         self._tools = tools
+        self._memory = memory
         self._spec = spec
 
     async def run(self, machine: Machine | None = None) -> None:
@@ -156,6 +158,7 @@ class OneOffRun:
         await client.turn_to_create()
         if self._tools.halt.is_set:
             raise Cut  # it waited for its turn, and nothing new begins any more
+        self._memory.creating()
         try:
             machine = await client.create(
                 name=spec.name,

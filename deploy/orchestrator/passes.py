@@ -141,6 +141,7 @@ async def _remove_dead_one_offs(deployment: Deployment, fleet: Fleet) -> None:
     for machine in left_behind(fleet):
         is_command = machine.group == RELEASE_COMMAND and machine.metadata[DEPLOY] == ours
         if not is_command and not deployment.machine_checks.is_own(machine):
+            deployment.memory.removing()
             await remove(deployment.tools, machine.group, machine.id)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.api.machine import Fleet, Machine
+from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.one_off import (
     RELEASE_COMMAND,
     OneOff,
@@ -65,10 +66,10 @@ def machine_of(fleet: Fleet, deploy_id: str) -> Machine | None:
 class ReleaseCommandRun:
     """One release command of one deploy; `run` may be called again after a hiccup."""
 
-    def __init__(self, tools: Tools, spec: ReleaseCommand, release: Release) -> None:
+    def __init__(self, tools: Tools, memory: Memory, spec: ReleaseCommand) -> None:
         self._tools = tools
-        self._deploy_id = release.deploy_id
-        self._run = OneOffRun(tools, spec.machine(release))
+        self._deploy_id = memory.release.deploy_id
+        self._run = OneOffRun(tools, memory, spec.machine(memory.release))
         self._is_done = False
 
     @property

@@ -137,6 +137,11 @@ ROWS = [
         has_hint=True,  # --force, for a tag that was pushed again
     ),
     Row(
+        "all was new already, and a one-off machine has tried it",
+        evidence(AFTER, DONE, written=NOTHING, traces={"has_written": True}),
+        *(Result.DONE, 0, f"hello runs {NEW}"),
+    ),
+    Row(
         "a canary is left over",
         evidence(
             Fleet.of([*AFTER, BIRD]),

@@ -75,6 +75,7 @@ def test_a_deploy_over_one_whose_check_nobody_has_seen_pass_runs_it(machines: in
         told = await stage.deploy(retries=3)
         assert (told.exit_code, stage.images) == (0, [NEW] * machines)
         assert len(made(told)) == 1
+        assert told.end.result is Result.DONE
         again = await stage.deploy(retries=3)
         assert (again.end.result, again.changes) == (Result.UNCHANGED, [])
 

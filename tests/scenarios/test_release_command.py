@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from deploy.events import Result
 from deploy.orchestrator.one_off import RELEASE_COMMAND
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import NEW, OLD, WEB, Death, Hit, Stage, Told, on_stage
@@ -17,6 +18,7 @@ def _toml(command: str, timeout: str = "2m") -> str:
     )
 
 
+SLOW = "registry.test/hello:2-slow"
 GOOD, BAD, ENDLESS = _toml("exit0 migrate"), _toml("exit1 migrate"), _toml("ever", "30s")
 
 
@@ -151,6 +153,22 @@ def test_one_that_was_killed_with_its_deploy_is_shown_and_then_removed(command: 
         assert told.exit_code == 0, told.end
         assert _helpers(stage) == []
         assert "release command" not in await stage.status()
+
+    on_stage(play, toml=GOOD)
+
+
+def test_a_deploy_over_one_that_died_is_not_unchanged_where_it_has_run_the_command() -> None:
+    """The machine is on the release already, and has yet to come up."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(1)
+        killed = await stage.deploy(SLOW, dies=Death("update"))
+        assert killed.has_died
+        await anyio.sleep(15)  # until its leases are over
+        told = await stage.deploy(SLOW, wait_timeout_s=120.0)
+        assert (told.of("update"), len(_runs(told))) == ([], 1)
+        assert (told.exit_code, told.end.result) == (0, Result.DONE)
+        assert "nothing to do" not in told.end.message
 
     on_stage(play, toml=GOOD)
 

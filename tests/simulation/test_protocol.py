@@ -24,6 +24,7 @@ from deploy.errors import CallFailed
 from deploy.local.http import api
 from deploy.local.requests import WaitState
 from deploy.orchestrator.halt import Halt
+from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
 from deploy.orchestrator.tools import Tools
 from tests.simulation.protocol import METHODS, PREFIX, deviations, document
@@ -230,8 +231,8 @@ def release_command() -> list[Call]:
         )
         command = ReleaseCommandRun(
             tools,
+            Memory(Scenario().release("0000001release")),
             ReleaseCommand(command="bin/migrate --all", guest=guest),
-            Scenario().release("0000001release"),
         )
         await command.run(Fleet.of([]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -191,9 +192,12 @@ def test_a_write_without_a_version_puts_nothing_in_doubt(memory: Memory) -> None
     assert (memory.has_written, memory.written, memory.doubtful) == (True, {"m1"}, set())
 
 
-def test_a_create_has_written_before_there_is_a_machine() -> None:
+@pytest.mark.parametrize("send", [Memory.creating, Memory.removing])
+def test_a_create_and_the_removal_of_a_one_off_machine_count_as_written(
+    send: Callable[[Memory], None],
+) -> None:
     memory = Memory(release())
-    memory.creating()
+    send(memory)
     assert memory.has_written
     assert not memory.written
 

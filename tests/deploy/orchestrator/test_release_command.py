@@ -34,7 +34,7 @@ def play(story: Story, word: str = "exit0", *, timeout_s: float = 60.0, **option
     spec = ReleaseCommand(command="migrate --all 'a b'", timeout_s=timeout_s)
 
     async def main(bench: Bench) -> None:
-        await story(bench, ReleaseCommandRun(bench.tools, spec, wanted))
+        await story(bench, ReleaseCommandRun(bench.tools, bench.memory, spec))
 
     on_bench(main, release=wanted, scenario=Scenario(machines=1), **options)
 
