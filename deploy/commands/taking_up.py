@@ -13,7 +13,7 @@ from deploy.commands.target import Target
 from deploy.errors import LeaseHeld
 from deploy.orchestrator.memory import TakenUp
 from deploy.orchestrator.tools import Tools
-from deploy.plan.base import Base, Versions
+from deploy.plan.base import Base, Versions, put_back, to_be_asked_for
 from deploy.plan.intent import BACK, Intent, carriers, read_intent
 from deploy.plan.places import places_of
 from deploy.plan.stamps import deploy_of_lease, is_made_by, is_stamped
@@ -34,8 +34,8 @@ async def find_unfinished(
         intent = intent or otherwise(fleet)
         if intent is None:
             return fleet, {}, None
-        stamped = [m for m in fleet.managed if is_stamped(m, intent.deploy)]
-        return fleet, await read_versions(client, stamped, patience()), intent
+        asked_for = to_be_asked_for(fleet, intent.deploy)
+        return fleet, await read_versions(client, asked_for, patience()), intent
 
 
 async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | None]:
@@ -70,8 +70,8 @@ async def _holder(client: MachinesClient, fleet: Fleet) -> str:
 
 async def take_up(deploy_id: str, direction: str, tools: Tools, fleet: Fleet) -> TakenUp:
     """The same under leases: a write of the dead run's may have landed after the first look."""
-    stamped = [m for m in fleet.managed if is_stamped(m, deploy_id)]
-    versions = await read_versions(tools.client, stamped, tools.patience)
+    asked_for = to_be_asked_for(fleet, deploy_id)
+    versions = await read_versions(tools.client, asked_for, tools.patience)
     return taken_up(fleet, versions, deploy_id, direction)
 
 
@@ -83,11 +83,12 @@ def taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -
     stamped = {machine.id for machine in managed if is_stamped(machine, deploy_id)}
     made = frozenset(machine.id for machine in managed if is_made_by(machine, deploy_id))
     own = made - base.machines.by_id.keys()
+    back = {machine.id for machine in put_back(fleet, deploy_id, versions)}
     marked = {m.id for m in managed if read_intent(m) is not None}
     return TakenUp(
         base=base,
         goal=direction,
-        written=frozenset(stamped | own | replaced),
+        written=frozenset(stamped | own | replaced | back),
         own=own,
         made=made,
         marked=frozenset(marked or carriers(managed)),

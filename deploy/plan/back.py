@@ -71,12 +71,10 @@ def _back_to_state(
     if not launch:
         if machine.state == "started":
             yield Stop(**where(machine))
-    elif machine.is_asleep or machine.has_ended_well:
-        return
-    elif not served and _is_left_to_itself(machine, is_doubtful):
-        return
     elif is_doubtful or machine.state != "started":
-        yield bring_up(machine)
+        rests = machine.is_asleep or machine.has_ended_well
+        if not rests and (served or not _is_left_to_itself(machine, is_doubtful)):
+            yield bring_up(machine)
 
 
 def _is_left_to_itself(machine: Machine, is_doubtful: bool) -> bool:

@@ -14,7 +14,17 @@ from typing import Any
 from deploy.api.machine import Fleet, Machine
 from deploy.plan.intent import read_intent
 from deploy.plan.places import places_of
-from deploy.plan.stamps import DEPLOY, FROM, WAS, Was, is_made_by, is_stamped, read_was, role_of
+from deploy.plan.stamps import (
+    DEPLOY,
+    FROM,
+    WAS,
+    Was,
+    fly_release,
+    is_made_by,
+    is_stamped,
+    read_was,
+    role_of,
+)
 
 Versions = Mapping[str, Mapping[str, Mapping[str, Any]]]  # machine id -> version -> configuration
 
@@ -51,6 +61,7 @@ class Base:
         """
         there = _there(fleet, deploy_id)
         written = [machine for machine in there if is_stamped(machine, deploy_id)]
+        written += put_back(fleet, deploy_id, versions)
         found = {machine.id: versions.get(machine.id, {}) for machine in written}
         old = _as_they_ran(there, places_of(fleet.managed, deploy_id).stood_in_for)
         old |= {machine.id: _as_it_was(machine, found[machine.id]) for machine in written}
@@ -61,6 +72,37 @@ class Base:
             down=frozenset(m.id for m in written if _was(m).down),
             lost=frozenset(m.id for m in written if _came_from(m) not in found[m.id]),
         )
+
+
+def to_be_asked_for(fleet: Fleet, deploy_id: str) -> list[Machine]:
+    """The machines whose versions tell what they were before the deploy.
+
+    It wrote them, or they have ended by themselves, and it may have put them back before.
+    """
+    return [m for m in fleet.managed if is_stamped(m, deploy_id) or _has_ended(m)]
+
+
+def put_back(fleet: Fleet, deploy_id: str, versions: Versions) -> list[Machine]:
+    """What the deploy wrote and has put back, each with the configuration that it had in between.
+
+    That says whether it ran before; the one that it has again does not.
+    """
+    found = []
+    for machine in _there(fleet, deploy_id):
+        known = versions.get(machine.id, {})
+        written = (replace(machine, config=config) for config in known.values())
+        between = next((one for one in written if is_stamped(one, deploy_id)), None)
+        if between is None or is_stamped(machine, deploy_id):
+            continue
+        if fly_release(_as_it_was(between, known)) == fly_release(machine):
+            found.append(between)  # else somebody else has written since
+    return found
+
+
+def _has_ended(machine: Machine) -> bool:
+    """Whether it does not run, and nobody asked for that."""
+    by_itself = bool(machine.exits) and not machine.exits[0].requested
+    return machine.state == "failed" or (machine.state == "stopped" and by_itself)
 
 
 def _there(fleet: Fleet, deploy_id: str) -> list[Machine]:

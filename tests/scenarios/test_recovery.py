@@ -22,6 +22,7 @@ from tests.worlds.stage import (
     to,
 )
 
+EXITS = BY_NAME["exits"]
 UNAVAILABLE = BY_NAME["503 before"]
 NEWER = "registry.test/hello:3"
 
@@ -301,6 +302,27 @@ def test_a_rollback_that_was_killed_is_finished(command: str) -> None:
         again = await (stage.resume() if command == "resume" else stage.rollback())
         assert again.exit_code == 0, again.end
         assert (stage.images, stage.serving, stage.marks) == ([OLD] * 3, 3, [])
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_what_was_put_back_and_has_exited_since_is_brought_up_by_who_goes_on(command: str) -> None:
+    """Its old version does not say that it ran; that of the deploy, which it had between, does."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3, cold=1, keys={"restart": {"policy": "no"}})
+        hits = [
+            Hit("update", EXITS, on=lambda call: call.json["config"]["image"] == OLD),
+            Hit("start", EXITS, times=9),
+        ]
+        told = await stage.deploy(BROKEN, hits=hits)
+        assert (told.exit_code, stage.images, stage.serving) == (3, [OLD] * 3, 1)
+        assert "goes on with it" in told.hints
+        again = await (stage.resume() if command == "resume" else stage.rollback())
+        assert (again.exit_code, again.end.result) == (0, Result.DONE)
+        assert [call.operation for call in again.changes] == ["start"]
+        assert (stage.serving, stage.marks) == (2, [])
 
     on_stage(play)
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.api.machine import Fleet
-from deploy.plan.actions import Create, Destroy, Update
-from deploy.plan.base import Base
+from deploy.api.machine import Exit, Fleet, Machine
+from deploy.plan.actions import Create, Destroy, Start, Update
+from deploy.plan.back import plan_back
+from deploy.plan.base import Base, put_back, to_be_asked_for
 from deploy.plan.release import Release
 from deploy.plan.schedule import schedule
 from deploy.plan.stamps import FROM, WAS
@@ -130,3 +131,58 @@ def test_what_served_is_told_by_the_stamp_and_not_by_how_it_looks_now() -> None:
     states = {one.id: one.state for one in found.machines}
     assert states == {"m1": "started", "m2": "stopped", "m3": "started"}
     assert all(one.metadata.get(FROM, "") == "" for one in found.machines)
+
+
+def _back_and_forth(first: Machine | None = None) -> tuple[PureFleet, Machine]:
+    """A machine that the deploy has put back, and that has exited since; with its platform."""
+    platform = PureFleet(Fleet.of([first or machine("m1"), machine("m2", state="stopped")]))
+    base = Base.of(platform.fleet)
+    (update,) = (a for a in plan(release(), platform.fleet, base) if a.machine_id == "m1")
+    platform.apply(update)
+    undone = plan_back(platform.fleet, base, deploy_id=NEW_ID, written=frozenset({"m1"}))
+    for action in undone:
+        platform.apply(action)
+    one = platform.fleet.by_id["m1"]
+    return platform, replace(one, state="stopped", checks=(), exits=(Exit(3, 1),))
+
+
+def test_what_failed_its_checks_before_and_was_put_back_did_not_serve() -> None:
+    platform, exited = _back_and_forth(machine("m1", checks=()))
+    assert Base.before(NEW_ID, Fleet.of([exited]), platform.versions).serving == frozenset()
+
+
+def test_what_was_put_back_and_has_exited_is_as_its_version_of_the_deploy_says() -> None:
+    platform, exited = _back_and_forth()
+    fleet = Fleet.of([exited, platform.fleet.by_id["m2"]])
+    assert [one.id for one in to_be_asked_for(fleet, NEW_ID)] == ["m1"]
+    assert [m.id for m in put_back(fleet, NEW_ID, platform.versions)] == ["m1"]
+    base = Base.before(NEW_ID, fleet, platform.versions)
+    assert base.serving == {"m1"}
+    assert not base.lost
+    (start,) = plan_back(fleet, base, deploy_id=NEW_ID, written=frozenset({"m1"}))
+    assert isinstance(start, Start)
+
+
+def test_what_somebody_stopped_after_it_was_put_back_is_not_asked_for() -> None:
+    _, exited = _back_and_forth()
+    stopped = replace(exited, exits=(Exit(0, 1, requested=True),))
+    assert to_be_asked_for(Fleet.of([stopped]), NEW_ID) == []
+
+
+def test_what_was_put_back_and_then_deployed_by_another_is_left_as_it_is() -> None:
+    platform, exited = _back_and_forth()
+    other = with_metadata(exited, fly_release_id="foreign", fly_release_version="9")
+    assert put_back(Fleet.of([other]), NEW_ID, platform.versions) == []
+
+
+def test_a_green_that_the_platform_put_back_is_still_the_deploys_own() -> None:
+    wanted = release(strategy="bluegreen")
+    platform = PureFleet(Fleet.of([machine("m1")]))
+    create, _ = plan(wanted, platform.fleet, Base.of(platform.fleet))
+    platform.apply(create)
+    green = platform.fleet.by_id[platform.made[create.name]]
+    first = next(iter(platform.versions[green.id].values()))
+    reverted = replace(green, config=first, version="v9", state="stopped", exits=(Exit(3, 1),))
+    fleet = Fleet.of([platform.fleet.by_id["m1"], reverted])
+    assert put_back(fleet, NEW_ID, platform.versions) == []
+    assert [one.id for one in Base.before(NEW_ID, fleet, platform.versions).machines] == ["m1"]
