@@ -77,16 +77,17 @@ class Marks:
         """The deploy is left unfinished: who takes it up has to find it.
 
         The platform may have put the machines that carried its mark back to what they
-        were. Only where no mark is left, and where our leases keep others away.
+        were. Only where no mark is left, and on machines that our leases keep others from.
         """
-        ours, free = self._announced, carriers(fleet)
-        if ours is None or any(map(read_intent, fleet.managed)) or not all(map(leased, free)):
+        ours = self._announced
+        held = carriers(Fleet.of(machine for machine in fleet if leased(machine.id)))
+        if ours is None or any(map(read_intent, fleet.managed)) or not held:
             return
         self._carried.clear()
         self._announced = None
         what = "the mark of this deploy is gone, and could not be written again"
         hint = "deploy again: nothing else can tell that this one is unfinished"
-        await clean_up(self._tools, self.announce(ours, fleet, free), what, hint)
+        await clean_up(self._tools, self.announce(ours, fleet, held), what, hint)
 
     async def remove(self, fleet: Fleet) -> None:
         """The deploy is over, either way. What fails is said, and changes nothing about that."""

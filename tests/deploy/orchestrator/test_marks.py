@@ -63,7 +63,7 @@ def test_an_intent_is_written_once_on_the_machines_that_are_named() -> None:
 def test_a_mark_that_the_platform_took_back_is_written_again_for_who_takes_it_up(
     gone: bool, theirs: bool, leased: bool, carriers: dict[str, Intent]
 ) -> None:
-    """But not beside another's, nor without a lease that keeps others away."""
+    """But not beside another's, nor where no lease keeps others away."""
 
     async def story(bench: Bench) -> None:
         marks = bench.deployment.marks
@@ -76,6 +76,21 @@ def test_a_mark_that_the_platform_took_back_is_written_again_for_who_takes_it_up
         lowest = min(("web-1", "web-2"), key=bench.id)
         expected = {lowest if name == "web-1" else name: one for name, one in carriers.items()}
         assert await _carriers(bench) == expected
+
+    on_bench(story)
+
+
+def test_a_mark_that_is_gone_is_written_on_what_is_still_ours() -> None:
+    """A rival holds the lease of the machine that carried it."""
+
+    async def story(bench: Bench) -> None:
+        lowest, other = sorted([bench.id("web-1"), bench.id("web-2")])
+        marks = bench.deployment.marks
+        await marks.announce(MINE, await _look(bench), [lowest])
+        await bench.tools.client.delete_metadata(lowest, INTENT)
+        await marks.renew(await _look(bench), lambda machine_id: machine_id == other)
+        names = {bench.id(name): name for name in ("web-1", "web-2")}
+        assert await _carriers(bench) == {names[other]: MINE}
 
     on_bench(story)
 

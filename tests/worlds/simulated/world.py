@@ -389,6 +389,8 @@ async def _live(
         told.had_nothing_to_do = True  # told to the person, before it began
     except Exception as error:
         told.error = told.error or _in_words(error)
+    if transport.is_dead:
+        told.finished = None  # it goes on as a ghost, and nobody hears what it finds
 
 
 async def _deploy(
