@@ -4,7 +4,8 @@ It expects a table with a column for each field of the report, version 2, and `a
 a struct (in PostgreSQL as jsonb). It gives one row per failure, unit and percentage, and
 one per reason why records were left out: what rows.py reads. Deploys are told apart by
 their ids only among failures, so that ten million need no more memory than a thousand:
-load every file once.
+load every file once. What is asked of all records is summed once, as finely as any part
+needs it, since each look at them costs seconds.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ ENGINES: Final = tuple(_ENGINES)
 def select(engine: str, table: str, question: Question) -> str:
     """The SELECT for one of `ENGINES`; `table` stands in it as it is."""
     dialect = _ENGINES[engine]
-    parts = [_percentages(dialect), _FAILURES, _CAUSES_SEEN]
+    parts, keys = [_percentages(dialect), _FAILURES, _CAUSES_SEEN], "percent, inside, why"
     if question.bucket_by != "deploy":
         parts.append(_UNITS)
+        keys += ", unit, bucket"
     parts.append(_LEFT)
     # All that is put in are names and numbers of ours, or the table, which the user gives.
     common = _COMMON.format(
@@ -70,6 +72,7 @@ def select(engine: str, table: str, question: Question) -> str:
         other_unit=_other_unit(question.bucket_by),
         event=_event(question.event),
         causes=", ".join(f"'{cause}'" for cause in CAUSES),
+        keys=keys,
     )
     return common + "UNION ALL\n".join(parts)
 
@@ -96,10 +99,10 @@ def _percentages(dialect: _Engine) -> str:
     return f"""\
 SELECT 'percentage' AS kind, {_cast("NULL", dialect.text)} AS unit,
   {_cast("NULL", dialect.whole)} AS bucket, {_cast("NULL", dialect.text)} AS deploy,
-  percent, inside, MIN(known) AS known, COUNT(*) AS deploys, SUM(counted) AS events,
-  {_cast("NULL", dialect.text)} AS cause, MAX(known) AS last, SUM(retries_used) AS retries,
-  SUM(hiccups_mended) AS mended, SUM(ROUND(duration_s * 1000)) AS millis
-FROM drawn GROUP BY percent, inside
+  percent, inside, MIN(first_known) AS known, SUM(runs) AS deploys, SUM(fails) AS events,
+  {_cast("NULL", dialect.text)} AS cause, MAX(last_known) AS last, SUM(retries_used) AS retries,
+  SUM(hiccups_mended) AS mended, SUM(ms) AS millis
+FROM summed GROUP BY percent, inside
 """  # noqa: S608 -- only types are put in
 
 
@@ -148,6 +151,11 @@ WITH report {inline} (
   SELECT unit, bucket, deploy, percent, inside, known, counted, why,
     ROW_NUMBER() OVER (PARTITION BY deploy ORDER BY known, run_id) AS number
   FROM drawn WHERE counted = 1 OR why = 'app'
+), summed AS (
+  SELECT {keys}, MIN(deploy) AS first_deploy, MIN(known) AS first_known, MAX(known) AS last_known,
+    COUNT(*) AS runs, SUM(counted) AS fails, SUM(retries_used) AS retries_used,
+    SUM(hiccups_mended) AS hiccups_mended, SUM(ROUND(duration_s * 1000)) AS ms
+  FROM drawn GROUP BY {keys}
 )
 """
 
@@ -157,14 +165,14 @@ SELECT 'failure', unit, bucket, deploy, percent, inside, known, 1, counted, why,
 FROM failure WHERE number = 1
 """
 _CAUSES_SEEN: Final = """\
-SELECT 'cause', NULL, NULL, NULL, percent, inside, NULL, COUNT(*), NULL, why,
+SELECT 'cause', NULL, NULL, NULL, percent, inside, NULL, SUM(runs), NULL, why,
   NULL, NULL, NULL, NULL
-FROM drawn WHERE why IS NOT NULL GROUP BY percent, inside, why
+FROM summed WHERE why IS NOT NULL GROUP BY percent, inside, why
 """
 _UNITS: Final = """\
-SELECT 'unit', unit, bucket, MIN(deploy), percent, inside, MIN(known), COUNT(*), SUM(counted),
-  NULL, NULL, NULL, NULL, NULL
-FROM drawn GROUP BY unit, bucket, percent, inside
+SELECT 'unit', unit, bucket, MIN(first_deploy), percent, inside, MIN(first_known), SUM(runs),
+  SUM(fails), NULL, NULL, NULL, NULL, NULL
+FROM summed GROUP BY unit, bucket, percent, inside
 """
 _LEFT: Final = """\
 SELECT 'left', NULL, NULL, NULL, NULL, NULL, NULL, COUNT(*), NULL, left_out,
