@@ -48,7 +48,7 @@ def observed(rows: Iterable[Mapping[str, Any]], question: Question, source: str)
     reader = _Reader(question)
     for number, row in enumerate(rows, 1):
         try:
-            reader.take(msgspec.convert(_clean(row), _Row, strict=False))
+            reader.take(msgspec.convert(row, _Row, strict=False))
         except (msgspec.ValidationError, ValueError) as error:
             raise InvalidValue(
                 f"{source}: row {number} is not a row of the SELECT: {error}",
@@ -56,19 +56,6 @@ def observed(rows: Iterable[Mapping[str, Any]], question: Question, source: str)
             ) from None
     reader.found.failures.sort()
     return reader.found
-
-
-def _clean(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Empty cells are nothing, as CSV has no other word for it; whole numbers may end in .0."""
-    return {key: _whole(value) for key, value in row.items() if value not in (None, "")}
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, str) and value.endswith(".0") and value[:-2].isdigit():
-        return value[:-2]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
 
 
 class _Reader:

@@ -21,18 +21,23 @@ def rows(path: str) -> Iterator[dict[str, Any]]:
         with nullcontext(sys.stdin) if path == "-" else Path(path).open(newline="") as file:
             first = file.readline()
             if first.startswith("{"):
-                yield _json(first, path)
+                yield _clean(_json(first, path))
                 for line in file:
                     if line.strip():
-                        yield _json(line, path)
+                        yield _clean(_json(line, path))
                 return
             heads = next(csv.reader([first]), [])
-            yield from csv.DictReader(file, fieldnames=heads)
+            yield from map(_clean, csv.DictReader(file, fieldnames=heads))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise SourceProblem(
             f"{show(path)} cannot be read: {told}", hint="give a file of CSV or JSON lines"
         ) from None
+
+
+def _clean(row: dict[str, Any]) -> dict[str, Any]:
+    """Empty cells are nothing, as CSV has no other word for it."""
+    return {key: value for key, value in row.items() if value not in (None, "")}
 
 
 def _json(line: str, path: str) -> dict[str, Any]:
