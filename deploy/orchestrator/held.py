@@ -102,6 +102,12 @@ class HeldLeases:
         self._nonces.add(lease.nonce)
         self._put(machine_id, held, held.due)
 
+    def found(self, machine_id: str, lease: Lease) -> None:
+        """A read shows a lease of ours: it is given back at the end, but nobody knows how long it
+        lives, so that nothing is written under it before a refresh of it is granted."""
+        self._held[machine_id] = _Held(lease.nonce, sent=-math.inf, ttl_s=0.0)
+        self._nonces.add(lease.nonce)
+
     def forget(self, machine_id: str) -> None:
         """The machine is gone, and its lease with it."""
         self._held.pop(machine_id, None)
@@ -215,7 +221,7 @@ class HeldLeases:
 
     async def _judge(self, machine_id: str, held: _Held, failure: DeployError) -> None:
         """After a refresh that failed: one that is refused is lost only if a read says so, too."""
-        if _is_refused(failure):
+        if is_refused(failure):
             held.in_doubt = failure.meaning is Meaning.MISSING
             try:
                 found = await self._tools.client.read_lease(machine_id)
@@ -274,7 +280,7 @@ class HeldLeases:
             try:
                 return await patience.ask(release, within_s=_RELEASE_S / 2)
             except CallFailed as failure:
-                if not _is_refused(failure):
+                if not is_refused(failure):
                     raise
             found = await patience.ask(partial(client.read_lease, machine_id))
             if found is None or not self.is_ours(found):
@@ -297,7 +303,7 @@ def holder_of(lease: Lease) -> str:
     return f"{owner} (deploy {lease.description})" if lease.description else owner
 
 
-def _is_refused(failure: DeployError) -> bool:
+def is_refused(failure: DeployError) -> bool:
     """Whether the platform has answered, and not granted what was asked of a lease.
 
     That may mean anything: what a read shows counts.

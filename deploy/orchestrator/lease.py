@@ -21,7 +21,7 @@ from deploy.errors import CallFailed, DeployError, LeaseHeld, LeaseLost, Meaning
 from deploy.events import LeasesTaken
 from deploy.orchestrator.bounded import for_each
 from deploy.orchestrator.halt import Cut, Halt
-from deploy.orchestrator.held import HeldLeases, holder_of
+from deploy.orchestrator.held import HeldLeases, holder_of, is_refused
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
 from deploy.plan.stamps import lease_description
@@ -284,15 +284,16 @@ class Leases:
     async def _adopt_own(self, machine_id: str, held: Lease, doubts: float, this: _Round) -> bool:
         """Ours: the answer to an earlier request was lost, and reading it told the nonce.
 
-        False to ask for it again, if it is now said to be somebody else's.
+        False to ask for it again, if the refresh is refused: a read that follows says more.
         """
+        self._held.found(machine_id, held)
         sent, ttl_s = anyio.current_time(), self.ttl_s
         try:
             lease = await self._tools.client.refresh_lease(
                 machine_id, ttl_s=ttl_s, description=self._description, nonce=held.nonce
             )
         except CallFailed as failure:
-            if failure.meaning is not Meaning.LEASED and not failure.meaning.is_hiccup:
+            if not is_refused(failure) and not failure.meaning.is_hiccup:
                 raise
             return await self._ask_again(failure, doubts, this)
         self._held.keep(machine_id, lease, sent=sent, ttl_s=ttl_s)

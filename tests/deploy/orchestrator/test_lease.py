@@ -337,6 +337,46 @@ def test_a_lost_acquire_reply_is_adopted_by_its_description() -> None:
     play(story)
 
 
+REFUSAL = Kind(name="400", status=400, body='{"error": "no active lease"}')
+
+
+def test_a_lease_found_by_a_read_is_taken_though_its_first_refresh_is_refused() -> None:
+    hits = [Hit("acquire", BY_NAME["reply lost"]), Hit("refresh", REFUSAL)]
+
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        async with holder(world, hits=hits) as held:
+            await held.take(first)
+            assert held.leases.nonce(first) == world._lease_nonce(first)
+        assert in_force(world) == []
+
+    play(story)
+
+
+def test_a_lease_found_by_a_read_is_given_back_and_not_used_before_a_refresh_is_granted() -> None:
+    hits = [Hit("acquire", BY_NAME["reply lost"]), Hit("refresh", REFUSAL, times=99)]
+
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        async with holder(world, hits=hits) as held:
+
+            async def halt() -> None:
+                while not calls(world, "refresh"):  # noqa: ASYNC110 - looked at from outside
+                    await anyio.sleep(0.01)
+                await anyio.sleep(0.3)
+                assert not held.leases.is_usable(first)
+                held.halt.set(LeaseLost("over", machine_id=""))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(halt)
+                with pytest.raises(Cut):
+                    await held.take(first)
+            assert in_force(world) != []
+        assert in_force(world) == []
+
+    play(story)
+
+
 @pytest.mark.parametrize("fault", ["503 before", "429", "refused"])
 def test_a_request_that_meets_a_hiccup_is_repeated_soon_and_not_for_ever(fault: str) -> None:
     async def story(world: World) -> None:
