@@ -335,6 +335,8 @@ def _left(evidence: Evidence) -> Left:
     cause = evidence.cause
     if isinstance(cause, Overtaken):
         return Left.OVERTAKEN
+    if evidence.is_unmarked:
+        return Left.UNMARKED
     if evidence.goal == BACK or evidence.went_back:
         return Left.BACK
     is_app = isinstance(cause, CannotStart) or (cause and cause.meaning is Meaning.APP)

@@ -50,8 +50,8 @@ class Evidence:
     nothing new began; `is_interrupted`: a person wanted that. `left` is what is
     still to be done to reach the aim, `left_back` what is still to be undone.
     `untried` are the groups whose machine checks it was to wait for, and that have
-    not passed. `done` is what the run brings about, where that is not a release of
-    an image.
+    not passed. `is_unmarked`: no machine carries the intent of the unfinished deploy.
+    `done` is what the run brings about, where that is not a release of an image.
     """
 
     release: Release
@@ -67,6 +67,7 @@ class Evidence:
     left: tuple[Action, ...] = ()
     left_back: tuple[Action, ...] = ()
     untried: frozenset[str] = frozenset()
+    is_unmarked: bool = False
 
     @property
     def forward(self) -> Outcome:

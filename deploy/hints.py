@@ -25,6 +25,7 @@ class Left(Enum):
     FIRST_APP_FAILED = "on the way to its first release, whose app fails"
     BACK = "on the way back"
     OVERTAKEN = "to another deploy, which has gone over it"
+    UNMARKED = "with nothing on the platform that tells of it"
     UNKNOWN = "by a run that has not told how"
 
 
@@ -87,7 +88,7 @@ def ways_out(left: Left, called: Invocation) -> str:
             return "fix the app and deploy again; nothing ran before"
         case Left.BACK:
             return f"{called.rollback()} goes on with it"
-        case Left.OVERTAKEN:
+        case Left.OVERTAKEN | Left.UNMARKED:
             return f"{called.status()} shows what runs; deploy again if this release is wanted"
         case Left.UNKNOWN:
             return f"{called.status()} shows what runs, and the ways out of what is unfinished"

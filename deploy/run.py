@@ -11,7 +11,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -210,12 +210,15 @@ async def _conclude(
     with anyio.move_on_after(_GRACE_S if halt.is_final else _LAST_LOOK_S, shield=True):
         fleet = await _last_look(deployment)
     called = app.called or Invocation(app=task.release.app)
-    finished = judge(_evidence(deployment, ending, fleet, called, task.done))
+    evidence = _evidence(deployment, ending, fleet, called, task.done)
+    finished = judge(evidence)
     with anyio.move_on_after(_GRACE_S, shield=True):
         if finished.is_settled:
             await deployment.marks.remove(fleet or Fleet())
         elif fleet is not None:
-            await deployment.marks.renew(fleet, deployment.leases.is_usable)
+            finished = judge(replace(evidence, is_unmarked=True))
+            if await deployment.marks.renew(fleet, deployment.leases.is_usable):
+                finished = judge(evidence)
     with anyio.move_on_after(_GRACE_S, shield=True):
         await remove_one_offs(deployment, fleet or Fleet(), is_settled=finished.is_settled)
     return finished.event

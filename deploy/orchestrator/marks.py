@@ -73,21 +73,26 @@ class Marks:
             message = f"taking over deploy {deploy} of {image}, which was not finished"
             self._tools.emit(Noticed(message=message))
 
-    async def renew(self, fleet: Fleet, leased: Callable[[str], bool]) -> None:
-        """The deploy is left unfinished: who takes it up has to find it.
+    async def renew(self, fleet: Fleet, leased: Callable[[str], bool]) -> bool:
+        """The deploy is left unfinished: who takes it up has to find it. Whether that is so.
 
         The platform may have put the machines that carried its mark back to what they
         were. Only where no mark is left, and on machines that our leases keep others from.
         """
         ours = self._announced
-        held = carriers(Fleet.of(machine for machine in fleet if leased(machine.id)))
-        if ours is None or any(map(read_intent, fleet.managed)) or not held:
-            return
-        self._carried.clear()
-        self._announced = None
-        what = "the mark of this deploy is gone, and could not be written again"
-        hint = "deploy again: nothing else can tell that this one is unfinished"
-        await clean_up(self._tools, self.announce(ours, fleet, held), what, hint)
+        if ours is None or any(map(read_intent, fleet.managed)):
+            return True
+        held = Fleet.of(machine for machine in fleet if leased(machine.id))
+        write = self._tools.client.write_metadata
+        try:
+            for machine_id in carriers(held):
+                text = ours.dump(fly_release(held.by_id[machine_id])[0])
+                await self._tools.patience.ask(partial(write, machine_id, INTENT, text))
+        except DeployError as failure:
+            what = "the mark of this deploy is gone, and could not be written again"
+            self._tools.emit(Noticed(message=f"{what}: {failure}"))
+            return False
+        return bool(held)
 
     async def remove(self, fleet: Fleet) -> None:
         """The deploy is over, either way. What fails is said, and changes nothing about that."""

@@ -22,6 +22,7 @@ ADVICE = {
     Left.FIRST: f"`{RESUME}` finishes it",
     Left.FIRST_APP_FAILED: "fix the app and deploy again; nothing ran before",
     Left.BACK: f"`{ROLLBACK}` goes on with it",
+    Left.UNMARKED: f"`{STATUS}` shows what runs; deploy again if this release is wanted",
     Left.OVERTAKEN: f"`{STATUS}` shows what runs; deploy again if this release is wanted",
     Left.UNKNOWN: f"`{STATUS}` shows what runs, and the ways out of what is unfinished",
 }

@@ -116,6 +116,18 @@ async def overtaken(stage: Stage) -> Told:
     return told
 
 
+async def unmarked(stage: Stage) -> Told:
+    """The platform takes the only marked machine back, and its mark cannot be written again."""
+    await stage.settle(1)
+    hits = [
+        Hit("update", BY_NAME["reverted"], times=9),
+        Hit("mark", UNAVAILABLE, times=9, nth=1),
+    ]
+    told = await stage.deploy(strategy="canary", hits=hits, retries=1, rolls_back=False)
+    assert stage.marks == []
+    return told
+
+
 async def back(stage: Stage) -> Told:
     await stage.settle(3)
     await stage.deploy()
@@ -159,6 +171,7 @@ WAYS = {
     "a first deploy whose app fails": Way(first_app_failed, Left.FIRST_APP_FAILED, ()),
     "a rollback": Way(back, Left.BACK, ("goes on with it",)),
     "a deploy that went back": Way(back_by_itself, Left.BACK, ("goes on with it",)),
+    "its mark is gone": Way(unmarked, Left.UNMARKED, ("",)),
     "another deploy has gone over it": Way(overtaken, Left.OVERTAKEN, ("",)),
 }
 

@@ -106,6 +106,7 @@ JUST_AS_DRAWN = (
     9004441,
     9005863,
     10000748,
+    11002189,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),

@@ -72,7 +72,7 @@ def test_a_mark_that_the_platform_took_back_is_written_again_for_who_takes_it_up
             await bench.tools.client.delete_metadata(bench.id("web-2"), INTENT)
         if theirs:
             await _leave_theirs(bench, "web-2")
-        await marks.renew(await _look(bench), lambda _: leased)
+        assert await marks.renew(await _look(bench), lambda _: leased) is bool(carriers)
         lowest = min(("web-1", "web-2"), key=bench.id)
         expected = {lowest if name == "web-1" else name: one for name, one in carriers.items()}
         assert await _carriers(bench) == expected
