@@ -162,7 +162,8 @@ def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
     if story.run.finished is not None and not shown_the_past:
         told = {machine.machine_id for machine in story.run.finished.machines}
         for id_ in sorted(managed(story.run.after).keys() - told):
-            if any(each.state != "unknown" for each in story.run.finished.machines):
+            is_shown = not _is_others_and_unlisted(story, story.run.after[id_].name)
+            if is_shown and any(m.state != "unknown" for m in story.run.finished.machines):
                 yield f"{story.run.after[id_].name} ({id_}) is in nobody's report"
 
 
@@ -619,6 +620,20 @@ def _was_shown_the_past(story: Story, run: Run) -> bool:
     lists = [c for c in wire.of_run(story, run) if c.operation == "list"]
     last = lists[-1].fault if lists else None
     return not run.retries and last is not None and last.answer in (Answer.STALE, Answer.EMPTY)
+
+
+def _is_others_and_unlisted(story: Story, name: str) -> bool:
+    """Whether another run made it after the moment that the last list of this one shows."""
+    lists = [c for c in wire.of_run(story, story.run) if c.operation == "list" and c.is_good]
+    shown_s = max((c.applied_s or 0.0 for c in lists), default=math.inf)
+    shown_s -= story.scenario.habits.list_lags_s
+    return any(
+        (call.operation, call.name) == ("create", name)
+        and call.run != story.run.name
+        and call.applied_s is not None
+        and call.applied_s >= shown_s
+        for call in story.calls
+    )
 
 
 def _was_put_back_unseen(story: Story, run: Run, machine_id: str) -> bool:
