@@ -91,6 +91,9 @@ class MachineChecks:
         made = {run.machine_id for run in self._runs.values()}
         made |= {machine.id for machine in left_behind(fleet) if self.is_own(machine)}
         await for_each(sorted(made - {""}), partial(remove, self._tools, MACHINE_CHECK))
+        if not fleet:
+            for run in self._runs.values():
+                run.tell_unseen()
 
 
 def one_off(

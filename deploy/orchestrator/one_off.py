@@ -134,6 +134,7 @@ class OneOffRun:
         self._tools = tools
         self._memory = memory
         self._spec = spec
+        self._may_be_there = False
 
     async def run(self, machine: Machine | None = None) -> None:
         """Return when it has ended well, on the `machine` that runs it already or on a new one.
@@ -171,11 +172,19 @@ class OneOffRun:
         except CallFailed as failure:
             holder = failure.holder
             if not holder:
+                self._may_be_there = not failure.meaning.outcome_known
                 raise
             machine = await self._tools.patience.ask(lambda: client.machine(holder))
             if not spec.is_run_by(machine):
                 raise
         return machine
+
+    def tell_unseen(self) -> None:
+        """The run is over without a last look: what a lost answer may have left is named."""
+        if self._may_be_there and not self.machine_id:
+            what = f"machine {self._spec.name} may be left: the answer to its creation was lost"
+            hint = "`deploy status` shows it, and the next run that has work to do removes it"
+            self._tools.emit(Noticed(message=what, hint=hint))
 
     async def _ended(self, machine_id: str) -> None:
         deadline = anyio.current_time() + self._spec.timeout_s

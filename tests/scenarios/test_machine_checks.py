@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from deploy.commands.deploy import deploy_app
 from deploy.events import Cause, MachineMoved, Noticed, Result
 from deploy.orchestrator.one_off import MACHINE_CHECK
 from deploy.plan.steps import Gate
@@ -289,6 +290,23 @@ def test_a_machine_that_cannot_be_removed_is_named_and_the_next_run_removes_it(
         assert bool(again.of("update")) == (then != NEW)
 
     on_stage(play, toml=GOOD, follows=False)
+
+
+def test_one_that_may_have_been_made_is_named_where_no_last_look_can_be_had() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        hits = [Hit("create", BY_NAME["reply lost"], times=9)]
+        told = await stage.start(deploy_app, {"image": NEW, "hits": hits, "retries": 3})
+        while not left_over(stage):  # noqa: ASYNC110 - looked at from outside
+            await anyio.sleep(0.05)
+        told.transport.outage = (anyio.current_time(), anyio.current_time() + 600)
+        await told.is_over.wait()
+        (left,) = left_over(stage)
+        assert [notice.message for notice in told.said(Noticed) if left in notice.message] == [
+            f"machine {left} may be left: the answer to its creation was lost"
+        ]
+
+    on_stage(play, toml=GOOD, checks=False, follows=False)
 
 
 # -- runs that end early -------------------------------------------------------------------

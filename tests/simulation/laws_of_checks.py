@@ -24,7 +24,8 @@ def machine_checks_run_and_go(story: Story) -> Iterator[str]:
     is_leased = finished is not None and finished.cause is Cause.LEASED
     if not story.run.died and not story.run.had_nothing_to_do and not is_leased:
         for machine in story.after.values():
-            if machine.group == CHECK_GROUP and machine.id not in named:
+            is_named = machine.id in named or machine.name in named
+            if machine.group == CHECK_GROUP and not is_named:
                 yield f"{machine.name} ({machine.id}) is left over and not named"
     for run in story.runs:
         yield from _not_tried(story, run)

@@ -107,6 +107,7 @@ JUST_AS_DRAWN = (
     9005863,
     10000748,
     11002189,
+    12000004,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
