@@ -216,7 +216,7 @@ async def _conclude(
         if finished.is_settled:
             await deployment.marks.remove(fleet or Fleet())
         elif fleet is not None:
-            finished = judge(replace(evidence, is_unmarked=True))
+            finished = judge(replace(evidence, is_unmarked=True))  # if there is no time to renew it
             if await deployment.marks.renew(fleet, deployment.leases.is_usable):
                 finished = judge(evidence)
     with anyio.move_on_after(_GRACE_S, shield=True):

@@ -47,10 +47,13 @@ class Marks:
         for machine_id in sorted(self._carried or otherwise):
             if machine_id in self._memory.known:
                 self._carried.add(machine_id)
-                machine = fleet.by_id.get(machine_id)
-                text = intent.dump(fly_release(machine)[0] if machine else "")
-                await self._tools.client.write_metadata(machine_id, INTENT, text)
+                await self._write(intent, machine_id, fleet)
         self._announced = intent
+
+    async def _write(self, intent: Intent, machine_id: str, fleet: Fleet) -> None:
+        machine = fleet.by_id.get(machine_id)
+        text = intent.dump(fly_release(machine)[0] if machine else "")
+        await self._tools.client.write_metadata(machine_id, INTENT, text)
 
     def carried_by(self, fleet: Fleet, intent: Intent) -> Fleet:
         """The fleet as it is after the intent was written, for a plan from an earlier look."""
@@ -82,12 +85,10 @@ class Marks:
         ours = self._announced
         if ours is None or any(map(read_intent, fleet.managed)):
             return True
-        held = Fleet.of(machine for machine in fleet if leased(machine.id))
-        write = self._tools.client.write_metadata
+        held = carriers(Fleet.of(machine for machine in fleet if leased(machine.id)))
         try:
-            for machine_id in carriers(held):
-                text = ours.dump(fly_release(held.by_id[machine_id])[0])
-                await self._tools.patience.ask(partial(write, machine_id, INTENT, text))
+            for machine_id in held:
+                await self._tools.patience.ask(partial(self._write, ours, machine_id, fleet))
         except DeployError as failure:
             what = "the mark of this deploy is gone, and could not be written again"
             self._tools.emit(Noticed(message=f"{what}: {failure}"))

@@ -172,7 +172,7 @@ class OneOffRun:
         except CallFailed as failure:
             holder = failure.holder
             if not holder:
-                self._may_be_there = not failure.meaning.outcome_known
+                self._may_be_there |= not failure.meaning.outcome_known
                 raise
             machine = await self._tools.patience.ask(lambda: client.machine(holder))
             if not spec.is_run_by(machine):
