@@ -16,13 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from multiprocessing import Pool
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
+from bench.memory import memory_kb
 from rollout.bucketing import Draw, bucket
 
 FLAG = "deploy-retries"
@@ -151,17 +151,6 @@ def cost(flags: Path, reports: Path) -> Cost:
     if process.returncode:
         sys.exit(f"rollout outcomes ended with {process.returncode}")
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, peak_kb / 1024)
-
-
-def memory_kb(pid: int) -> int:
-    """What a process and its children hold; a page that they share counts once."""
-    proc, total = Path("/proc", str(pid)), 0
-    with suppress(OSError):  # it may have ended meanwhile
-        children = (proc / "task" / proc.name / "children").read_text().split()
-        total = sum(memory_kb(int(child)) for child in children)
-        shares = (proc / "smaps_rollup").read_text().splitlines()
-        total += sum(int(line.split()[1]) for line in shares if line.startswith("Pss:"))
-    return total
 
 
 def _flags(directory: Path, by: str) -> Path:

@@ -16,6 +16,7 @@ from rollout.errors import RolloutError
 from rollout.file import flagfile
 from rollout.flags import Flags
 from rollout.sources import source
+from rollout.sources.text import Text
 
 FILE_POLL_S = 1.0
 ADDRESS_POLL_S = 30.0
@@ -58,6 +59,20 @@ class Live:
     def poll_s(self) -> float:
         """How long to wait between two looks: an address is asked less often than a file."""
         return ADDRESS_POLL_S if "://" in os.fspath(self.spec or "") else FILE_POLL_S
+
+    @property
+    def text(self) -> Text:
+        """What serves now, as it was read, and what is wrong with its source."""
+        return Text(self._data, self.state.source, self.state.problem)
+
+    def take(self, text: Text) -> None:
+        """Serve `text`, which another process has read; raises BadFlagFile."""
+        with self._lock:
+            flags = self.state.flags
+            if text.data != self._data:
+                flags = Flags(flagfile.parse_bytes(text.data, text.source))
+            self._data, self._lacking = text.data, b""
+            self.state = State(flags, text.source, text.problem)
 
     def refresh(self) -> News:
         """Look again.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from rollout.commands import options
@@ -13,6 +15,12 @@ from rollout.serving.serve import serve as run
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port", default=8016, show_default=True, type=click.IntRange(0, 65535), help="0 for any."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many processes answer.  [default: 2; 1 with --rate, or on one processor]",
 )
 @click.option(
     "--token",
@@ -50,6 +58,7 @@ from rollout.serving.serve import serve as run
 def serve(
     host: str,
     port: int,
+    workers: int | None,
     token: str,
     rate_per_s: float,
     origins: tuple[str, ...],
@@ -65,9 +74,15 @@ def serve(
         Live(file),
         host=host,
         port=port,
+        workers=workers or _workers(rate_per_s),
         token=token,
         rate_per_s=rate_per_s,
         origins=origins,
         poll_s=poll_s,
         say=lambda line: click.echo(line, err=True),
     )
+
+
+def _workers(rate_per_s: float) -> int:
+    """Two where they help: a second one answers half as many requests again, for 15 MB."""
+    return 1 if rate_per_s or os.cpu_count() == 1 else 2

@@ -1,35 +1,43 @@
 """Runs the OFREP service: listens, says where, looks for newer flags, and stops gracefully.
 
-Knows sockets, signals and uvicorn; what is served is ofrep's.
+Knows sockets, signals and uvicorn; what is served is ofrep's, and further processes are
+workers'.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
 from signal import SIGINT, SIGTERM
+from typing import TypeAlias
 
 import anyio
 import uvicorn
+from starlette.types import ASGIApp
 
 from rollout.errors import InvalidValue, SourceProblem
 from rollout.live import Live
-from rollout.serving import ofrep
-from rollout.serving.connection import Connection
+from rollout.serving import connection, ofrep
+from rollout.serving.workers import Workers, forked, obey
 from rollout.sources import fetch
 
 _FAREWELL_S = 10
 """For requests that are being answered when the service is told to stop."""
 
 MOST_CONNECTIONS = 1_000
-"""Beyond it a request is answered with 503."""
+"""Of one process; beyond it a request is answered with 503."""
 
 _BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
-Say = Callable[[str], None]
+Say: TypeAlias = Callable[[str], None]
+
+Beside: TypeAlias = Callable[[uvicorn.Server], Coroutine[None, None, None]]
+"""What goes on beside a server, for as long as that runs."""
 
 
 def serve(
@@ -37,6 +45,7 @@ def serve(
     *,
     host: str,
     port: int,
+    workers: int,
     token: str,
     rate_per_s: float,
     origins: Iterable[str],
@@ -45,19 +54,41 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; a second one cuts off the requests that are left.
 
-    Raises InvalidValue for an address that others can reach without a `token`,
-    SourceProblem if it cannot listen.
+    `workers` is how many processes answer. Raises InvalidValue for an address that others
+    can reach without a `token` and for a rate that several processes would have to
+    count, SourceProblem if it cannot listen.
     """
     if not token and not fetch.is_loopback(host):
         raise InvalidValue(
             f"{host} can be reached by others",
             hint="add --token, or listen on 127.0.0.1",
         )
+    if rate_per_s and workers > 1:
+        raise InvalidValue(
+            "the requests of an address are counted in one process",
+            hint="leave out --workers or --rate, or have a proxy limit the rate",
+        )
     listener = _listener(host, port)
-    application = ofrep.app(live, token=token, rate_per_s=rate_per_s, origins=origins)
-    config = uvicorn.Config(
+    config = _config(ofrep.app(live, token=token, rate_per_s=rate_per_s, origins=origins))
+
+    def run(*all_beside: Beside) -> None:
+        anyio.run(_run, _Server(config), listener, all_beside, backend_options={"use_uvloop": True})
+
+    def work(hears: Connection) -> None:
+        run(partial(_take, live, hears))
+
+    with forked(workers - 1, work, _FAREWELL_S + 1) as others:
+        run(
+            partial(_end_on_signal, others, say, _greeting(live, listener)),
+            partial(_follow, live, others, poll_s or live.poll_s, say),
+            lambda _: others.watch(say),
+        )
+
+
+def _config(application: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
         application,
-        http=Connection,
+        http=connection.Connection,
         limit_concurrency=MOST_CONNECTIONS,
         ws="none",
         lifespan="off",
@@ -67,17 +98,16 @@ def serve(
         proxy_headers=False,  # else a client could choose the address that is limited
         timeout_graceful_shutdown=_FAREWELL_S,
     )
-    server = _Server(config)
 
-    async def run() -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_end_on_signal, server, say)
-            tasks.start_soon(_follow, live, poll_s or live.poll_s, say)
-            say(_greeting(live, listener))
-            await server.serve(sockets=[listener])
-            tasks.cancel_scope.cancel()
 
-    anyio.run(run, backend_options={"use_uvloop": True})
+async def _run(
+    server: uvicorn.Server, listener: socket.socket, all_beside: Iterable[Beside]
+) -> None:
+    async with anyio.create_task_group() as tasks:
+        for beside in all_beside:
+            tasks.start_soon(beside, server)
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -87,22 +117,28 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _end_on_signal(server: uvicorn.Server, say: Say) -> None:
+async def _end_on_signal(others: Workers, say: Say, greeting: str, server: uvicorn.Server) -> None:
     with anyio.open_signal_receiver(SIGINT, SIGTERM) as received:
+        say(greeting)  # not before, since who has read it may send one
         async for _ in received:
             if server.should_exit:
                 server.force_exit = True
-                for connection in tuple(server.server_state.connections):
-                    connection.transport.abort()  # asyncio waits for them, from Python 3.12 on
+                others.kill()
+                for each in tuple(server.server_state.connections):
+                    each.transport.abort()  # asyncio waits for them, from Python 3.12 on
             else:
                 say("stopping: answering what has been asked")
                 server.should_exit = True
+                others.stop()
 
 
-async def _follow(live: Live, poll_s: float, say: Say) -> None:
+async def _follow(live: Live, others: Workers, poll_s: float, say: Say, _: uvicorn.Server) -> None:
     while True:
         await anyio.sleep(poll_s)
+        before = live.text
         news = await anyio.to_thread.run_sync(live.refresh, abandon_on_cancel=True)
+        if live.text != before:
+            await anyio.to_thread.run_sync(others.tell, live.text, abandon_on_cancel=True)
         source = live.state.source
         if news.changed:
             say(f"{_clock()} {source} has changed: {', '.join(news.changed)}")
@@ -110,6 +146,12 @@ async def _follow(live: Live, poll_s: float, say: Say) -> None:
             say(f"{_clock()} the flags from before still serve: {news.broke}")
         if news.mended:
             say(f"{_clock()} {source} is in order again")
+
+
+async def _take(live: Live, hears: Connection, server: uvicorn.Server) -> None:
+    """What a worker does beside answering: it serves what the first process tells of."""
+    await obey(hears, live.take)
+    server.should_exit = True
 
 
 def _clock() -> str:

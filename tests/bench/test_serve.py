@@ -24,6 +24,7 @@ def test_a_server_is_asked_and_answers_without_a_failure(
     assert [row[0].strip() for row in rows] == [
         "rollout serve",
         "rollout serve, its file changes every second",
+        "rollout serve --workers 1",
     ]
     for row in rows:
         per_s, p50_ms, p99_ms, memory_mb, failures = (float(c.replace(",", "")) for c in row[1:])

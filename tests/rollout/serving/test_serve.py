@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -156,7 +158,8 @@ def test_a_connection_is_kept_for_a_time_only(
 
 
 def test_beyond_a_number_of_connections_the_answer_is_503(file: Path) -> None:
-    with running("--file", str(file)) as service, contextlib.ExitStack() as stack:
+    arguments = ["--workers", "1", "--file", str(file)]
+    with running(*arguments) as service, contextlib.ExitStack() as stack:
         port = int(service.url.rpartition(":")[2])
         for _ in range(MOST_CONNECTIONS):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -168,11 +171,12 @@ def test_beyond_a_number_of_connections_the_answer_is_503(file: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [1, 4])
 def test_a_request_under_way_is_answered_before_it_stops(
-    number: signal.Signals, file: Path
+    workers: int, number: signal.Signals, file: Path
 ) -> None:
     body = json.dumps(HELLO).encode()
-    with running("--file", str(file)) as service:
+    with running("--workers", str(workers), "--file", str(file)) as service:
         with under_way(service, len(body)) as connection:
             service.process.send_signal(number)
             service.said("stopping")
@@ -194,9 +198,99 @@ def test_a_second_signal_does_not_wait(file: Path) -> None:
         assert time.monotonic() - began < 5
 
 
+def workers_of(service: Service) -> list[int]:
+    pid = service.process.pid
+    return [int(child) for child in children(pid).read_text().split()]
+
+
+def children(pid: int) -> Path:
+    return Path(f"/proc/{pid}/task/{pid}/children")
+
+
+needs_proc = pytest.mark.skipif(
+    not children(os.getpid()).exists(), reason="finds the workers in Linux's /proc"
+)
+
+
+ANEW = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+"""With a connection for every request, which any of the processes may accept."""
+
+
+def ask(service: Service) -> object:
+    return ANEW.post(f"{service.url}{PATH}/deploy-retries", json=HELLO).json()["value"]
+
+
+@needs_proc
+def test_all_processes_answer_and_serve_what_is_said_to_have_changed(file: Path) -> None:
+    with running("--workers", "4", "--file", str(file)) as service:
+        processes = [service.process.pid, *workers_of(service)]
+        assert len(processes) == 4
+        for percent in (0, 100, 0, 100, 0):
+            seen = len(service.lines)
+            replace(file, TEXT.replace("percent: 50", f"percent: {percent}", 1))
+            service.until(lambda seen=seen: "has changed" in str(service.lines[seen:]))  # type: ignore[misc]  # bound now
+            with ThreadPoolExecutor(16) as pool:
+                answers = set(pool.map(lambda _: ask(service), range(64)))
+            assert answers == {5 if percent else 0}
+        # Each answers, while all others stand still.
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+                assert ask(service) == 0, pid
+                os.kill(pid, signal.SIGSTOP)
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+
+
+@needs_proc
+def test_a_broken_file_is_told_by_every_process(file: Path) -> None:
+    with running("--workers", "3", "--file", str(file)) as service:
+        replace(file, TEXT.replace("percent: 50", "percent: 101", 1))
+        service.said("the flags from before still serve")
+        problems = {ANEW.get(f"{service.url}/readyz").json().get("problem", "") for _ in range(30)}
+        assert len(problems) == 1
+        assert "101 is over 100" in problems.pop()
+
+
+@needs_proc
+def test_a_worker_that_is_killed_is_told_and_the_others_answer(file: Path) -> None:
+    with running("--workers", "3", "--file", str(file)) as service:
+        first, second = workers_of(service)
+        os.kill(first, signal.SIGKILL)
+        service.said(f"worker {first} has ended (-9); the others go on")
+        assert {ask(service) for _ in range(20)} == {5}
+        replace(file, TEXT.replace("percent: 50", "percent: 0", 1))
+        service.said("has changed: deploy-retries")
+        assert {ask(service) for _ in range(20)} == {0}
+        assert workers_of(service) == [second]
+        assert service.end() == 0
+    assert not any("Traceback" in line for line in service.lines)
+
+
+@needs_proc
+def test_no_worker_outlives_the_first_process(file: Path) -> None:
+    with running("--workers", "4", "--file", str(file)) as service:
+        workers = workers_of(service)
+        service.process.kill()
+        service.process.wait()
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert not any("Traceback" in line for line in service.lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--workers", "0"], "Invalid value for '--workers'"),
+        (
+            ["--workers", "2", "--rate", "5"],
+            "Error: the requests of an address are counted in one process",
+        ),
         (["--host", "0.0.0.0"], "Error: 0.0.0.0 can be reached by others\nHint: add --token"),  # noqa: S104 -- refused
         (["--host", "::"], "Error: :: can be reached by others"),
         (["--host", "192.0.2.1", "--token", "x"], "Error: cannot listen on 192.0.2.1, port 8016: "),
