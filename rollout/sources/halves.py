@@ -94,5 +94,9 @@ def _tell(
     """What the fork does. It ends without a word where the first process is gone or interrupted."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     receiver.close()
-    with suppress(Exception):
-        sender.send((look().take(half), half.broken, half.broken_count))
+    try:
+        found = look().take(half)
+    except Exception:
+        return  # the first process will meet it, too
+    with suppress(OSError):
+        sender.send((found, half.broken, half.broken_count))

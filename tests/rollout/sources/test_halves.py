@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from rollout.outcomes.observed import observe
+from rollout.outcomes.observed import Observer, observe
 from rollout.outcomes.question import Question
 from rollout.outcomes.record import Record
 from rollout.sources import halves
@@ -74,6 +75,24 @@ def test_two_processes_find_what_one_finds(
     for places in (["one.jsonl"], ["many"], ["small"], ["many", "one.jsonl", "small"]):
         for what in (question, known):
             assert found_by(True, what, *places) == found_by(False, what, *places)
+
+
+def test_the_second_half_is_read_by_the_fork_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    taken: list[list[str]] = []
+    take = Observer.take
+
+    def noting(observer: Observer, records: Iterable[Record]) -> Observer:
+        taken.append([record.deploy for record in records])
+        return take(observer, records)
+
+    monkeypatch.setattr(Observer, "take", noting)
+    path = write(tmp_path / "a.jsonl", map(made, range(90)))
+    halves.observed(Reports([str(path)], Record), asked())
+    assert len(taken) == 1
+    assert 40 < len(taken[0]) < 60
+    assert capfd.readouterr().err == ""
 
 
 def test_the_second_half_begins_behind_a_long_line(tmp_path: Path) -> None:
