@@ -17,7 +17,7 @@ import msgspec
 from deploy.api.machine import TRANSIENT
 from deploy.events import Cause, HiccupMet, PassStarted, Planned, Result
 from deploy.plan.release import Release, group_digest
-from deploy.plan.stamps import DIGEST, INTENT, ROLE
+from deploy.plan.stamps import DEPLOY, DIGEST, INTENT, ROLE, WAS, read_was
 from tests.simulation import laws_of_calls as wire
 from tests.simulation.laws_of_checks import CHECK_GROUP, machine_checks_run_and_go
 from tests.worlds.simulated.effects import REVERTED_AFTER_S
@@ -91,8 +91,10 @@ def not_new(story: Story) -> Iterator[str]:
         before = _places(story.before, group.name)
         if before and len(mine) != len(before):
             yield f"{group.name} has {len(mine)} machines, not {len(before)}"
-        served = sum(any(m.serves for m in place) for place in before)
-        ran = sum(any(m.serves or m.state not in _OFF for m in place) for place in before)
+        served = sum(any(_is_to_serve(story, m) for m in place) for place in before)
+        ran = sum(
+            any(_is_to_serve(story, m) or m.state not in _OFF for m in place) for place in before
+        )
         serves = sum(machine.serves for machine in mine)
         if _words(story.run.release.image) & _UNSTEADY_WORDS:
             continue  # what becomes of such an app later is its own affair: see the law of done
@@ -544,6 +546,15 @@ def _refused_by_their_hosts(story: Story) -> set[str]:
         elif call.operation == "update" and call.fault is not None:
             refused |= {call.machine} if call.fault.name == "409 host full" else set()
     return refused
+
+
+def _is_to_serve(story: Story, machine: Snapshot) -> bool:
+    """Whether it served, or did before a deploy that was left unfinished has written it."""
+    metadata = machine.config["metadata"]
+    marks = [m.config["metadata"].get(INTENT) for m in managed(story.before).values()]
+    unfinished = {msgspec.json.decode(mark)["deploy"] for mark in marks if mark}
+    is_its = metadata.get(DEPLOY) in unfinished
+    return machine.serves or (is_its and read_was(metadata.get(WAS, "")).state == "started")
 
 
 def _is_canary(machine: Snapshot) -> bool:

@@ -28,7 +28,7 @@ from deploy.orchestrator import (
     window,
 )
 from deploy.orchestrator.machine_checks import MachineChecks
-from deploy.plan import configs
+from deploy.plan import base, configs
 from deploy.plan import forward as plan
 from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
@@ -309,6 +309,10 @@ def takes_machine_checks_for_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MachineChecks, "pass_on", _nothing)
 
 
+def leaves_what_another_brought_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_was_brought_down", lambda *_: False)
+
+
 async def _nothing(*_: object) -> None:
     return
 
@@ -568,6 +572,7 @@ def test_an_orchestrator_that_breaks_a_law_is_caught(
     [
         (4034, leases_only_what_it_saw_first, "run2: leases are held"),
         (22715, fails_where_a_machine_has_gone, "run1: an app failure is not retried"),
+        (21000386, leaves_what_another_brought_down, "run2: it converges or stands still"),
     ],
 )
 def test_a_rival_that_breaks_a_law_is_caught(
