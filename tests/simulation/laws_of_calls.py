@@ -214,8 +214,9 @@ def _learn(
         answer = call.answer
         if isinstance(answer, dict) and "data" in answer:
             nonces.setdefault(call.machine, set()).add(answer["data"]["nonce"])
-            since[call.machine] = call.sent_s
-            until[call.machine] = call.sent_s + _usable_s(_granted_s(call))
+            if is_of_this:
+                since[call.machine] = call.sent_s
+                until[call.machine] = call.sent_s + _usable_s(_granted_s(call))
     elif call.operation == "create" and isinstance(call.answer, dict):
         id_ = _made(call)
         nonces.setdefault(id_, set()).add(str(call.answer.get("nonce", "")))

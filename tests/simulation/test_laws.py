@@ -290,7 +290,9 @@ def _as_once(weather: Weather) -> Weather:
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
 
 
-@pytest.mark.parametrize("seed", [700158, 700181, 5001900, 4002625, 9002057, 10002590, 11001183])
+@pytest.mark.parametrize(
+    "seed", [700158, 700181, 5001900, 4002625, 9002057, 10002590, 11001183, 20001170]
+)
 def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed: int) -> None:
     weather = draw(seed)
     assert faults_of(weather, live_through(weather)) == [], weather
