@@ -313,6 +313,10 @@ def leaves_what_another_brought_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "_was_brought_down", lambda *_: False)
 
 
+def leaves_what_a_dead_run_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "_remove_dead_one_offs", _nothing)
+
+
 async def _nothing(*_: object) -> None:
     return
 
@@ -572,10 +576,11 @@ def test_an_orchestrator_that_breaks_a_law_is_caught(
     [
         (4034, leases_only_what_it_saw_first, "run2: leases are held"),
         (22715, fails_where_a_machine_has_gone, "run1: an app failure is not retried"),
+        (20001361, leaves_what_a_dead_run_left, "machine checks run and go"),
         (21000386, leaves_what_another_brought_down, "run2: it converges or stands still"),
     ],
 )
-def test_a_rival_that_breaks_a_law_is_caught(
+def test_one_of_two_runs_that_breaks_a_law_is_caught(
     seed: int, breaks: Break, law: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weather = draw(seed)
