@@ -68,8 +68,8 @@ class _Round:
 async def holding(tools: Tools, memory: Memory, terms: LeaseTerms) -> AsyncIterator[Leases]:
     """Leases that live as long as the block; released at its end, however it ends.
 
-    A lease without a description, on a machine that this run or an earlier one
-    of this deploy made, came with its creation.
+    A lease without a description, on a machine that this run has made and never held, came with
+    its creation.
     """
     async with anyio.create_task_group() as tasks:
         leases = Leases(tools, memory, terms)
@@ -267,9 +267,12 @@ class Leases:
     async def _meet(
         self, machine_id: str, held: Lease, failure: CallFailed, doubts: float, this: _Round
     ) -> bool:
-        """Somebody holds it: True if that is this run, False once it has ended by itself."""
-        came_with_machine = not held.description and self._memory.is_own(machine_id)
-        if self._held.is_ours(held) or came_with_machine:
+        """Somebody holds it: True if that is this run, False once it has ended by itself.
+
+        Of a machine of its making whose lease it has had, this run knows the nonce.
+        """
+        is_first = self._memory.is_own(machine_id) and not self._held.holds(machine_id)
+        if self._held.is_ours(held) or (is_first and not held.description):
             return await self._adopt_own(machine_id, held, doubts, this)
         await self._outwait(machine_id, held, failure.meaning, this)
         return False

@@ -45,6 +45,7 @@ class Held:
     client: MachinesClient
     transport: SimulatedTransport
     halt: Halt
+    memory: Memory
     events: list[Event] = field(default_factory=list)
 
     async def take(self, *machine_ids: str) -> bool:
@@ -69,15 +70,16 @@ async def holder(
     transport = world.transport(run, Hits(hits))
     events: list[Event] = []
     halt, patience = Halt(), Patience(60.0, random.Random(1))
+    memory = Memory(release(deploy_id=deploy))
     async with (
         connect(ADDRESS, "local", APP, transport=transport) as client,
         holding(
             Tools(client=client, patience=patience, halt=halt, emit=events.append),
-            Memory(release(deploy_id=deploy)),
+            memory,
             LeaseTerms(run_id=run, ttl_s=TTL_S, wait_for_others_s=wait_s),
         ) as leases,
     ):
-        yield Held(leases, client, transport, halt, events)
+        yield Held(leases, client, transport, halt, memory, events)
 
 
 def machine(machine_id: str) -> Machine:
@@ -713,6 +715,28 @@ def test_a_lease_that_came_with_a_creation_counts_from_when_it_was_asked_for() -
             assert held.leases.nonce(machine.id) == machine.nonce
             await anyio.sleep(60)
             assert held.leases.nonce(machine.id) == world._lease_nonce(machine.id)
+
+    play(story)
+
+
+@pytest.mark.parametrize("was_held", [False, True])
+def test_a_lease_without_a_description_came_with_the_creation_only_where_none_was_held(
+    was_held: bool,
+) -> None:
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        async with holder(world) as held:
+            held.memory.own.add(first)  # some servers leave the description out
+            if was_held:
+                await held.take(first)
+            give(world, first, "", for_s=600)
+            await anyio.sleep(TTL_S)
+            if was_held:
+                with pytest.raises(LeaseHeld, match="leased by bob"):
+                    await held.take(first)
+            else:
+                await held.take(first)
+        assert bool(in_force(world)) == was_held
 
     play(story)
 
