@@ -118,8 +118,11 @@ def _leasable(call: Call) -> set[str]:
 def _taken_twice(run: Run, calls: list[Call]) -> Iterator[str]:
     """Asked for anew while the run has it in hand."""
     until: dict[str, float] = {}
-    for call in calls:
-        if call.operation == "acquire" and until.get(call.machine, 0.0) > call.sent_s + _SAFETY_S:
+    for _, is_answer, call in sorted(_moments(calls), key=lambda moment: moment[0]):
+        if is_answer:
+            if call.operation in ("acquire", "refresh") and call.is_good:
+                until[call.machine] = call.sent_s + _granted_s(call)
+        elif call.operation == "acquire" and until.get(call.machine, 0.0) > call.sent_s + _SAFETY_S:
             lost = any(
                 c.operation == "refresh"
                 and c.machine == call.machine
@@ -129,9 +132,7 @@ def _taken_twice(run: Run, calls: list[Call]) -> Iterator[str]:
             )
             if not lost:
                 yield f"{run.name} takes a lease that it holds: {call.line()}"
-        if call.operation in ("acquire", "refresh") and call.is_good:
-            until[call.machine] = call.sent_s + _granted_s(call)
-        if call.operation == "release" or (call.operation == "destroy" and not call.surely_not):
+        elif call.operation == "release" or (call.operation == "destroy" and not call.surely_not):
             until.pop(call.machine, None)
 
 

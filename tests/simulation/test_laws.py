@@ -110,6 +110,18 @@ JUST_AS_DRAWN = (
     11002189,
     12000004,
 )
+WITH_HABITS = (
+    700158,
+    700181,
+    4002625,
+    5001900,
+    9002057,
+    10002590,
+    11001183,
+    20001170,
+    21101113,
+    21101172,
+)
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
     Rule(Spot("release", "web first", "over"), 0, BY_NAME["HTML"]),
@@ -290,9 +302,7 @@ def _as_once(weather: Weather) -> Weather:
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
 
 
-@pytest.mark.parametrize(
-    "seed", [700158, 700181, 5001900, 4002625, 9002057, 10002590, 11001183, 20001170]
-)
+@pytest.mark.parametrize("seed", WITH_HABITS)
 def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed: int) -> None:
     weather = draw(seed)
     assert faults_of(weather, live_through(weather)) == [], weather
