@@ -55,8 +55,8 @@ class Memory:
     doubtful: set[str] = field(default_factory=set)  # of those, not seen to serve since
     unsure: set[str] = field(default_factory=set)  # of those, not read since a write of ours failed
     known: dict[str, str] = field(default_factory=dict)  # the version we last saw or wrote
-    cordons: dict[str, bool] = field(default_factory=dict)  # last written; it makes no version
-    runs: dict[str, bool] = field(default_factory=dict)  # last asked for; nor does it
+    cordons: dict[str, bool] = field(default_factory=dict)  # last written or read, in no version
+    runs: dict[str, bool] = field(default_factory=dict)  # last asked for or read, in none
     ids: dict[str, str] = field(default_factory=dict)  # name -> id of what we created
     own: set[str] = field(default_factory=set)  # those ids
     inherited: set[str] = field(default_factory=set)  # what an earlier run of this deploy created
@@ -120,16 +120,14 @@ class Memory:
             self._exits_ms.setdefault(machine.id, _last_exit_ms(machine))
 
     def read(self, machine_id: str, found: Machine | None) -> None:
-        """Asked for by itself, the machine is so, or there is none."""
+        """Asked for by itself, the machine is so, or there is none; a later list may lag behind."""
         self.unsure.discard(machine_id)
         if found is None:
             self.gone(machine_id)
             return
         self.known[machine_id] = found.version
-        if machine_id in self.cordons:
-            self.cordons[machine_id] = found.cordoned
-        if machine_id in self.runs:
-            self.runs[machine_id] = _runs(found)
+        self.cordons[machine_id] = found.cordoned
+        self.runs[machine_id] = _runs(found)
 
     def gone(self, machine_id: str) -> None:
         """A read found no such machine.

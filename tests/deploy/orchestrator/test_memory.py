@@ -64,6 +64,8 @@ def test_a_machine_whose_last_write_is_unknown_is_odd_until_it_is_read(memory: M
     assert memory.contradicted_by({}) == ["m1"]
     memory.read("m1", SEEN)
     assert memory.contradicted_by({"m1": SEEN}) == []
+    for earlier in (replace(SEEN, cordoned=True), replace(SEEN, state="stopped")):
+        assert memory.contradicted_by({"m1": earlier}) == ["m1"]
     memory.not_told("m1")
     memory.wrote(SEEN)
     assert memory.contradicted_by({"m1": SEEN}) == []
