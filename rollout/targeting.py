@@ -43,7 +43,7 @@ def evaluate(flags: Flags, key: str, targeting_key: Any, attributes: Mapping[str
 
 def metadata(decision: Decision) -> dict[str, bool | int | float | str]:
     """What else there is to know about a decision, as OpenFeature's flag metadata."""
-    found = dict(decision.outcome.about)
+    found = {**decision.outcome.about}
     if (bucket := decision.bucket) is not None:
         found["bucket"] = bucket
     return found
