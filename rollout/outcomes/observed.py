@@ -12,8 +12,9 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from typing import Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -55,7 +56,7 @@ _SHARDS: Final = 256
 _MASK: Final = _SHARDS - 1
 
 
-class Failure(NamedTuple):
+class Failure(msgspec.Struct, frozen=True, order=True, gc=False):
     """A counted failure, or (`control`) a run that failed for the app's own reasons alone."""
 
     at: float
@@ -168,6 +169,7 @@ def concluded(look: Callable[[frozenset[int]], Observer]) -> Observed:
     return observer.finish()
 
 
+@lru_cache
 def threshold_of(percent: float | None) -> int | None:
     """Percent, 0 to 100 with up to three decimals, as the exact threshold; None if it is not."""
     if percent is None or not 0 <= percent <= 100:

@@ -5,8 +5,9 @@ Every row is judged again where it can be: a bucket has to be the unit's own.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -23,10 +24,13 @@ from rollout.outcomes.observed import (
     threshold_of,
 )
 from rollout.outcomes.question import Question
+from rollout.outcomes.sql import COLUMNS
 from rollout.wording import show
 
 
-class _Row(msgspec.Struct):
+class _Row(msgspec.Struct, array_like=True, gc=False):
+    """In the order of `sql.COLUMNS`."""
+
     kind: str
     unit: str | None = None
     bucket: int | None = None
@@ -43,15 +47,16 @@ class _Row(msgspec.Struct):
     millis: int | None = None
 
 
-def observed(rows: Iterable[Mapping[str, Any]], question: Question, source: str) -> Observed:
-    """What the rows say; raises InvalidValue for one that is none of the SELECT's."""
+def observed(rows: Iterable[Sequence[Any]], question: Question, source: str) -> Observed:
+    """What the rows say, in the columns of the SELECT; raises InvalidValue for what is no row."""
     reader = _Reader(question)
     for number, row in enumerate(rows, 1):
         try:
             reader.take(msgspec.convert(row, _Row, strict=False))
         except (msgspec.ValidationError, ValueError) as error:
+            wrong = re.sub(r"\$\[(\d+)\]", lambda place: f"$.{COLUMNS[int(place[1])]}", str(error))
             raise InvalidValue(
-                f"{source}: row {number} is not a row of the SELECT: {error}",
+                f"{source}: row {number} is not a row of the SELECT: {wrong}",
                 hint="give what rollout outcomes FLAG --sql ENGINE selects, with its column names",
             ) from None
     reader.found.failures.sort()

@@ -5,29 +5,30 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from rollout.errors import InvalidValue, SourceProblem
+from rollout.outcomes.sql import COLUMNS
 from rollout.wording import show
 
 
-def rows(path: str) -> Iterator[dict[str, Any]]:
+def rows(path: str) -> Iterator[Sequence[Any]]:
     """A row at a time, `-` is standard input; raises SourceProblem, and InvalidValue for JSON
     that is none."""
     try:
         with nullcontext(sys.stdin) if path == "-" else Path(path).open(newline="") as file:
             first = file.readline()
             if first.startswith("{"):
-                yield _clean(_json(first, path))
+                yield _cells(_json(first, path))
                 for line in file:
                     if line.strip():
-                        yield _clean(_json(line, path))
+                        yield _cells(_json(line, path))
                 return
             heads = next(csv.reader([first]), [])
-            yield from map(_clean, csv.DictReader(file, fieldnames=heads))
+            yield from map(_cells, csv.DictReader(file, fieldnames=heads))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise SourceProblem(
@@ -35,9 +36,9 @@ def rows(path: str) -> Iterator[dict[str, Any]]:
         ) from None
 
 
-def _clean(row: dict[str, Any]) -> dict[str, Any]:
-    """Empty cells are nothing, as CSV has no other word for it."""
-    return {key: value for key, value in row.items() if value not in (None, "")}
+def _cells(row: dict[str, Any]) -> list[Any]:
+    """The columns in their order. Empty cells are nothing, as CSV has no other word for it."""
+    return [None if (cell := row.get(name)) == "" else cell for name in COLUMNS]
 
 
 def _json(line: str, path: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rollout.bucketing import Draw
 from rollout.errors import InvalidValue
@@ -95,7 +96,7 @@ def test_other_names_for_the_units_change_no_evidence(seed: int) -> None:
     seen = observe(records(story(seed)), question)
     one, other = Ledger(question, Guard()), Ledger(question, Guard())
     one.take(seen)
-    seen.failures = [failure._replace(unit=failure.unit[::-1]) for failure in seen.failures]
+    seen.failures = [replace(failure, unit=failure.unit[::-1]) for failure in seen.failures]
     other.take(seen)
     assert evidence(one) == evidence(other)
 
