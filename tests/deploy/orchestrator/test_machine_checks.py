@@ -136,6 +136,20 @@ def test_one_whose_creation_was_not_answered_is_found_and_in_the_end_removed() -
     play(story, "exit0", hits=[Hit("create", BY_NAME["reply lost"])])
 
 
+@pytest.mark.parametrize("second", ["429", "409 host full", "timed out before"])
+def test_one_that_may_be_there_is_named_whatever_becomes_of_later_requests(second: str) -> None:
+    async def story(bench: Bench, checks: MachineChecks) -> None:
+        for _ in range(2):
+            with pytest.raises(CallFailed):
+                await checks.pass_on(bench.id("web-1"), "web")
+        await checks.clean_up(Fleet())
+        (notice,) = bench.of(Noticed)
+        assert "may be left: the answer to its creation was lost" in notice.message
+
+    later = Hit("create", BY_NAME[second])
+    play(story, "exit0", hits=[Hit("create", BY_NAME["timed out before"]), later])
+
+
 def test_a_machine_that_has_gone_already_is_not_said_to_be_left() -> None:
     async def story(bench: Bench, checks: MachineChecks) -> None:
         await checks.pass_on(bench.id("web-1"), "web")
