@@ -42,6 +42,9 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
     """One pass towards the release."""
 
     async def steps() -> Outcome:
+        if this.number > 1:
+            with deployment.tools.halt.cuts():  # an update that lands late takes a place
+                await anyio.sleep_until(deployment.memory.unanswered_at + SETTLE_S)
         fleet = await deployment.lookout.look_unless_halted()
         deployment.aim.selection.refuse_nothing(deployment.memory.release.app, fleet)
         if not _is_there_already(deployment, fleet):

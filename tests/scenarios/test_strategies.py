@@ -315,6 +315,22 @@ def test_rolling_keeps_max_unavailable_through_hiccups(limit: int) -> None:
     on_stage(play)
 
 
+def test_an_update_that_lands_after_its_pass_takes_a_place_in_the_next() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        hits = [
+            Hit("update", UNAVAILABLE),
+            Hit("update", BY_NAME["carried out late"], nth=1),
+        ]
+        told = await stage.deploy(f"{NEW}-slow", wait_timeout_s=120.0, hits=hits)
+        assert (told.exit_code, stage.serving) == (0, 3)
+        began_s = told.calls[0].sent_s
+        serving = [len(ids) for at, ids in stage.world.story.serving if at > began_s]
+        assert min(serving) >= 2
+
+    on_stage(play)
+
+
 def test_rolling_is_a_window_that_slides_and_not_batches() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(7)
