@@ -68,7 +68,7 @@ def it_converges_or_stands_still(story: Story) -> Iterator[str]:
         yield from (f"brought back, but {why}" for why in not_as_old(story))
     elif finished.exit_code == 0:
         yield from (f"exit 0, but {why}" for why in not_new(story))
-    elif finished.exit_code not in (3, 130) and not _was_shown_the_past(story, story.run):
+    elif finished.exit_code not in (3, 130) and not wire.was_shown_the_past(story, story.run):
         yield from (f"exit {finished.exit_code}, but {why}" for why in not_old(story))
 
 
@@ -148,7 +148,7 @@ def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
     A stand-in that its host would not take has a second one beside it for as long as the deploy
     is not done.
     """
-    shown_the_past = _was_shown_the_past(story, story.run)
+    shown_the_past = wire.was_shown_the_past(story, story.run)
     there = managed(story.after)
     is_done = story.run.finished is not None and story.run.finished.exit_code == 0
     refused = set() if is_done else _refused_by_their_hosts(story)
@@ -443,7 +443,7 @@ def the_plan_is_told_before_it_is_carried_out(story: Story) -> Iterator[str]:
 def the_report_tells_the_truth(story: Story) -> Iterator[str]:
     """About every machine: what it runs, and whether the run did anything."""
     run = story.run
-    if run.finished is None or _was_shown_the_past(story, run):
+    if run.finished is None or wire.was_shown_the_past(story, run):
         return
     listed = {machine.machine_id: machine for machine in run.finished.machines}
     for id_, machine in sorted(managed(run.after).items()):
@@ -624,13 +624,6 @@ def _is_on(release: Release, machine: Snapshot) -> bool:
 def _is_lie(call: Call) -> bool:
     """Asked for by its id, a machine that is there is said not to be: who can know better?"""
     return call.operation == "read" and call.fault is not None and call.heard == "404"
-
-
-def _was_shown_the_past(story: Story, run: Run) -> bool:
-    """The legacy path asks for one list at the end; where that is old, so is the report."""
-    lists = [c for c in wire.of_run(story, run) if c.operation == "list"]
-    last = lists[-1].fault if lists else None
-    return not run.retries and last is not None and last.answer in (Answer.STALE, Answer.EMPTY)
 
 
 def _is_others_and_unlisted(story: Story, name: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from deploy.events import HiccupMet, MachineMoved, Noticed, PassStarted, Phase
-from tests.worlds.simulated.faults import CHANGES, GUARDED, LEASES
+from tests.worlds.simulated.faults import CHANGES, GUARDED, LEASES, Answer
 from tests.worlds.simulated.runtime import EPOCH_S
 from tests.worlds.simulated.transport import Call
 from tests.worlds.simulated.world import Run, Story
@@ -27,6 +27,13 @@ def of_run(story: Story, run: Run) -> list[Call]:
 def has_written(story: Story, run: Run) -> bool:
     """Whether the run changed a machine."""
     return any(call.operation in CHANGES and call.was_carried_out for call in of_run(story, run))
+
+
+def was_shown_the_past(story: Story, run: Run) -> bool:
+    """The legacy path asks for one list at the end; where that is old, so is the report."""
+    lists = [c for c in of_run(story, run) if c.operation == "list"]
+    last = lists[-1].fault if lists else None
+    return not run.retries and last is not None and last.answer in (Answer.STALE, Answer.EMPTY)
 
 
 def no_write_twice_in_a_pass(story: Story, run: Run, starts: list[float]) -> Iterator[str]:

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 from deploy.events import Cause, Noticed, PassStarted, Result
 from deploy.plan.stamps import INTENT
-from tests.simulation.laws_of_calls import has_written, is_about_check, of_run
+from tests.simulation.laws_of_calls import (
+    has_written,
+    is_about_check,
+    of_run,
+    was_shown_the_past,
+)
 from tests.worlds.simulated.faults import CHANGES
 from tests.worlds.simulated.world import Run, Story
 
@@ -18,14 +23,15 @@ def machine_checks_run_and_go(story: Story) -> Iterator[str]:
     """What is there after the last run, and is not named, is an orphan; nobody else is tried.
 
     A run that does not get the leases, or no further than to them, leaves what a dead one has
-    left. Who does what it advised removes that.
+    left; whose last list is old cannot know. Who does what it advised removes that.
     """
     run = story.run
     finished = run.finished
     is_leased = finished is not None and finished.cause is Cause.LEASED
     has_failed = finished is not None and finished.exit_code != 0
-    has_come_far = has_written(story, run) or not has_failed
-    if not run.died and not run.had_nothing_to_do and not is_leased and has_come_far:
+    can_clean_up = has_written(story, run) or not has_failed
+    can_clean_up &= not was_shown_the_past(story, run)
+    if not run.died and not run.had_nothing_to_do and not is_leased and can_clean_up:
         yield from _left_over(story)
     for advice, after in story.advised:
         if advice.promise and after.run.finished is not None and not after.run.finished.exit_code:

@@ -310,7 +310,7 @@ def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed:
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
-@pytest.mark.parametrize("seed", [5000644, 5001303, 6000713, 6002701, 20001361])
+@pytest.mark.parametrize("seed", [5000644, 5001303, 6000713, 6002701, 20001361, 23001470])
 def test_a_world_with_machine_checks_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
     weather = draw(seed)
     assert weather.scenario.machine_checks
