@@ -24,8 +24,8 @@ from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assign
 
 Reason: TypeAlias = Literal[
     "version", "flag", "unassigned", "by-hand", "not-drawn", "percent", "contradiction",
-    "other-draw", "other-unit", "static", "later", "running", "continued", "leased", "repeated",
-    "counted",
+    "other-draw", "other-unit", "static", "undated", "later", "running", "continued", "leased",
+    "repeated", "counted",
 ]  # fmt: skip
 
 WORDS: Final[dict[Reason, str]] = {
@@ -39,6 +39,7 @@ WORDS: Final[dict[Reason, str]] = {
     "contradiction": "whose bucket contradicts the percentage",
     "other-draw": "drawn with another salt or bucketing: the bucket is not this unit's",
     "other-unit": "whose unit is not what the flag is bucketed by",
+    "undated": "without a time, or with one before 2020",
     "later": "from after the time asked for",
     "running": "begun less than 6 h before and without an end: still running",
     "continued": "of runs that go on with an earlier deploy",
@@ -51,6 +52,9 @@ HARMLESS: Final[frozenset[Reason]] = frozenset(
     {"flag", "later", "running", "continued", "static", "counted"}
 )
 """What nobody needs to look into."""
+
+EARLIEST: Final = 1_577_836_800
+"""2020 as a Unix time. A record from before has lost its time, and would look like a long wait."""
 
 _SHARDS: Final = 256
 _MASK: Final = _SHARDS - 1
@@ -191,6 +195,7 @@ class Observer:
         self._question = question
         # Fields of a named tuple are slow to ask for.
         self._flag, self._now, self._since = question.flag, question.now, question.since
+        self._known = question.known
         self._contested = contested
         self._held: dict[str, dict[str, Record]] = {}
         self._seen = [array("q") for _ in range(_SHARDS)]
@@ -280,13 +285,17 @@ class Observer:
         at, result = record.at, record.result
         if result is None:
             at += RUNNING_S
+        if at < EARLIEST:
+            return "undated"
         if at > self._now:
             return "later" if record.at > self._now else "running"
         if record.command in CONTINUES:
             return "continued"
         if result == "leased" or record.cause == "leased":
             return "leased"
-        if at <= self._since and not self._is_late_failure(record):
+        if self._known and record.key in self._known:
+            return "counted"
+        if at <= self._since and not self._fails(record):
             return "counted"
         unit = assigned.unit
         if assigned.reason != "SPLIT" or not unit:
@@ -323,10 +332,9 @@ class Observer:
     def _at(self, threshold: int) -> _Stage:
         return self._stages.setdefault(threshold, _Stage(threshold, Cell(), Cell()))
 
-    def _is_late_failure(self, record: Record) -> bool:
+    def _fails(self, record: Record) -> bool:
         """A failure that the state does not have counts however late it comes."""
-        fails = happened(self._question.event, record) or record.why == "app"
-        return fails and record.key not in self._question.known
+        return happened(self._question.event, record) or record.why == "app"
 
     def _count(self, record: Record, assigned: Assigned, key: str) -> None:
         stage = self._by_percent[assigned.percent]

@@ -5,11 +5,14 @@ Knows the fields that the analysis needs and passes over the rest. Pure.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
 VERSIONS: Final = (1, 2)
+LONGEST_S: Final = 1e9
+"""Thirty years: no run takes longer."""
+
 RUNNING_S: Final = 6 * 3600
 """A start record without an end is a run that still goes on for so long, and then a failure."""
 
@@ -70,7 +73,7 @@ class Record(msgspec.Struct, gc=False):
     cause: str | None = None
     retries_used: int = 0
     hiccups_mended: int = 0
-    duration_s: float = 0.0
+    duration_s: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_S)] = 0.0
     assigned: Assigned | None = None
     decision: msgspec.Raw = msgspec.Raw(b"null")
 

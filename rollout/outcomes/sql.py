@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from rollout.flag.guard import Event
+from rollout.outcomes.observed import EARLIEST
 from rollout.outcomes.question import Question
 from rollout.outcomes.record import CAUSES, RUNNING_S
 
@@ -67,6 +68,7 @@ def select(engine: str, table: str, question: Question) -> str:
         bucket=_cast(dialect.field.format(name="bucket"), dialect.whole),
         percent=_cast(dialect.field.format(name="percent"), dialect.real),
         running=RUNNING_S,
+        earliest=EARLIEST,
         name=question.flag,
         now=f"{question.now:.3f}",
         other_unit=_other_unit(question.bucket_by),
@@ -121,6 +123,7 @@ WITH report {inline} (
     WHEN v <> 2 THEN 'version'
     WHEN flag IS NULL THEN 'unassigned'
     WHEN flag <> '{name}' THEN 'flag'
+    WHEN ended_at IS NULL OR known < {earliest} THEN 'undated'
     WHEN ended_at > {now} THEN 'later'
     WHEN result IS NULL AND deploy IN (SELECT deploy FROM ended) THEN 'repeated'
     WHEN known > {now} THEN 'running'

@@ -34,6 +34,7 @@ STDIN: Final = "-"
 PARQUET: Final = ".parquet"
 _SUFFIXES: Final = (".json", ".jsonl", ".ndjson", PARQUET)
 _NAMED: Final = 20
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BUFFER: Final = 1 << 16
 
 
@@ -105,7 +106,7 @@ class Reports(Iterable[R]):
                     if piece.endswith(b"\n"):
                         break
                 return file.tell()
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *_UNREADABLE):
             return None
 
     def _open(self, path: str) -> IO[bytes]:
@@ -136,14 +137,14 @@ class Reports(Iterable[R]):
         """The one object of a file that goes over several lines, None for anything else."""
         try:
             self._decode(first)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             pass
         else:
             return None
         text = first + file.read(LONGEST)
         try:
             record = self._decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             return None
         return record if record.event == "report" else None
 
@@ -156,7 +157,7 @@ class Reports(Iterable[R]):
             at += len(line)
             try:
                 record = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except _UNREADABLE as error:
                 if line.strip():
                     self._name(_place(part, number), _trouble(line, error))
                 continue
@@ -195,6 +196,8 @@ def _trouble(line: bytes, error: Exception) -> str:
         return f"a line of more than {LONGEST >> 20} MiB"
     if isinstance(error, msgspec.ValidationError):
         return f"it is not a report: {error}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
     return f"it is not JSON: {error}" if line.endswith(b"\n") else "it is cut off, or not JSON"

@@ -81,6 +81,19 @@ def test_a_failure_that_comes_late_is_counted_all_the_same(seed: int) -> None:
         assert one == pytest.approx(other)
 
 
+@pytest.mark.parametrize("by", ["app", "deploy"])
+@pytest.mark.parametrize("result", ["done", "failed"])
+def test_a_run_that_was_counted_as_a_failure_is_not_counted_again_when_it_ends(
+    by: str, result: str
+) -> None:
+    start, end = made(1, result=None, by=by), made(1, result=result, by=by, at=START + 7 * 3600)
+    before = ledger_of([start], by, START + 6.5 * 3600)
+    after = state.load(state.dump(before), asked(by), Guard(), "state.json")
+    after.take(observe(records([end]), after.question))
+    assert (before.coins, after.coins) == (1, 1)
+    assert sum(cell.deploys for cell in after.cells.values()) == 1
+
+
 @few
 @given(seed=seeds)
 def test_losing_records_of_deploys_that_succeeded_changes_no_evidence(seed: int) -> None:
