@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import click
 
@@ -79,8 +80,13 @@ def serve(
         rate_per_s=rate_per_s,
         origins=origins,
         poll_s=poll_s,
-        say=lambda line: click.echo(line, err=True),
+        say=_say,
     )
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # who read it has gone: no reason to answer no more
+        click.echo(line, err=True)
 
 
 def _workers(rate_per_s: float) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
@@ -30,6 +30,9 @@ _FAREWELL_S = 10
 
 MOST_CONNECTIONS = 1_000
 """Of one process; beyond it a request is answered with 503."""
+
+_MOST_NAMED = 20
+"""Flags that have changed at once."""
 
 _BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -71,17 +74,18 @@ def serve(
     listener = _listener(host, port)
     config = _config(ofrep.app(live, token=token, rate_per_s=rate_per_s, origins=origins))
 
-    def run(*all_beside: Beside) -> None:
-        anyio.run(_run, _Server(config), listener, all_beside, backend_options={"use_uvloop": True})
+    def run(others: Workers, *all_beside: Beside) -> None:
+        run_ = partial(_run, _Server(config), listener, others, all_beside, say)
+        anyio.run(run_, backend_options={"use_uvloop": True})
 
     def work(hears: Connection) -> None:
-        run(partial(_take, live, hears))
+        run(Workers(), partial(_take, live, hears))
 
-    with forked(workers - 1, work, _FAREWELL_S + 1) as others:
+    with forked(workers - 1, work) as others:
         run(
+            others,
             partial(_end_on_signal, others, say, _greeting(live, listener)),
             partial(_follow, live, others, poll_s or live.poll_s, say),
-            lambda _: others.watch(say),
         )
 
 
@@ -101,12 +105,20 @@ def _config(application: ASGIApp) -> uvicorn.Config:
 
 
 async def _run(
-    server: uvicorn.Server, listener: socket.socket, all_beside: Iterable[Beside]
+    server: uvicorn.Server,
+    listener: socket.socket,
+    others: Workers,
+    all_beside: Iterable[Beside],
+    say: Say,
 ) -> None:
     async with anyio.create_task_group() as tasks:
         for beside in all_beside:
             tasks.start_soon(beside, server)
-        await server.serve(sockets=[listener])
+        async with anyio.create_task_group() as answering:
+            answering.start_soon(others.watch, say)
+            await server.serve(sockets=[listener])
+            # Signals are heard until the others have answered, too.
+            answering.cancel_scope.deadline = anyio.current_time() + _FAREWELL_S
         tasks.cancel_scope.cancel()
 
 
@@ -138,10 +150,10 @@ async def _follow(live: Live, others: Workers, poll_s: float, say: Say, _: uvico
         before = live.text
         news = await anyio.to_thread.run_sync(live.refresh, abandon_on_cancel=True)
         if live.text != before:
-            await anyio.to_thread.run_sync(others.tell, live.text, abandon_on_cancel=True)
+            await others.tell(live.text)
         source = live.state.source
         if news.changed:
-            say(f"{_clock()} {source} has changed: {', '.join(news.changed)}")
+            say(f"{_clock()} {source} has changed: {_some(news.changed)}")
         if news.broke:
             say(f"{_clock()} the flags from before still serve: {news.broke}")
         if news.mended:
@@ -152,6 +164,11 @@ async def _take(live: Live, hears: Connection, server: uvicorn.Server) -> None:
     """What a worker does beside answering: it serves what the first process tells of."""
     await obey(hears, live.take)
     server.should_exit = True
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = len(keys) - _MOST_NAMED
+    return ", ".join(keys[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _clock() -> str:

@@ -20,6 +20,9 @@ import anyio
 
 from rollout.sources.text import Text
 
+_TAKEN_WITHIN_S = 60.0
+"""The largest file takes a slow machine a third of it."""
+
 Work: TypeAlias = Callable[[Connection], None]
 """What a worker does, given where it hears of newer texts; see `obey`."""
 
@@ -40,12 +43,14 @@ class Workers:
         hears.close()
         self._members.append((process, tells))
 
-    def tell(self, text: Text) -> None:
-        """Have all serve `text`, which is in order; they do when it returns."""
-        for _, tells in self._members:
-            with suppress(OSError, EOFError):  # a worker that is gone
-                tells.send(text)
-                tells.recv()
+    async def tell(self, text: Text) -> None:
+        """Have all serve `text`, which is in order; they do when it returns.
+
+        A worker that does not take it is ended, or what it answers would be old for good.
+        """
+        async with anyio.create_task_group() as tasks:
+            for process, tells in self._members:
+                tasks.start_soon(self._tell, process, tells, text)
 
     def stop(self) -> None:
         """Have all answer what has been asked, and end."""
@@ -57,19 +62,20 @@ class Workers:
         """End all at once."""
         for process, _ in self._members:
             process.kill()
-
-    def join(self, wait_s: float) -> None:
-        """Wait until all have ended, but for so long only; then end them."""
         for process, _ in self._members:
-            process.join(wait_s)
-            process.kill()
             process.join()
 
     async def watch(self, say: Callable[[str], None]) -> None:
-        """Say so when one has ended that nobody stopped."""
+        """Say so when one has ended that nobody stopped; returns when all have ended."""
         async with anyio.create_task_group() as tasks:
             for process, _ in self._members:
                 tasks.start_soon(self._attend, process, say)
+
+    async def _tell(self, process: ForkProcess, tells: Connection, text: Text) -> None:
+        with anyio.move_on_after(_TAKEN_WITHIN_S) as waiting:
+            await anyio.to_thread.run_sync(_hand_over, tells, text, abandon_on_cancel=True)
+        if waiting.cancelled_caught:
+            process.kill()
 
     async def _attend(self, process: ForkProcess, say: Callable[[str], None]) -> None:
         await anyio.wait_readable(process.sentinel)
@@ -85,9 +91,15 @@ class Workers:
         work(hears)
 
 
+def _hand_over(tells: Connection, text: Text) -> None:
+    with suppress(OSError, EOFError):  # a worker that is gone
+        tells.send(text)
+        tells.recv()
+
+
 @contextmanager
-def forked(count: int, work: Work, farewell_s: float) -> Iterator[Workers]:
-    """So many workers, for as long as the context lasts and `farewell_s` after it at most."""
+def forked(count: int, work: Work) -> Iterator[Workers]:
+    """So many workers, for as long as the context lasts."""
     workers = Workers()
     gc.freeze()  # what is there now stays shared memory
     for _ in range(count):
@@ -96,12 +108,12 @@ def forked(count: int, work: Work, farewell_s: float) -> Iterator[Workers]:
         yield workers
     finally:
         workers.stop()
-        workers.join(farewell_s)
+        workers.kill()
 
 
 async def obey(hears: Connection, take: Callable[[Text], None]) -> None:
     """Have `take` serve each text that the first process tells of, until there will be no more."""
-    with suppress(EOFError):
+    with suppress(EOFError, OSError):  # the first process has closed its end, or is gone
         while True:
             await anyio.wait_readable(hears)
             await anyio.to_thread.run_sync(take, hears.recv())

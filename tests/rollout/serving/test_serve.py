@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
+from rollout.serving import workers as further
 from rollout.serving.serve import MOST_CONNECTIONS
+from rollout.sources.text import Text
 from tests.rollout.serving.service import HELLO, PATH, TEXT, Service, replace, running
 
 
@@ -268,6 +271,81 @@ def test_a_worker_that_is_killed_is_told_and_the_others_answer(file: Path) -> No
         assert workers_of(service) == [second]
         assert service.end() == 0
     assert not any("Traceback" in line for line in service.lines)
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_cuts_off_what_only_a_worker_holds(
+    number: signal.Signals, file: Path
+) -> None:
+    with running("--workers", "2", "--file", str(file)) as service:
+        (worker,) = workers_of(service)
+        service.process.send_signal(signal.SIGSTOP)
+        with under_way(service, 100):  # which the one that goes on has accepted
+            service.process.send_signal(signal.SIGCONT)
+            service.process.send_signal(number)
+            service.said("stopping")
+            time.sleep(0.5)  # in which the first process would have ended
+            began = time.monotonic()
+            service.process.send_signal(number)
+            assert service.process.wait(8) == 0
+            assert time.monotonic() - began < 5
+            assert not Path(f"/proc/{worker}").exists()
+    assert not any("Traceback" in line or "Aborted" in line for line in service.lines)
+
+
+@needs_proc
+def test_a_worker_that_takes_no_newer_text_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(further, "_TAKEN_WITHIN_S", 0.5)
+    told: list[str] = []
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(others.watch, told.append)
+            await others.tell(Text(b"x" * 10_000_000, "more than a socket holds"))
+
+    with further.forked(2, lambda _: time.sleep(1000)) as others:
+        anyio.run(main)
+    assert ["has ended (-9)" in line for line in told] == [True, True]
+
+
+def test_it_goes_on_when_nobody_reads_what_it_says(file: Path) -> None:
+    with running("--file", str(file)) as service:
+        quiet = subprocess.Popen(
+            [sys.executable, "-m", "rollout", "serve", "--port", "0", "--poll", "0.05",
+             "--file", str(file)],
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert quiet.stderr
+        url = quiet.stderr.readline().decode().split()[-1]
+        quiet.stderr.close()
+        try:
+            for percent in (0, 100):
+                seen = len(service.lines)
+                replace(file, TEXT.replace("percent: 50", f"percent: {percent}", 1))
+                service.until(lambda seen=seen: "has changed" in str(service.lines[seen:]))  # type: ignore[misc]  # bound now
+                wanted = 5 if percent else 0
+                service.until(
+                    lambda wanted=wanted: (  # type: ignore[misc]  # bound now
+                        ANEW.post(f"{url}{PATH}/deploy-retries", json=HELLO).json()["value"]
+                        == wanted
+                    )
+                )
+        finally:
+            quiet.terminate()
+            assert quiet.wait(20) == 0
+
+
+def test_many_flags_that_change_at_once_are_not_all_named(file: Path) -> None:
+    flag = "  flag-{}: {{bucket_by: app, percent: {}, inside: 5, outside: 0}}\n"
+    before, after = (
+        "version: 1\nflags:\n" + "".join(flag.format(number, percent) for number in range(50))
+        for percent in (5, 6)
+    )
+    replace(file, before)
+    with running("--file", str(file)) as service:
+        replace(file, after)
+        service.said("flag-18, flag-19 and 30 more")
 
 
 @needs_proc
