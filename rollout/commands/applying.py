@@ -32,11 +32,13 @@ def apply(
     otherwise: str,
     units: str | None = None,
     evicts: bool = True,
+    err: bool = False,
 ) -> Flag:
     """Change the file, print the lines changed and whom that moves; the flag as it then is.
 
     When there is nothing to change, `otherwise` says so. Unless it `evicts`, a change that
-    would throw units out is not made: of those in the file `units`, or else of any.
+    would throw units out is not made: of those in the file `units`, or else of any. With
+    `err` it is told on standard error, where standard output is for programs.
     """
     source.read(source.changeable(file))  # a wrong path is named before anything is locked
     found: list[tuple[FlagFile, Edit | None, dict[str, Tally]]] = []
@@ -57,15 +59,15 @@ def apply(
     rewrite(Path(file), rewritten)
     before, made, counts = found[-1]
     if made is None:
-        click.echo(f"{otherwise}; {file} was not touched")
+        click.echo(f"{otherwise}; {file} was not touched", err=err)
         return before.flags[flag]
     for hunk in made.hunks:
-        click.echo(f"{file}:{hunk.line}")
+        click.echo(f"{file}:{hunk.line}", err=err)
         for sign, lines in (("-", hunk.before), ("+", hunk.after)):
             for line in lines:
-                click.echo(sign + line)
+                click.echo(sign + line, err=err)
     for line in summary(diff(before.flags, made.file.flags, now), counts):
-        click.echo(line)
+        click.echo(line, err=err)
     return made.file.flags[flag]
 
 

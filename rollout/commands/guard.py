@@ -69,7 +69,7 @@ def guard(
     assert account is not None  # noqa: S101 -- it is made unless the plan is asked for
     _say(account, output, file)
     if write:
-        _write(account, file, now)
+        _write(account, file, now, err=output == "json")
     ctx.exit(EXIT_CODES[account.verdict.kind])
 
 
@@ -91,7 +91,7 @@ def _say(account: Account, output: str, file: str) -> None:
         )
 
 
-def _write(account: Account, file: str, now: datetime) -> None:
+def _write(account: Account, file: str, now: datetime, *, err: bool) -> None:
     verdict, flag = account.verdict, account.flag
 
     def change(before: FlagFile) -> Edit | None:
@@ -101,7 +101,8 @@ def _write(account: Account, file: str, now: datetime) -> None:
         return edit.set_percent(before, flag.key, verdict.to or 0)
 
     if verdict.kind != "hold":
-        apply(file, flag.key, change, now, otherwise=f"{flag.key} is like that already")
+        already = f"{flag.key} is like that already"
+        apply(file, flag.key, change, now, otherwise=already, err=err)
 
 
 def _refuse_moved(now_there: Flag, judged: Flag) -> None:

@@ -32,6 +32,13 @@ def test_it_advances_with_exit_code_10_and_writes_one_line() -> None:
     assert "+    percent: 50  # the number" in told.output
 
 
+def test_what_it_writes_leaves_the_json_alone() -> None:
+    write(Path("r.jsonl"), deploys(0.5, 0.5))
+    told = run("guard", FLAG, "r.jsonl", "--write", "--output", "json", at=AT)
+    assert (told.exit_code, json.loads(told.stdout)["verdict"]["to"]) == (10, 50.0)
+    assert "+    percent: 50  # the number" in told.stderr
+
+
 def test_it_kills_with_exit_code_20_and_switches_the_flag_off() -> None:
     write(Path("r.jsonl"), deploys(0.6, 0.2))
     told = run("guard", FLAG, "--reports", "r.jsonl", "--write", at=AT)
