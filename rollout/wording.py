@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+_MOST_SHOWN = 10
+
 
 def show(text: str) -> str:
     """`text` as it can stand in a message of one line: quoted if odd, cut if long, no controls."""
@@ -20,6 +22,11 @@ def printable(text: str) -> str:
 def count(number: int, noun: str) -> str:
     """ "1 flag", "2 flags", "10,000 units"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def some(names: Sequence[str]) -> list[str]:
+    """The first ten, with "..." for the rest: as many as a person reads."""
+    return [*names[:_MOST_SHOWN], *(["..."] if len(names) > _MOST_SHOWN else [])]
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -19,7 +19,7 @@ from rollout.file.flagfile import FlagFile
 from rollout.flag import Flag
 from rollout.review.hygiene import STANDING_DAYS, Facts, Finding, inspect
 from rollout.sources import history
-from rollout.wording import count
+from rollout.wording import count, some
 
 _MOST_FINDINGS = 50
 
@@ -156,7 +156,7 @@ def _annotation(path: str, finding: Finding) -> str:
     properties = ",".join(f"{key}={_escaped(value, ':,')}" for key, value in where.items())
     text = f"{finding.message}; {finding.fix}"
     if finding.places:
-        text += "\n" + "\n".join(finding.places)
+        text += "\n" + "\n".join(some(finding.places))
     return f"::{finding.level} {properties}::{_escaped(text)}"
 
 

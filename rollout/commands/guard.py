@@ -19,6 +19,7 @@ from rollout.outcomes.plan import plan_json, plan_lines
 from rollout.outcomes.verdict import EXIT_CODES
 from rollout.outcomes.words import verdict_lines
 from rollout.sources import history
+from rollout.wording import some
 
 
 @options.command()
@@ -74,21 +75,19 @@ def guard(
 
 
 def _say(account: Account, output: str, file: str) -> None:
+    flag = account.flag.key
+    named = history.places(file, [flag]).get(flag, ()) if account.verdict.finished else ()
     if output == "json":
-        print_json(as_json(account))
+        print_json({**as_json(account), "places": named})
         return
     for line in verdict_lines(account):
         click.echo(line)
     if account.verdict.finished:
-        flag = account.flag.key
-        named = history.places(file, [flag]).get(flag, ())
-        click.echo(f"  the flag is named in {', '.join(named) or 'no file that git knows'}")
+        click.echo(f"  the flag is named in {', '.join(some(named)) or 'no file that git knows'}")
     for warning in account.warnings:
         click.echo(f"warning: {warning}", err=True)
     if account.flag.guard is None:
-        click.echo(
-            f"Note: {account.flag.key} has no guard: in {file}; defaults are taken", err=True
-        )
+        click.echo(f"Note: {flag} has no guard: in {file}; defaults are taken", err=True)
 
 
 def _write(account: Account, file: str, now: datetime, *, err: bool) -> None:

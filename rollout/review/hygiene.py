@@ -36,7 +36,7 @@ from rollout.file.flagfile import FlagFile
 from rollout.file.splice import FlagText, flag_texts
 from rollout.flag import Flag, Ramp, Step, arrow_text, share_text, time_text, value_text
 from rollout.ramps.ramp import jumps
-from rollout.wording import did_you_mean, printable, show
+from rollout.wording import did_you_mean, printable, show, some
 
 STANDING_DAYS = 30
 _LONGEST = timedelta(days=366)
@@ -65,7 +65,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         level = "warning: " if self.level == "warning" else ""
-        places = f" (named in {', '.join(self.places)})" if self.places else ""
+        places = f" (named in {', '.join(some(self.places))})" if self.places else ""
         return f"{self.line}:{self.column}: {level}{self.message}; {self.fix}{places}"
 
 

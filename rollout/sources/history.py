@@ -24,7 +24,6 @@ MOST_VERSIONS = 100
 """How many versions of the file are looked at: more than that in 30 days says nothing."""
 
 MOST_SHOWN = 300
-MOST_PLACES = 10
 MOST_FLAGS = 20
 _MARKS = ("-e", "from here", "--or", "-e", "to here", "--or", "-e", "this file")
 
@@ -80,8 +79,8 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each flag the lines that name it, as `path:line`, in the files that git knows.
 
     Marks come first: lines that name it with "from here", "to here" or "this file", which say
-    what goes with the flag. The flags file itself is left out. At most ten for each of at
-    most twenty flags; none where git cannot tell.
+    what goes with the flag. The flags file itself is left out. Those in the first MiB of such
+    lines, for at most twenty flags; none where git cannot tell.
     """
     directory, name = git.whereabouts(path)
     found: dict[str, tuple[str, ...]] = {}
@@ -93,19 +92,17 @@ def places(path: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
             every = _named(top, ours, "-e", key)
         except (SourceProblem, ValueError):
             return found
-        lines = list(dict.fromkeys([*marks, *every]))
-        more = ("...",) if len(lines) > MOST_PLACES else ()
-        found[key] = (*lines[:MOST_PLACES], *more)
+        found[key] = tuple(dict.fromkeys([*marks, *every]))
     return found
 
 
 def _named(top: Path, ours: str, *what: str) -> list[str]:
     reply = git.ask(
         top, "grep", "-n", "-I", "-w", "--fixed-strings", "--full-name", *what,
-        "--", ".", f":(exclude,top,literal){ours}", limit_bytes=1 << 16,
+        "--", ".", f":(exclude,top,literal){ours}",
     )  # fmt: skip
     lines = reply.out.decode(errors="replace").split("\n")[:-1]
-    return [":".join(line.split(":", 2)[:2]) for line in lines[: MOST_PLACES + 1]]
+    return [":".join(line.split(":", 2)[:2]) for line in lines]
 
 
 def versions(path: str) -> list[PastVersion]:

@@ -100,6 +100,16 @@ def test_a_finished_flag_is_a_warning_with_the_places_in_the_code(
     assert "for it%0Ax.py:1\n" in run("check", "--strict", at=NOW).stdout
 
 
+def test_people_read_of_ten_places_and_programs_of_all(repo: Repo) -> None:
+    repo.commit(
+        {"flags.yaml": GOOD.replace("percent: 5", "percent: 100"), "x.py": "a\n" * 12},
+        at=datetime.fromisoformat("2026-10-01T00:00Z"),
+    )
+    assert run("check", "--strict", at=NOW).stderr.endswith(", x.py:10, ...)\n")
+    (checked,) = json.loads(run("check", "--strict", "--output", "json", at=NOW).stdout)["files"]
+    assert checked["findings"][0]["places"] == [f"x.py:{line}" for line in range(1, 13)]
+
+
 def test_json_says_the_same_for_every_file(repo: Repo) -> None:
     (repo.root / "bad.yaml").write_text(BAD)
     (repo.root / "broken.yaml").write_text("[")

@@ -118,6 +118,8 @@ def test_at_its_end_it_names_where_the_flag_stands_in_the_code(tmp_path: Path) -
     assert result.exit_code == 0
     assert "it can go to 100 % and be removed" in result.output
     assert "the flag is named in app.py:3, app.py:5, app.py:2\n" in result.output
+    result = run("guard", FLAG, "r.jsonl", "--output", "json", at=AT)
+    assert json.loads(result.stdout)["places"] == ["app.py:3", "app.py:5", "app.py:2"]
 
 
 def test_who_changes_the_flag_meanwhile_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:

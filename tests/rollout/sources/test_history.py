@@ -114,7 +114,7 @@ def test_the_places_are_the_lines_that_name_the_flag(
         }
     )
     (found,) = history.places("flags.yaml", ["a"]).values()
-    assert found == (*(f"many.txt:{line}" for line in range(1, 11)), "...")
+    assert found[:20] == tuple(f"many.txt:{line}" for line in range(1, 21))
     (repo.root / "many.txt").unlink()
     assert history.places("flags.yaml", ["a"]) == {"a": ("src/one.py:2", "src/two.py:1")}
     monkeypatch.chdir(repo.root / "src")
