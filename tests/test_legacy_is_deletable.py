@@ -1,7 +1,7 @@
 """The legacy path is one file and one branch: without them the rest stands, and says so itself.
 
 A copy of the tree loses what belongs to that path alone, which is every file with
-`legacy` in its name and whatever stands between the two marks; then its own
+`legacy` in its name and whatever stands between the two marks that name the flag; then its own
 checks and tests have to pass. This file goes with them.
 """
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 MARKED = ("deploy/run.py", "pyproject.toml")
 _BRANCH = re.compile(
-    r"^ *#[^\n]*\blegacy path: from here.*?^ *#[^\n]*\blegacy path: to here\n",
+    r"^ *# deploy-retries, legacy path: from here.*?^ *# deploy-retries, legacy path: to here\n",
     re.MULTILINE | re.DOTALL,
 )
 _LEFT_OUT = shutil.ignore_patterns(
