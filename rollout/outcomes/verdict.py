@@ -82,7 +82,7 @@ def outlook(flag: Flag, ledger: Ledger) -> Outlook:
     """What it takes to the next stage, where there is one that the evidence has not reached."""
     threshold, bar = flag.rollout, log(ledger.guard.advance)
     stage = ledger.guard.next_stage(threshold) if isinstance(threshold, int) else None
-    if not threshold or stage is None or not isinstance(threshold, int):
+    if not flag.enabled or not threshold or stage is None or not isinstance(threshold, int):
         return Outlook()
     evidence = ledger.tests.advance[stage]
     if evidence.peak >= bar:

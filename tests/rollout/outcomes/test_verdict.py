@@ -77,6 +77,7 @@ def test_before_there_is_enough_evidence_it_says_how_much_is_missing() -> None:
     assert later.half < 48
     assert later.days is not None
     assert outlook(flag(5), ledger_of(fine(), "deploy", NOW)) == Outlook()
+    assert outlook(flag(5, enabled=False), ledger_of([], "deploy", NOW)) == Outlook()
 
 
 def test_the_evidence_counts_however_it_fell_afterwards() -> None:
