@@ -76,18 +76,19 @@ def as_assigned(retries: Retries, flag: Retries) -> Retries:
 def foretold(source: str | None, *, context: Mapping[str, str], now: datetime) -> Retries:
     """What the flag will say of the next deploy, as far as that can be known.
 
-    Where every deploy is drawn by itself it cannot, while the rollout is on its way.
+    Where every deploy is drawn by itself it cannot, while the rollout is on its way: then
+    the flag finds no unit to draw.
     """
     from rollout import Flags, RolloutError
 
-    unborn = from_flag(source, context={**context, "deploy": "-"}, now=now)
+    known = from_flag(source, context=context, now=now)
     try:
         flag = Flags.load(source)[FLAG]
     except RolloutError:
-        return unborn
-    is_drawn = unborn.decision is not None and unborn.decision.reason == "SPLIT"
-    if flag.bucket_by != "deploy" or not is_drawn or flag.live_threshold(now) in (0, 100_000):
-        return unborn
+        return known
+    is_open = known.decision is not None and known.decision.reason == "ERROR"
+    if flag.bucket_by != "deploy" or not is_open:
+        return known
     at = f"the rollout is at {flag.live_threshold(now) / 1000:g} %"
     sentence = f"{FLAG}: {AUTO} -> known when it begins (every deploy is drawn by itself, {at})"
     return Retries(count=0, sentence=sentence, is_open=True)

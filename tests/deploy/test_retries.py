@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.errors import UsageProblem
-from deploy.retries import Retries, asked_for, from_flag, parse_setting, refuse_missing
+from deploy.retries import Retries, asked_for, foretold, from_flag, parse_setting, refuse_missing
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FLAGS = """\
@@ -35,6 +35,22 @@ def flag(
     path = tmp_path / "flags.yaml"
     path.write_text(FLAGS.format(percent=percent, inside=inside, outside=outside))
     return from_flag(str(path), context={"app": "hello"}, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("percent", "told"),
+    [
+        (0, "0 (rollout is at 0 %, for every unit): legacy path"),
+        (50, "known when it begins (every deploy is drawn by itself, the rollout is at 50 %)"),
+        (100, "5 (rollout is at 100 %, for every unit): retrying path"),
+    ],
+)
+def test_of_a_deploy_to_come_no_place_is_made_up(tmp_path: Path, percent: int, told: str) -> None:
+    path = tmp_path / "flags.yaml"
+    by_deploy = FLAGS.replace("bucket_by: app", "bucket_by: deploy")
+    path.write_text(by_deploy.format(percent=percent, inside=5, outside=0))
+    retries = foretold(str(path), context={"app": "hello"}, now=NOW)
+    assert retries.sentence == f"deploy-retries: auto -> {told}"
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("5", 5), ("1000", 1000), ("auto", None)])
