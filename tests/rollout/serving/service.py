@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import httpx
 
 TEXT = """\
 version: 1
@@ -21,6 +24,9 @@ flags:
 """
 PATH = "/ofrep/v1/evaluate/flags"
 HELLO = {"context": {"targetingKey": "hello"}}
+
+ANEW = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+"""With a connection for every request, which any of the processes may accept."""
 
 
 class Service:
@@ -82,3 +88,14 @@ def replace(path: Path, text: str) -> None:
     other = path.with_suffix(".new")
     other.write_text(text)
     other.replace(path)
+
+
+@contextlib.contextmanager
+def under_way(service: Service, length: int) -> Iterator[socket.socket]:
+    """A connection whose request has been begun: the service waits for `length` bytes of body."""
+    port = int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        head = f"POST {PATH}/deploy-retries HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        yield connection
