@@ -38,7 +38,7 @@ def apply(
 
     When there is nothing to change, `otherwise` says so. Unless it `evicts`, a change that
     would throw units out is not made: of those in the file `units`, or else of any. With
-    `err` it is told on standard error, where standard output is for programs.
+    `err` all that goes to standard error, where standard output is for programs.
     """
     source.read(source.changeable(file))  # a wrong path is named before anything is locked
     found: list[tuple[FlagFile, Edit | None, dict[str, Tally]]] = []
