@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from deploy.api.machine import Fleet, Machine
+from deploy.api.machine import Machine
 from deploy.errors import CallFailed, LeaseHeld, Meaning, NotInTime
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.lease import Leases
@@ -126,7 +126,8 @@ class Creator:
 
     async def _take(self, machine: Machine) -> Machine:
         self._memory.created(machine)  # first, so that the lease it came with is known as ours
-        await self._leases.acquire([machine], app=Fleet((machine,)))
+        if not self._leases.is_usable(machine.id):
+            await self._leases.take_own(machine.id)
         return machine
 
     def _is_ours(self, machine: Machine) -> bool:

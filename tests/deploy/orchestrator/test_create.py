@@ -13,7 +13,7 @@ import pytest
 
 from deploy.api.client import connect
 from deploy.api.patience import Patience
-from deploy.errors import CallFailed, LeaseHeld, Meaning, NotInTime
+from deploy.errors import CallFailed, LeaseHeld, LeaseLost, Meaning, NotInTime
 from deploy.local.leases import Leases as PlatformLeases
 from deploy.local.state import Machine
 from deploy.orchestrator.create import Creator
@@ -133,6 +133,23 @@ def test_a_lost_answer_is_remembered_and_the_next_try_looks_first(fault: str) ->
         assert bench.memory.lost_creates == {}
 
     on_bench(story, scenario=NOBODY, hits=[Hit("create", BY_NAME[fault])])
+
+
+def test_who_has_lost_the_arbiter_takes_no_lease_of_what_it_finds_made() -> None:
+    """Nor does that become the arbiter: the one that a rival waits for is another."""
+
+    async def story(bench: Bench) -> None:
+        fleet, creator = await bench.fleet(), _creator(bench)
+        await bench.deployment.leases.acquire(fleet.managed, app=fleet)
+        with pytest.raises(CallFailed):
+            await creator.create(_web("web-2"))
+        await anyio.sleep(15)
+        with pytest.raises(LeaseLost):
+            await creator.create(_web("web-2"))
+        assert [call.machine for call in bench.calls("acquire")] == [bench.id("web-1")]
+
+    never = Hit("refresh", BY_NAME["503 before"], times=1000)
+    on_bench(story, scenario=Scenario(machines=1), hits=[never, Hit("create", LOST)])
 
 
 def test_what_never_landed_is_made_again_only_when_ten_seconds_are_over() -> None:
