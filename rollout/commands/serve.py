@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import sys
 
 import click
 
@@ -85,8 +85,13 @@ def serve(
 
 
 def _say(line: str) -> None:
-    with suppress(OSError):  # who read it has gone: no reason to answer no more
+    """Where nobody reads it any more, that is no reason to answer no more, nor to end with 120."""
+    try:
         click.echo(line, err=True)
+    except OSError:
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stderr.fileno())
+        os.close(nobody)
 
 
 def _workers(rate_per_s: float) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
@@ -56,7 +57,10 @@ class Workers:
         """Have all answer what has been asked, and end."""
         self._stopping = True
         for _, tells in self._members:
-            tells.close()
+            # Not closed: a thread may be waiting for what the worker says. It may be gone, too.
+            end = socket.fromfd(tells.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
+            with end, suppress(OSError):
+                end.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
         """End all at once."""

@@ -115,6 +115,21 @@ def test_a_second_signal_cuts_off_what_only_a_worker_holds(
 
 
 @needs_proc
+def test_it_stops_in_the_middle_of_a_change(file: Path) -> None:
+    with running("--workers", "2", "--file", str(file)) as service:
+        (worker,) = workers_of(service)
+        os.kill(worker, signal.SIGSTOP)
+        replace(file, TEXT.replace("percent: 50", "percent: 0", 1))
+        service.until(lambda: ask(service) == 0)  # it waits for the worker now, or soon
+        time.sleep(0.2)
+        service.process.send_signal(signal.SIGTERM)
+        service.said("stopping")
+        os.kill(worker, signal.SIGCONT)
+        assert service.process.wait(20) == 0
+    assert not any("Traceback" in line or "Error" in line for line in service.lines)
+
+
+@needs_proc
 def test_a_worker_that_takes_no_newer_text_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_TAKEN_WITHIN_S", 0.5)
     told: list[str] = []
