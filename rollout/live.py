@@ -68,9 +68,7 @@ class Live:
     def take(self, text: Text) -> None:
         """Serve `text`, which another process has read; raises BadFlagFile."""
         with self._lock:
-            flags = self.state.flags
-            if text.data != self._data:
-                flags = Flags(flagfile.parse_bytes(text.data, text.source))
+            flags = self._flags(text)
             self._data, self._lacking = text.data, b""
             self.state = State(flags, text.source, text.problem)
 
@@ -94,9 +92,7 @@ class Live:
     def _look(self, before: State) -> State:
         try:
             text = source.read(self.spec)
-            flags = before.flags
-            if text.data != self._data:
-                flags = Flags(flagfile.parse_bytes(text.data, text.source))
+            flags = self._flags(text)
         except RolloutError as error:
             return State(before.flags, before.source, error.message)
         if before.flags.keys() - flags.keys() and text.data != self._lacking:
@@ -104,3 +100,8 @@ class Live:
             return before
         self._data, self._lacking = text.data, b""
         return State(flags, text.source, text.problem)
+
+    def _flags(self, text: Text) -> Flags:
+        if text.data == self._data:
+            return self.state.flags
+        return Flags(flagfile.parse_bytes(text.data, text.source))

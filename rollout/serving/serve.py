@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
@@ -24,15 +24,13 @@ from rollout.live import Live
 from rollout.serving import connection, ofrep
 from rollout.serving.workers import Workers, forked, obey
 from rollout.sources import fetch
+from rollout.wording import some
 
 _FAREWELL_S = 10
 """For requests that are being answered when the service is told to stop."""
 
 MOST_CONNECTIONS = 1_000
 """Of one process; beyond it a request is answered with 503."""
-
-_MOST_NAMED = 20
-"""Flags that have changed at once."""
 
 _BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -153,7 +151,7 @@ async def _follow(live: Live, others: Workers, poll_s: float, say: Say, _: uvico
             await others.tell(live.text)
         source = live.state.source
         if news.changed:
-            say(f"{_clock()} {source} has changed: {_some(news.changed)}")
+            say(f"{_clock()} {source} has changed: {', '.join(some(news.changed))}")
         if news.broke:
             say(f"{_clock()} the flags from before still serve: {news.broke}")
         if news.mended:
@@ -164,11 +162,6 @@ async def _take(live: Live, hears: Connection, server: uvicorn.Server) -> None:
     """What a worker does beside answering: it serves what the first process tells of."""
     await obey(hears, live.take)
     server.should_exit = True
-
-
-def _some(keys: Sequence[str]) -> str:
-    more = len(keys) - _MOST_NAMED
-    return ", ".join(keys[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _clock() -> str:

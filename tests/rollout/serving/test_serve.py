@@ -220,7 +220,7 @@ def test_many_flags_that_change_at_once_are_not_all_named(file: Path) -> None:
     replace(file, before)
     with running("--file", str(file)) as service:
         replace(file, after)
-        service.said("flag-18, flag-19 and 30 more")
+        service.said("flag-8, flag-9, ...")
 
 
 @pytest.mark.parametrize(
