@@ -260,10 +260,15 @@ class Lookout:
         """Machines that do not fit what we know, each by itself; None is gone.
 
         Where the list has a machine that a read does not find, neither is
-        believed before the read is repeated.
+        believed before the read is repeated. Nor is a read by which what we
+        wrote is not there any more: a cache may have answered it.
         """
         found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
-        unclear = [each for each, machine in found.items() if machine is None and each in listed]
+        unclear = [
+            each
+            for each, machine in found.items()
+            if (each in listed if machine is None else self._memory.is_denied_by(machine))
+        ]
         if unclear:
             await anyio.sleep(_ODD_PAUSE_S)
         return found | {each: await self._read(each) for each in unclear}

@@ -155,6 +155,19 @@ class Memory:
         amiss += sorted(each for each in risen if listed[each].state != "destroying")
         return amiss + sorted(self.unsure - set(amiss))
 
+    def is_denied_by(self, found: Machine) -> bool:
+        """Whether a read shows another version or cordon than we last saw or wrote.
+
+        Neither changes by itself. What may still come of a write of ours denies nothing.
+        """
+        if found.id in self.unsure:
+            return False
+        is_cordoned = self.cordons.get(found.id, found.cordoned)
+        return (self.known.get(found.id, found.version), is_cordoned) != (
+            found.version,
+            found.cordoned,
+        )
+
     def _fits(self, version: str, seen: Machine | None) -> bool:
         if seen is None or version not in ("", seen.version):
             return False

@@ -21,6 +21,7 @@ from tests.worlds.simulated.world import Scenario
 from tests.worlds.stage import Hit
 
 EMPTY = BY_NAME["empty list"]
+STALE = BY_NAME["stale"]
 NOT_FOUND = Kind(name="not found", status=404, body='{"error":"machine not found"}')
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -154,9 +155,25 @@ def test_another_version_than_we_wrote_is_read_and_then_known() -> None:
         fleet = await lookout.look()
         assert fleet.by_id[one.id].version == one.version
         assert bench.memory.known[one.id] == one.version
-        assert [call.machine for call in bench.calls("read")][1:] == [one.id]
+        assert [call.machine for call in bench.calls("read")][1:] == [one.id, one.id]
 
     on_bench(story)
+
+
+def test_a_read_that_does_not_show_what_we_wrote_is_repeated() -> None:
+    """A cache may have answered it, as it did the list."""
+
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        one = await bench.machine("web-1")
+        bench.world.machines()[0].cordoned = True
+        bench.memory.cordon_written(one.id, cordoned=True)
+        fleet = await lookout.look()
+        assert fleet.by_id[one.id].cordoned
+        assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
+
+    on_bench(story, hits=[Hit("list", STALE, nth=1), Hit("read", STALE, nth=1)])
 
 
 def test_one_that_a_list_has_and_a_read_does_not_is_read_twice() -> None:
@@ -256,7 +273,7 @@ def test_after_another_deploy_a_list_is_believed_once_it_shows_what_that_one_did
         assert ("theirs" in fleet.by_id[machine_id].metadata) is waited
         assert len(bench.calls("list")) == lists
 
-    on_bench(story, hits=[Hit("list", BY_NAME["stale"], nth=1, times=2)])
+    on_bench(story, hits=[Hit("list", STALE, nth=1, times=2)])
 
 
 def test_a_list_that_never_shows_it_is_believed_when_the_time_is_over() -> None:
@@ -268,4 +285,4 @@ def test_a_list_that_never_shows_it_is_believed_when_the_time_is_over() -> None:
         await bench.deployment.lookout.look_after({machine_id})
         assert 10.0 <= anyio.current_time() - began_s <= 13.0
 
-    on_bench(story, hits=[Hit("list", BY_NAME["stale"], nth=1, times=99)])
+    on_bench(story, hits=[Hit("list", STALE, nth=1, times=99)])

@@ -80,6 +80,18 @@ def test_a_cordon_that_was_taken_off_is_odd_until_a_read_says_so(memory: Memory)
     assert memory.contradicted_by({"m1": SEEN}) == ["m1"]
 
 
+def test_a_read_denies_what_changes_only_by_a_write(memory: Memory) -> None:
+    """A version and a cordon; unless a write of ours may still be under way there."""
+    cordoned = replace(SEEN, cordoned=True)
+    assert not memory.is_denied_by(cordoned)  # nobody here has written that
+    memory.cordon_written("m1", cordoned=False)
+    assert memory.is_denied_by(cordoned)
+    assert memory.is_denied_by(replace(SEEN, version="another"))
+    assert not memory.is_denied_by(replace(SEEN, state="stopped"))
+    memory.not_told("m1")
+    assert not memory.is_denied_by(cordoned)
+
+
 def test_a_machine_that_was_stopped_and_seems_to_run_is_odd_until_a_read_says_so(
     memory: Memory,
 ) -> None:
