@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rollout.outcomes.site.parts import text
 
 _WIDTH, _HEIGHT = 820, 240
+_DAY_S = 86_400.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 26
 
 
@@ -59,8 +60,6 @@ def draw(chart: Chart) -> str:
     for level in chart.levels:
         y = scale.y(level.value)
         parts.append(f'<line class="bar" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        place = f'x="{_WIDTH - _RIGHT}" y="{y - 4:.1f}"'
-        parts.append(f'<text {place} text-anchor="end">{text(level.name)}</text>')
     if chart.now is not None:
         x = scale.x(chart.now)
         parts.append(f'<line class="now" x1="{x}" x2="{x}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
@@ -68,6 +67,9 @@ def draw(chart: Chart) -> str:
         places = " ".join(f"{scale.x(at)},{scale.y(value)}" for at, value in line.points)
         kind = "path ahead" if line.ahead else "path"
         parts.append(f'<polyline class="{kind} {line.tone}" points="{places}"/>')
+    for level in chart.levels:
+        place = f'x="{_WIDTH - _RIGHT}" y="{scale.y(level.value) - 4:.1f}"'
+        parts.append(f'<text class="name" {place} text-anchor="end">{text(level.name)}</text>')
     for mark in chart.marks:
         place = f'cx="{scale.x(mark.at)}" cy="{scale.y(mark.value)}"'
         words = text(mark.words)
@@ -102,9 +104,10 @@ def _grid(chart: Chart, scale: _Scale) -> Iterator[str]:
 
 
 def _days(scale: _Scale) -> Iterator[str]:
-    """Five dates along the bottom."""
+    """Five dates along the bottom; with the time of day where two might be the same."""
+    form = "%Y-%m-%d" if scale.end - scale.begin >= 4 * _DAY_S else "%m-%d %H:%M"
     for number in range(5):
         at = scale.begin + (scale.end - scale.begin) * number / 4
-        day = datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d")
+        day = datetime.fromtimestamp(at, tz=UTC).strftime(form)
         anchor = "start" if number == 0 else "end" if number == 4 else "middle"
         yield f'<text x="{scale.x(at)}" y="{_HEIGHT - 8}" text-anchor="{anchor}">{day}</text>'
