@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import weakref
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from functools import cache, partial
@@ -123,6 +124,9 @@ class Reports(Iterable[R]):
 
     def _records(self, part: Part, file: IO[bytes]) -> Iterator[R]:
         first = file.readline(LONGEST + 1)
+        if (trouble := _foreign(first)) is not None:
+            self._name(part.path, trouble)
+            return iter(())
         if not first.strip():
             rest = first + file.read(LONGEST)
             if not rest.strip():
@@ -170,6 +174,15 @@ class Reports(Iterable[R]):
         self.broken_count += 1
         if len(self.broken) < _NAMED:
             self.broken.append(f"{show(place)}: {trouble}")
+
+
+def _foreign(first: bytes) -> str | None:
+    """What a file is that does not begin as text in UTF-8 does; None if it may be that."""
+    if first.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        return "it is compressed: unpack it first"
+    if first.startswith((BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)):
+        return "it begins with a byte order mark: write it as UTF-8 without one"
+    return None
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

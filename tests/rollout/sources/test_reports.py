@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -54,7 +55,10 @@ def test_other_events_of_a_run_are_passed_over(tmp_path: Path) -> None:
         (b"", "a.jsonl: it is empty"),
         (b"\n \n", "a.jsonl: it is empty"),
         (lines([made(1)])[:-40], "a.jsonl:1: it is cut off, or not JSON"),
-        (b"\xff\xfe\n", "a.jsonl:1: it is not JSON: JSON is malformed: invalid character (byte 0)"),
+        (b"\xfe\n", "a.jsonl:1: it is not JSON: JSON is malformed: invalid character (byte 0)"),
+        (b"\xff\xfe{\0", "a.jsonl: it begins with a byte order mark: write it as UTF-8 without"),
+        (b"\xef\xbb\xbf" + lines([made(1)]), "a.jsonl: it begins with a byte order mark: write it"),
+        (gzip.compress(lines([made(1)])), "a.jsonl: it is compressed: unpack it first"),
         (b'{"event": "report", "at": "soon"}\n',
          "a.jsonl:1: it is not a report: Expected `float`, got `str` - at `$.at`"),
         (b'{"hello": "world"}\n', "a.jsonl:1: it is not a report"),
