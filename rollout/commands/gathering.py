@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -101,18 +101,16 @@ def account_of(given: Given) -> Account:
     question = question_of(flag, guard, given.now)
     ledger = _ledger(given, question, guard)
     reports = _reports(given)
-    left: Counter[Reason] = Counter()
-    for found in _observed(given, reports, ledger.question):
-        ledger.take(found)
-        left.update(found.left)
+    found = [*observed(reports, ledger.question), *_of_coins(given, ledger.question)]
+    ledger.take(*found)
     ledger.question = question
     if given.state is not None:
         write(Path(given.state), state.dump(ledger))
-    return Account.of(flag, ledger, left, tuple(notes_of(reports)))
+    return Account.of(flag, ledger, left_out(found), tuple(notes_of(reports)))
 
 
 def _reports(given: Given) -> Reports[Record]:
-    if not given.places and not given.coins:
+    if not (given.places or given.coins or _goes_on(given.state)):
         raise InvalidValue(
             "no records are given",
             hint="write --reports with a file, a directory, a pattern in quotes or -, "
@@ -127,8 +125,13 @@ def _reports(given: Given) -> Reports[Record]:
     return reports
 
 
+def _goes_on(path: str | None) -> bool:
+    """Whether there is a state to go on from."""
+    return path is not None and Path(path).exists()
+
+
 def _ledger(given: Given, question: Question, guard: Guard) -> Ledger:
-    if given.state is None or not Path(given.state).exists():
+    if given.state is None or not _goes_on(given.state):
         return Ledger(question, guard)
     try:
         data = Path(given.state).read_bytes()
@@ -139,16 +142,23 @@ def _ledger(given: Given, question: Question, guard: Guard) -> Ledger:
     return state.load(data, question, guard, show(given.state))
 
 
-def _observed(given: Given, reports: Reports[Record], question: Question) -> list[Observed]:
-    found = []
+def observed(reports: Reports[Record], question: Question) -> Iterator[Observed]:
+    """What files of JSON say, and what files of Parquet do."""
     if reports.files:
-        found.append(halves.observed(reports, question))
+        yield halves.observed(reports, question)
     if reports.parquet:
         selected = parquet.rows(reports.parquet, question)
-        found.append(rows.observed(selected, question, reports.parquet[0]))
+        yield rows.observed(selected, question, reports.parquet[0])
+
+
+def left_out(found: Iterable[Observed]) -> Counter[Reason]:
+    """How many records were left out for each reason."""
+    return sum((part.left for part in found), Counter())
+
+
+def _of_coins(given: Given, question: Question) -> Iterator[Observed]:
     if given.coins:
-        found.append(rows.observed(coins.rows(given.coins), question, show(given.coins)))
-    return found
+        yield rows.observed(coins.rows(given.coins), question, show(given.coins))
 
 
 def notes_of(reports: Reports[Any]) -> list[str]:

@@ -19,7 +19,7 @@ from rollout.outcomes.ledger import Ledger
 from rollout.outcomes.record import Record
 from rollout.outcomes.site.pages import MOST_RUNS, Site, pages, run_path
 from rollout.outcomes.site.run import Run
-from rollout.sources import halves, history
+from rollout.sources import history
 from rollout.sources.output import write
 from rollout.sources.reports import Reports
 from rollout.wording import count, show
@@ -44,10 +44,12 @@ def site(
     given = gathering.Given("", (*reports, *places), None, None, None, now, file)
     runs = Reports(given.places, Run)
     newest, units, keys = _overview(runs, found.flags)
+    flags = [flag for flag in found.flags.values() if not flag.variants]
+    told = {flag.key for flag in flags if flag.key in keys or runs.parquet}
     accounts = {
-        key: _account(flag, given, now)
-        for key, flag in found.flags.items()
-        if key in keys and not flag.variants
+        flag.key: _account(flag, given.places if flag.key in told else (), now)
+        for flag in flags
+        if flag.key in told or flag.guard
     }
     whole = Site(
         flags=found.flags,
@@ -58,7 +60,7 @@ def site(
         units=units,
         timelines=_timelines(newest),
         now=now,
-        notes=gathering.notes_of(runs),
+        notes=[*gathering.notes_of(runs), *_not_listed(runs.parquet)],
     )
     number = 0
     for path, page in pages(whole):
@@ -99,13 +101,18 @@ def _units_of(run: Run, flags: Mapping[str, Flag]) -> Iterator[tuple[str, str]]:
         yield flag.bucket_by, assigned.unit
 
 
-def _account(flag: Flag, given: gathering.Given, now: datetime) -> Account:
+def _not_listed(parquet: Iterable[str]) -> Iterator[str]:
+    for path in parquet:
+        yield f"{show(path)}: of Parquet the evidence is shown, and no deploy by itself"
+
+
+def _account(flag: Flag, places: Iterable[str], now: datetime) -> Account:
     guard = flag.guard or Guard()
     question = gathering.question_of(flag, guard, now)
-    found = halves.observed(Reports(given.places, Record), question)
+    found = list(gathering.observed(Reports(places, Record), question))
     ledger = Ledger(question, guard)
-    ledger.take(found)
-    return Account.of(flag, ledger, found.left)
+    ledger.take(*found)
+    return Account.of(flag, ledger, gathering.left_out(found))
 
 
 def _timelines(runs: Iterable[tuple[Run, str]]) -> dict[str, str]:

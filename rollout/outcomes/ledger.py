@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from heapq import merge
 from math import log
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from rollout.errors import InvalidValue
 from rollout.flag.guard import Guard
 from rollout.outcomes.coins import EVERYWHERE, Coin, Interval, toss
 from rollout.outcomes.evidence import GOOD, HARM, Evidence, affordable, two_sided
 from rollout.outcomes.observed import Cell, CellKey, Failure, Observed, Unit
 from rollout.outcomes.question import Question
+from rollout.wording import show
 
 Bounds: TypeAlias = dict[str, Interval]
 
@@ -69,14 +72,18 @@ class Ledger:
         self.skipped = 0
         self.first_version = 0
 
-    def take(self, observed: Observed) -> None:
-        """Count what was observed."""
-        for key, cell in observed.cells.items():
-            self.cells.setdefault(key, Cell()).add(cell)
-        for name, unit in observed.units.items():
-            self.units.setdefault(name, Unit(unit.bucket)).add(unit)
-        self.first_version += observed.first_version
-        for failure in observed.failures:
+    def take(self, *observed: Observed) -> None:
+        """Count what was observed in places of which each has deploys of its own.
+
+        Raises InvalidValue where a deploy that failed is in two of them.
+        """
+        for place in observed:
+            for key, cell in place.cells.items():
+                self.cells.setdefault(key, Cell()).add(cell)
+            for name, unit in place.units.items():
+                self.units.setdefault(name, Unit(unit.bucket)).add(unit)
+            self.first_version += place.first_version
+        for failure in merge(*(place.failures for place in observed)):
             self._take(failure)
         self._close_day()
 
@@ -111,6 +118,11 @@ class Ledger:
         ]
 
     def _take(self, failure: Failure) -> None:
+        if failure.key in self.known:
+            raise InvalidValue(
+                f"the deploy {show(failure.key)} is in two places of the records",
+                hint="give each deploy in JSON, in Parquet or with --coins, and once",
+            )
         self.known.add(failure.key)
         if failure.control and (coin := self._coin(self.control_bounds, failure)):
             self.control_coins += 1

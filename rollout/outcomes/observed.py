@@ -25,7 +25,7 @@ from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assign
 Reason: TypeAlias = Literal[
     "version", "flag", "unassigned", "by-hand", "not-drawn", "percent", "contradiction",
     "other-draw", "other-unit", "static", "undated", "later", "running", "continued", "leased",
-    "repeated", "counted",
+    "repeated", "counted", "unnamed",
 ]  # fmt: skip
 
 WORDS: Final[dict[Reason, str]] = {
@@ -39,6 +39,7 @@ WORDS: Final[dict[Reason, str]] = {
     "contradiction": "whose bucket contradicts the percentage",
     "other-draw": "drawn with another salt or bucketing: the bucket is not this unit's",
     "other-unit": "whose unit is not what the flag is bucketed by",
+    "unnamed": "that do not say of which deploy they are",
     "undated": "without a time, or with one before 2020",
     "later": "from after the time asked for",
     "running": "begun less than 6 h before and without an end: still running",
@@ -216,13 +217,14 @@ class Observer:
             if (reason := self._left_out(record, assigned)) is not None:
                 left[reason] += 1
                 continue
-            key = record.deploy or record.key
+            if not (key := record.deploy or record.key):
+                left["unnamed"] += 1
+                continue
             place = hash(key)
             if place in contested:
                 self._hold(key, record)
                 continue
-            if key:
-                seen[place & _MASK].append(place)
+            seen[place & _MASK].append(place)
             self._count(record, assigned, key)
         return self
 

@@ -136,6 +136,7 @@ WITH report {inline} (
     WHEN bucket IS NULL THEN 'other-draw'
     WHEN (CASE WHEN bucket < ROUND(percent * 1000) THEN 'inside' ELSE 'outside' END) <> variant
       THEN 'contradiction'
+    WHEN deploy IS NULL OR deploy = '' THEN 'unnamed'
     END AS left_out,
     CASE
     WHEN result IN ('done', 'unchanged') THEN NULL

@@ -24,7 +24,10 @@ EXIT_CODES: Final[dict[Kind, int]] = {"hold": 0, "advance": 10, "kill": 20}
 
 
 class Verdict(NamedTuple):
-    """What to do; `to` is the threshold to advance to, `missing` what keeps it from that."""
+    """What to do; `to` is the threshold to advance to, `missing` what keeps it from that.
+
+    `finished`: the flag has done its work, and can be removed.
+    """
 
     kind: Kind
     sentence: str
@@ -51,7 +54,8 @@ def decide(flag: Flag, ledger: Ledger) -> Verdict:
         return Verdict("hold", f"{flag.key} is off: there is nothing to decide")
     threshold = flag.rollout if isinstance(flag.rollout, int) else 0
     if threshold == 100_000:
-        return Verdict("hold", f"{flag.key} is at 100 %: without a control nothing can be decided")
+        sentence = f"{flag.key} is at 100 %: without a control nothing can be decided"
+        return Verdict("hold", sentence, finished=True)
     harm = ledger.tests.harm.log_e
     if harm >= log(ledger.guard.kill):
         return Verdict("kill", f"{flag.key}, failures are more frequent inside: {odds(harm)}")

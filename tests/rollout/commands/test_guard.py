@@ -120,6 +120,10 @@ def test_at_its_end_it_names_where_the_flag_stands_in_the_code(tmp_path: Path) -
     assert "the flag is named in app.py:3, app.py:5, app.py:2\n" in result.output
     result = run("guard", FLAG, "r.jsonl", "--output", "json", at=AT)
     assert json.loads(result.stdout)["places"] == ["app.py:3", "app.py:5", "app.py:2"]
+    repo.commit({"flags.yaml": text.replace("percent: 95", "percent: 100")})
+    result = run("guard", FLAG, "r.jsonl", at=AT)
+    assert "is at 100 %" in result.output
+    assert "the flag is named in app.py:3, app.py:5, app.py:2" in result.output
 
 
 def test_who_changes_the_flag_meanwhile_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:

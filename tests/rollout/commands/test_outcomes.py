@@ -102,6 +102,7 @@ def test_deploy_reports_is_where_records_are_if_no_place_is_given(
     ("arguments", "said"),
     [
         ([], "no records are given"),
+        (["--state", "none.json"], "no records are given"),
         (["--reports", "none.json"], "there are no reports at none.json"),
         (["--reports", ".", "--event", "sad"], "--event sad is not an event"),
         (["--coins", "none.csv"], "none.csv cannot be read: No such file or directory"),
@@ -136,6 +137,14 @@ def test_a_state_takes_the_place_of_the_records_before_it() -> None:
     split = run("outcomes", FLAG, "b.jsonl", "--state", "s.json", "--output", "json", at=AT).output
     assert json.loads(split)["log10_evidence"] == json.loads(both)["log10_evidence"]
     assert json.loads(split)["cohorts"] == json.loads(both)["cohorts"]
+
+
+def test_a_state_says_by_itself_what_it_knows() -> None:
+    write(Path("a.jsonl"), deploys(0.2, 0.2))
+    told = run("outcomes", FLAG, "a.jsonl", "--state", "s.json", "--output", "json", at=AT)
+    again = run("outcomes", FLAG, "--state", "s.json", "--output", "json", at=AT)
+    assert again.exit_code == 0
+    assert json.loads(again.output)["log10_evidence"] == json.loads(told.output)["log10_evidence"]
 
 
 def test_a_page_can_be_written_as_well() -> None:

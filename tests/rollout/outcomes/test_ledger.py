@@ -114,6 +114,21 @@ def test_other_names_for_the_units_change_no_evidence(seed: int) -> None:
     assert evidence(one) == evidence(other)
 
 
+@few
+@given(seed=seeds, by=ways, parts=st.integers(1, 3))
+def test_where_the_records_are_kept_changes_no_byte(seed: int, by: str, parts: int) -> None:
+    told, question = story(seed, by), asked(by)
+    ledger = Ledger(question, Guard())
+    ledger.take(*(observe(records(told[part::parts]), question) for part in range(parts)))
+    assert state.dump(ledger) == state.dump(ledger_of(told, by))
+
+
+def test_a_deploy_in_two_places_is_refused() -> None:
+    one = observe(records([made(1, result="failed")]), asked())
+    with pytest.raises(InvalidValue, match="the deploy d00000001 is in two places of the records"):
+        Ledger(asked(), Guard()).take(one, one)
+
+
 def test_an_app_that_fails_again_and_again_is_one_coin() -> None:
     failing = apps(True, 5.0, 1)[0]
     once = ledger_of([made(0, failing, 5.0, "failed")])

@@ -38,6 +38,7 @@ INSIDE, OUTSIDE = apps(True, 50.0, 1)[0], apps(False, 50.0, 1)[0]
         (made(app="hello", unit="other"), "other-unit"),
         (made(at=START + 1000 * DAY + 1), "later"),
         (made(result=None, at=START + 1000 * DAY - 3600), "running"),
+        (made(deploy="", deploy_id="", run_id=""), "unnamed"),
         (made(command="resume"), "continued"),
         (made(command="rollback"), "continued"),
         (made(result="leased"), "leased"),

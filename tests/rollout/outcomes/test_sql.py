@@ -46,7 +46,7 @@ def story(by: str = "app") -> list[dict[str, Any]]:
         {"command": "resume"}, {"result": "leased"},
         {"unit": "x"}, {"at": START + 5000 * DAY}, {"result": None}, {"assigned": None},
         {"result": None, "at": START + 999.9 * DAY}, {"at": 0.0},
-        {"at": -1e300, "result": "failed"},
+        {"at": -1e300, "result": "failed"}, {"deploy": "", "deploy_id": "", "run_id": ""},
     ]  # fmt: skip
     told += [made(1000 + n, by=by, **each) for n, each in enumerate(odd)]
     start, end = made(1100, result=None, by=by), made(1100, at=START + DAY, by=by)

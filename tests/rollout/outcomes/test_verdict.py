@@ -132,6 +132,7 @@ def test_where_nothing_can_be_decided_it_says_so(
 ) -> None:
     verdict = judged(percent, ledger_of(harmed() if percent else [], "deploy", NOW), **others)
     assert (verdict.kind, verdict.sentence) == ("hold", f"{FLAG} {sentence}")
+    assert verdict.finished is (percent == 100)
 
 
 def test_without_records_it_holds() -> None:

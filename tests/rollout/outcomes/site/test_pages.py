@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from rollout.file import flagfile
 from rollout.flag import Flag
 from rollout.outcomes.site import past
+from rollout.outcomes.site.charts import Chart, Line, draw
 from rollout.outcomes.site.pages import file_name
 from rollout.outcomes.site.past import Version
 from tests.rollout.commands.running import run
@@ -130,6 +133,23 @@ def test_without_records_and_without_git_there_are_pages_all_the_same(
     assert run("site", "--out", "deep/site", at=AT).exit_code == 0
     assert "There are no records." in Page(Path("deep/site/deploys.html")).text
     assert "Git knows no past" in Page(Path("deep/site/flags/deploy-retries.html")).text
+    assert "The guard" not in Page(Path("deep/site/flags/deploy-retries.html")).text
+    Path("flags.yaml").write_text(flags("percent: 5\n    guard: {}"))
+    run("site", "--out", "deep/site", at=AT)
+    assert "missing: units" in Page(Path("deep/site/flags/deploy-retries.html")).text
+
+
+def test_records_in_parquet_are_evidence_and_said_not_to_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("flags.yaml").write_text(flags("percent: 25"))
+    told = [made(n, f"app-{n % 20}", 25.0, "failed" if n % 9 == 0 else "done") for n in range(90)]
+    source = write(tmp_path / "r.jsonl", told)
+    duckdb.sql(f"COPY (FROM read_json('{source}')) TO 'r.parquet' (FORMAT parquet)")
+    assert run("site", "--out", "site", "r.parquet", at=AT).exit_code == 0
+    assert "deploy-retries stays at 25 %" in Page(Path("site/flags/deploy-retries.html")).text
+    assert "r.parquet: of Parquet the evidence is shown" in Page(Path("site/index.html")).text
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(
@@ -150,6 +170,14 @@ def test_what_is_ahead_of_a_ramp_is_dotted() -> None:
     assert (behind.ahead, ahead.ahead) == (False, True)
     assert [value for _, value in behind.points] == [0.0, 0.0, 5.0, 5.0]
     assert [value for _, value in ahead.points] == [5.0, 5.0, 100.0, 100.0]
+
+
+@pytest.mark.parametrize(("days", "shown"), [(4, "2026-11-19"), (1, "11-18 17:06")])
+def test_no_two_dates_of_a_chart_are_the_same(days: int, shown: str) -> None:
+    line = Line([(START, 0.0), (START + days * DAY, 1.0)], "info")
+    words = re.findall(r">([^<>]+)</text>", draw(Chart("", [line], 0.0, 1.0, [])))
+    assert len(set(words)) == 5
+    assert shown in words
 
 
 def test_every_kind_of_change_has_its_words() -> None:
