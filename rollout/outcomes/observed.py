@@ -25,7 +25,7 @@ from rollout.outcomes.record import CONTINUES, DONE, RUNNING_S, VERSIONS, Assign
 Reason: TypeAlias = Literal[
     "version", "flag", "unassigned", "by-hand", "not-drawn", "percent", "contradiction",
     "other-draw", "other-unit", "static", "undated", "later", "running", "continued", "leased",
-    "repeated", "counted", "unnamed",
+    "repeated", "counted", "unnamed", "duration",
 ]  # fmt: skip
 
 WORDS: Final[dict[Reason, str]] = {
@@ -39,6 +39,7 @@ WORDS: Final[dict[Reason, str]] = {
     "contradiction": "whose bucket contradicts the percentage",
     "other-draw": "drawn with another salt or bucketing: the bucket is not this unit's",
     "other-unit": "whose unit is not what the flag is bucketed by",
+    "duration": "with a duration that no run has",
     "unnamed": "that do not say of which deploy they are",
     "undated": "without a time, or with one before 2020",
     "later": "from after the time asked for",

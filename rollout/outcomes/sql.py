@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from rollout.flag.guard import Event
 from rollout.outcomes.observed import EARLIEST
 from rollout.outcomes.question import Question
-from rollout.outcomes.record import CAUSES, RUNNING_S
+from rollout.outcomes.record import CAUSES, LONGEST_S, RUNNING_S
 
 COLUMNS: Final = (
     "kind", "unit", "bucket", "deploy", "percent", "inside", "known", "deploys", "events", "cause",
@@ -69,6 +69,7 @@ def select(engine: str, table: str, question: Question) -> str:
         percent=_cast(dialect.field.format(name="percent"), dialect.real),
         running=RUNNING_S,
         earliest=EARLIEST,
+        longest=f"{LONGEST_S:.0f}",
         name=question.flag,
         now=f"{question.now:.3f}",
         other_unit=_other_unit(question.bucket_by),
@@ -116,25 +117,28 @@ WITH report {inline} (
     {at} + CASE WHEN result IS NULL THEN {running} ELSE 0 END AS known
   FROM {table} WHERE event = 'report'
 ), ended {inline} (
-  SELECT deploy FROM report WHERE result IS NOT NULL
-    AND deploy IN (SELECT deploy FROM report WHERE result IS NULL)
+  SELECT run_id FROM report WHERE result IS NOT NULL
+    AND run_id IN (SELECT run_id FROM report WHERE result IS NULL)
 ), judged {inline} (
   SELECT report.*, CASE
-    WHEN v <> 2 THEN 'version'
+    WHEN v IS NULL OR v <> 2 THEN 'version'
     WHEN flag IS NULL THEN 'unassigned'
     WHEN flag <> '{name}' THEN 'flag'
     WHEN ended_at IS NULL OR known < {earliest} THEN 'undated'
     WHEN ended_at > {now} THEN 'later'
-    WHEN result IS NULL AND deploy IN (SELECT deploy FROM ended) THEN 'repeated'
+    WHEN result IS NULL AND run_id IN (SELECT run_id FROM ended) THEN 'repeated'
     WHEN known > {now} THEN 'running'
     WHEN command IN ('resume', 'rollback') THEN 'continued'
     WHEN result = 'leased' OR cause = 'leased' THEN 'leased'
     WHEN reason = 'STATIC' THEN 'static'
-    WHEN reason <> 'SPLIT' OR unit IS NULL OR unit = '' THEN 'not-drawn'
-    WHEN percent IS NULL OR percent < 0 OR percent > 100 THEN 'percent'
+    WHEN reason IS NULL OR reason <> 'SPLIT' OR unit IS NULL OR unit = '' THEN 'not-drawn'
+    WHEN percent IS NULL OR percent < 0 OR percent > 100
+      OR ABS(percent * 1000 - ROUND(percent * 1000)) >= 0.000001 THEN 'percent'
+    WHEN duration_s < 0 OR duration_s > {longest} THEN 'duration'
     WHEN {other_unit} THEN 'other-unit'
     WHEN bucket IS NULL THEN 'other-draw'
-    WHEN (CASE WHEN bucket < ROUND(percent * 1000) THEN 'inside' ELSE 'outside' END) <> variant
+    WHEN variant <> '' AND variant
+      <> (CASE WHEN bucket < ROUND(percent * 1000) THEN 'inside' ELSE 'outside' END)
       THEN 'contradiction'
     WHEN deploy IS NULL OR deploy = '' THEN 'unnamed'
     END AS left_out,

@@ -28,6 +28,11 @@ def rows(path: str) -> Iterator[Sequence[Any]]:
                         yield _cells(_json(line, path))
                 return
             heads = next(csv.reader([first]), [])
+            if lacking := [name for name in COLUMNS if name not in heads]:
+                raise InvalidValue(
+                    f"{show(path)} has no column {lacking[0]}",
+                    hint="give what rollout outcomes FLAG --sql ENGINE selects, with column names",
+                )
             yield from map(_cells, csv.DictReader(file, fieldnames=heads))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         told = getattr(error, "strerror", None) or str(error)
@@ -43,9 +48,12 @@ def _cells(row: dict[str, Any]) -> list[Any]:
 
 def _json(line: str, path: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(line)
+        found = json.loads(line)
     except ValueError:
+        found = None
+    if not isinstance(found, dict):
         raise InvalidValue(
-            f"{show(path)}: a line is not JSON", hint="give CSV with column names, or JSON lines"
-        ) from None
+            f"{show(path)}: a line is not an object of JSON",
+            hint="give CSV with column names, or JSON lines",
+        )
     return found

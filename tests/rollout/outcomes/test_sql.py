@@ -41,7 +41,8 @@ def story(by: str = "app") -> list[dict[str, Any]]:
         )  # fmt: skip
     odd: list[dict[str, Any]] = [
         {"v": 3}, {"flag": "other"}, {"reason": "TARGETING_MATCH"}, {"percent": None},
-        {"variant": "sideways"}, {"reason": "STATIC"},
+        {"variant": "sideways"}, {"variant": "", "result": "failed"}, {"reason": "STATIC"},
+        {"percent": 5.0001, "result": "failed"},
         {"cause": "leased", "result": "failed"}, {"bucket": 3, "result": "in-between"},
         {"command": "resume"}, {"result": "leased"},
         {"unit": "x"}, {"at": START + 5000 * DAY}, {"result": None}, {"assigned": None},
@@ -51,7 +52,9 @@ def story(by: str = "app") -> list[dict[str, Any]]:
     told += [made(1000 + n, by=by, **each) for n, each in enumerate(odd)]
     start, end = made(1100, result=None, by=by), made(1100, at=START + DAY, by=by)
     twice = made(1101, result="failed", by=by)
-    return [*told, start, end, twice, twice]
+    killed = made(1102, "app-3", result=None, by=by)
+    resumed = made(1102, "app-3", at=START + DAY, by=by, command="resume", run_id="again")
+    return [*told, start, end, twice, twice, killed, resumed]
 
 
 def dumped(question: Question, found: Observed) -> dict[str, Any]:
@@ -105,6 +108,29 @@ def test_the_cohorts_are_those_of_reading(tmp_path: Path) -> None:
     assert found.units == other.units
 
 
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"duration_s": 1e300}, "duration"),
+        ({"duration_s": -1.0}, "duration"),
+        ({"reason": None}, "not-drawn"),
+        ({"v": None}, "version"),
+    ],
+)
+def test_what_json_could_not_even_say_is_left_out(
+    tmp_path: Path, odd: dict[str, Any], reason: str
+) -> None:
+    told = [made(1, result="failed"), made(2, result="failed") | odd]
+    if "reason" in odd:
+        told[1]["assigned"] |= odd
+    source, target = write(tmp_path / "r.jsonl", told), tmp_path / "r.parquet"
+    duckdb.sql(f"COPY (FROM read_json('{source}')) TO '{target}' (FORMAT parquet)")
+    question = asked()
+    found = rows.observed(parquet.rows([str(target)], question), question, "r.parquet")
+    assert [failure.key for failure in found.failures] == ["d00000001"]
+    assert found.left == {reason: 1}
+
+
 def test_parquet_without_the_columns_of_a_report_is_an_error(tmp_path: Path) -> None:
     from rollout.errors import SourceProblem
 
@@ -124,17 +150,30 @@ def test_rows_that_were_selected_elsewhere_are_read(tmp_path: Path, form: str) -
     compare(asked(), rows.observed(coins.rows(str(target)), asked(), "coins"), story())
 
 
+def row(**cells: object) -> str:
+    """A file of one row."""
+    heads = ",".join(sql.COLUMNS)
+    return f"{heads}\n{','.join(str(cells.get(name, '')) for name in sql.COLUMNS)}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("kind,unit\nodd,x\n", "row 1 is not a row of the SELECT: it has no percentage"),
-        ("kind,percent,inside\nodd,5,1\n", "row 1 is not a row of the SELECT: odd is not a kind"),
+        (row(kind="odd"), "row 1 is not a row of the SELECT: it has no percentage"),
         (
-            "kind,percent,inside,known\nfailure,5,1,noon\n",
+            row(kind="odd", percent=5, inside=1),
+            "row 1 is not a row of the SELECT: odd is not",
+        ),
+        (
+            row(kind="failure", percent=5, inside=1, known="noon"),
             "row 1 is not a row of the SELECT: Expected",
         ),
-        ("kind,cause,deploys\nleft,boredom,1\n", "row 1 is not a row of the SELECT: boredom is"),
-        ('{"kind": "left"\n', "a line is not JSON"),
+        (row(kind="left", cause="boredom"), "row 1 is not a row of the SELECT: boredom is"),
+        ('{"kind": "left"\n', "a line is not an object of JSON"),
+        ('{"kind": "left", "cause": "flag", "deploys": 1}\n[1]\n', "a line is not an object"),
+        ("", "has no column kind"),
+        ("psql: error: no such table\n", "has no column kind"),
+        ("kind,unit,bucket\n", "has no column deploy"),
     ],
 )
 def test_rows_that_are_none_are_an_error(tmp_path: Path, text: str, said: str) -> None:
