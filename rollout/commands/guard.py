@@ -86,6 +86,8 @@ def _say(account: Account, output: str, file: str) -> None:
         click.echo(f"  the flag is named in {', '.join(some(named)) or 'no file that git knows'}")
     for warning in account.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for note in account.passed_over:
+        click.echo(note, err=True)
     if account.flag.guard is None:
         click.echo(f"Note: {flag} has no guard: in {file}; defaults are taken", err=True)
 

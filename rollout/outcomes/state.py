@@ -93,7 +93,7 @@ def dump(ledger: Ledger) -> bytes:
 def load(data: bytes, question: Question, guard: Guard, source: str) -> Ledger:
     """The ledger of a state, ready for what comes after it.
 
-    Raises InvalidValue if it is none, or one of another flag or other settings.
+    Raises InvalidValue if it is none, one of another flag or other settings, or one of later.
     """
     try:
         state = msgspec.json.decode(data, type=State)
@@ -105,6 +105,10 @@ def load(data: bytes, question: Question, guard: Guard, source: str) -> Ledger:
         raise InvalidValue(
             f"{source} was made with another {difference}",
             hint="delete it, and give all records once more",
+        )
+    if state.until > question.now:
+        raise InvalidValue(
+            f"{source} has counted what came after --at", hint="leave --at out, or give a later one"
         )
     ledger = Ledger(question._replace(since=state.until, known=frozenset(state.known)), guard)
     for name in _COUNTS:
@@ -118,7 +122,12 @@ def load(data: bytes, question: Question, guard: Guard, source: str) -> Ledger:
         unit: Interval(*bounds) for unit, bounds in state.control_bounds.items()
     }
     for name, evidence in _named(ledger).items():
-        test = state.tests[name]
+        test = state.tests.get(name)
+        if test is None or len(test.logs) != len(evidence.logs):
+            raise InvalidValue(
+                f"{source} is not a state: its test {name} is not whole",
+                hint="delete it, and give all records once more",
+            )
         evidence.logs, evidence.peak = test.logs, test.peak
     return ledger
 

@@ -36,6 +36,7 @@ def sections(account: Account) -> str:
             section("Evidence", _evidence(account)),
             section("Deploys inside and outside", _cohorts(account)),
             section("Beware", listed(account.warnings)),
+            section("Left out", listed(account.passed_over)),
         )
     )
 

@@ -182,14 +182,22 @@ def _run_row(run: Run) -> list[str]:
         f"{run.hiccups_met:,} met, {run.hiccups_mended:,} recovered" if run.hiccups_met else "-"
     )
     return [
-        f"{datetime.fromtimestamp(run.begun_at, tz=UTC):%Y-%m-%d %H:%M}",
-        f'<a href="deploys/{text(run_path(run))}">{text(run.key or run.run_id)}</a>',
+        _moment(run.begun_at),
+        f'<a href="deploys/{text(run_path(run))}">{text(run.key or "without an id")}</a>',
         badge(result.replace("-", " "), _TONES.get(run.result, "bad")),
         text(run.why or "-"),
         f"{run.duration_s:.1f} s",
         hiccups,
         text(run.path),
     ]
+
+
+def _moment(at: float) -> str:
+    """A Unix time for people, whatever a record may have for one."""
+    try:
+        return f"{datetime.fromtimestamp(at, tz=UTC):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return "at no time"
 
 
 def _units(site: Site) -> str:

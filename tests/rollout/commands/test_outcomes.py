@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.rollout.commands.running import run
-from tests.rollout.outcomes.making import DAY, FLAG, START, lines, made, write
+from tests.rollout.outcomes.making import DAY, FLAG, START, apps, lines, made, write
 
 AT = "2026-12-10T00:00Z"
 FLAGS = """\
@@ -54,6 +55,54 @@ def test_outcomes_compares_the_cohorts_and_says_what_the_evidence_is() -> None:
     assert "every deploy is drawn: the evidence is about the ratio of failure rates" in told.output
     assert "100 switch it off" in told.output
     assert any(line.startswith("harm ") and "▁" in line for line in rest)
+
+
+def _two_sides() -> list[dict[str, Any]]:
+    """13 apps inside and 23 outside with three deploys each, and every number another one."""
+    sides = {True: (13, ["platform"] * 3 + ["app"] * 2, 17, 11, 41.0),
+             False: (23, ["outage"] * 4 + ["unknown"] * 5, 7, 19, 53.0)}  # fmt: skip
+    told: list[dict[str, Any]] = []
+    for inside, (units, causes, retries, mended, took_s) in sides.items():
+        for number, app in enumerate(apps(inside, 25.0, units) * 3):
+            fails = number < len(causes)
+            told.append(
+                made(
+                    len(told), app, 25.0, "failed" if fails else "done", duration_s=took_s,
+                    cause=causes[number] if fails else None, at=START + number * DAY / 20,
+                    retries_used=int(number < retries), hiccups_mended=int(number < mended),
+                )
+            )  # fmt: skip
+    return [*told, made(900, v=7), made(901, flag="other"), made(902, flag="other")]
+
+
+def test_every_output_tells_all_that_is_compared_and_all_that_is_left_out() -> None:
+    Path("flags.yaml").write_text(FLAGS.replace("bucket_by: deploy", "bucket_by: app"))
+    write(Path("r.jsonl"), _two_sides())
+    for_people = run("outcomes", FLAG, "r.jsonl", "--html", "o.html", at=AT).output
+    told = json.loads(run("outcomes", FLAG, "r.jsonl", "--output", "json", at=AT).output)
+    page = Path("o.html").read_text()
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr>(.*?)</tr>", page)]
+    rows += [line.split() for line in for_people.splitlines()]
+    for side, causes, (first, last) in (
+        ("inside", {"app": 2, "platform": 3}, ("13 39 5 12.8 %", "17 11 41.0 s")),
+        ("outside", {"outage": 4, "unknown": 5}, ("23 69 9 13.0 %", "7 19 53.0 s")),
+    ):
+        shown = [row for row in rows if row[:1] == [side]]
+        assert [row[1:6] for row in shown] == [first.split()] * 2
+        assert [row[-4:] for row in shown] == [last.split()] * 2
+        numbers = told["cohorts"][side]
+        assert numbers["causes"] == causes
+        keys = ("units", "deploys", "events", "retries_used", "hiccups_mended", "mean_s")
+        told_so = " ".join(str(numbers[key]) for key in keys)
+        assert told_so == f"{' '.join(first.split()[:3])} {last.removesuffix(' s')}"
+    evidence = ("coins", "the odds", "harm", "good", "stays at 25 %", "missing: evidence for 50 %")
+    for text in (for_people, re.sub(r"<[^>]+>", " ", page)):
+        for words in (*evidence[2:], "1 record left out, of a version that is neither 1 nor 2",
+                      "2 records left out, of another flag", "coins more"):  # fmt: skip
+            assert words.lower() in text.lower(), words
+    assert told["left_out"] == {"flag": 2, "version": 1}
+    guard = run("guard", FLAG, "r.jsonl", at=AT)
+    assert "2 records left out, of another flag" in guard.stderr
 
 
 def test_outcomes_for_programs_has_the_same_in_numbers() -> None:

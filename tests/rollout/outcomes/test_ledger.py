@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -165,6 +166,23 @@ def test_a_state_of_something_else_is_refused(word: str, other: Any) -> None:
     question = asked()._replace(**{field: other})
     with pytest.raises(InvalidValue, match=rf"s\.json was made with another {word}"):
         state.load(data, question, Guard(), "s.json")
+
+
+def test_a_state_is_not_taken_back_in_time() -> None:
+    ledger = ledger_of([made(1)])
+    earlier = asked(now=ledger.question.now - 1)
+    with pytest.raises(InvalidValue, match=r"s\.json has counted what came after --at"):
+        state.load(state.dump(ledger), earlier, Guard(), "s.json")
+
+
+@pytest.mark.parametrize("broken", [{}, {"logs": [], "peak": 0.0}])
+def test_a_state_without_a_whole_test_is_refused(broken: dict[str, Any]) -> None:
+    told = json.loads(state.dump(ledger_of([made(1)])))
+    told["tests"]["harm"] = broken
+    if not broken:
+        del told["tests"]["harm"]
+    with pytest.raises(InvalidValue, match=r"s\.json is not a state: its test harm is not whole"):
+        state.load(json.dumps(told).encode(), asked(), Guard(), "s.json")
 
 
 def test_a_state_that_is_cut_off_is_refused() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import msgspec
@@ -8,8 +9,8 @@ import pytest
 from rollout.flag import Flag
 from rollout.flag.guard import Guard
 from rollout.outcomes.ledger import Ledger
-from rollout.outcomes.verdict import Outlook, Verdict, decide, odds, outlook, span
-from tests.rollout.outcomes.making import DAY, FLAG, START, ledger_of, made
+from rollout.outcomes.verdict import Outlook, Verdict, decide, doubted, odds, outlook, span
+from tests.rollout.outcomes.making import DAY, FLAG, START, apps, ledger_of, made
 
 NOW = START + 30 * DAY
 
@@ -133,6 +134,17 @@ def test_where_nothing_can_be_decided_it_says_so(
     verdict = judged(percent, ledger_of(harmed() if percent else [], "deploy", NOW), **others)
     assert (verdict.kind, verdict.sentence) == ("hold", f"{FLAG} {sentence}")
     assert verdict.finished is (percent == 100)
+
+
+def test_records_are_missing_from_a_thousand_to_one_on() -> None:
+    """All apps whose records there are happen to be inside."""
+    names, ratios = apps(True, 50.0, 30), []
+    for number in range(1, 30):
+        ledger = ledger_of([made(n, name, 50.0) for n, name in enumerate(names[:number])])
+        ratios.append(ledger.sample_ratio)
+        assert bool(doubted(ledger)) is (ledger.sample_ratio >= log(1000))
+    assert any(log(500) < ratio < log(1000) for ratio in ratios)
+    assert any(log(1000) < ratio < log(2000) for ratio in ratios)
 
 
 def test_without_records_it_holds() -> None:

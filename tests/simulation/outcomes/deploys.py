@@ -40,6 +40,8 @@ def write_records(
     work = partial(_deploy, directory, flags, broken)
     with Pool(os.cpu_count()) as pool:
         pool.map(work, asked, chunksize=8)
+        pool.close()  # or they are ended by a signal, for which they may have a handler
+        pool.join()
 
 
 def _deploy(directory: Path, flags: Path, broken: bool, asked: tuple[int, float]) -> None:

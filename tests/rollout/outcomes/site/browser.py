@@ -72,10 +72,10 @@ class Browser:
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
 
-    def scheme(self, name: str) -> None:
-        """What the user prefers: `light` or `dark`."""
+    def scheme(self, name: str, *, media: str = "screen") -> None:
+        """What the user prefers, `light` or `dark`, and where it is seen: `screen` or `print`."""
         feature = {"name": "prefers-color-scheme", "value": name}
-        self._developer("Emulation.setEmulatedMedia", features=[feature])
+        self._developer("Emulation.setEmulatedMedia", media=media, features=[feature])
 
     def screenshot(self, path: Path) -> bytes:
         data = base64.b64decode(self._get("screenshot"))

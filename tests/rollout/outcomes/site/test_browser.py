@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.rollout.commands.running import run
 from tests.rollout.outcomes.site import browser as module
 from tests.rollout.outcomes.site.browser import Browser
-from tests.rollout.outcomes.site.test_pages import built
+from tests.rollout.outcomes.site.test_pages import BEGIN, HEAD, RAMP, REST, built
+from tests.rollout.repo import Repo
 
 pytestmark = pytest.mark.skipif(bool(module.missing()), reason=module.missing())
 LOOKS = {"light": ("light", 1200), "dark": ("dark", 1200), "narrow": ("light", 390)}
@@ -21,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory, before = tmp_path_factory.mktemp("site"), Path.cwd()
     os.chdir(directory)
     try:
-        yield built(directory)
+        yield built(directory, count=30)
     finally:
         os.chdir(before)
 
@@ -33,15 +35,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_every_kind_of_page_is_seen_whole(
-    site: Path, browser: Browser, look: str, tmp_path: Path
-) -> None:
+def test_every_page_is_seen_whole(site: Path, browser: Browser, look: str, tmp_path: Path) -> None:
     scheme, width = LOOKS[look]
     browser.scheme(scheme)
     browser.size(width, 1400)
-    deploy = next((site / "deploys" / "app-1").glob("*.html"))
-    names = ("index.html", "flags/deploy-retries.html", "deploys.html", "units.html")
-    for page in (*(site / name for name in names), deploy):
+    ours = [page for page in site.rglob("*.html") if "the timeline" not in page.read_text()]
+    assert len(ours) == 4 + 30
+    for page in sorted(ours):
         browser.open(page)
         heading = browser.text("h1")
         assert heading
@@ -74,3 +74,18 @@ def test_from_the_index_everything_is_reached_by_its_links(site: Path, browser: 
     assert "6.343 %" in browser.text()
     browser.follow("Flags")
     assert browser.address.endswith("/index.html")
+
+
+def test_what_is_ahead_is_dotted_and_paper_has_no_links_to_follow(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Repo(tmp_path).commit({"flags.yaml": f"{HEAD}{REST}{RAMP}"}, BEGIN)
+    assert run("site", "--out", "site", at="2026-11-21T00:00Z").exit_code == 0
+    style = "return getComputedStyle(document.querySelector('{}')).{}"
+    for media, shown in (("screen", "flex"), ("print", "none")):
+        browser.scheme("light", media=media)
+        browser.open(tmp_path / "site" / "flags" / "deploy-retries.html")
+        assert browser.script(style.format("nav", "display")) == shown
+        assert browser.script(style.format("svg .ahead", "strokeDasharray")) == "2px, 5px"
+    assert browser.script(style.format("svg .path", "strokeDasharray")) == "none"

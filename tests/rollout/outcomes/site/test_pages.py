@@ -31,17 +31,20 @@ def flags(percent: str) -> str:
     return f"{HEAD}{REST}    {percent}\n"
 
 
-def built(root: Path, **others: Any) -> Path:
-    """A repository with a past, records, a page beside one of them, and the site of it all."""
+def built(root: Path, *, count: int = 300, **others: Any) -> Path:
+    """A repository with a past, `count` records and one more with a page beside it, and the site.
+
+    The records are of the fifth to the seventh day.
+    """
     repo = Repo(root)
     for day, text in ((0, "percent: 5"), (2, "percent: 10"), (3, "enabled: false\n    percent: 10"),
                       (4, "percent: 25")):  # fmt: skip
         repo.commit({"flags.yaml": flags(text)}, BEGIN + timedelta(days=day))
     told = []
-    for n in range(300):
+    for n in range(count):
         fields: dict[str, Any] = {"path": "legacy", "hiccups_met": n % 3, "hiccups_mended": n % 3}
         result = "failed" if n % 9 == 0 else "done"
-        at = START + 5 * DAY + n * 600
+        at = START + 5 * DAY + n * 180_000 / count
         told.append(made(n, f"app-{n % 20}", 25.0, result, at=at, **(fields | others)))
     write(root / "all.jsonl", told)
     (root / "reports" / "hello").mkdir(parents=True)
@@ -110,7 +113,7 @@ def test_nothing_from_outside_becomes_a_tag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    odd = {"command": ATTACK, "message": ATTACK, "path": ATTACK, "hint": ATTACK}
+    odd: dict[str, Any] = {"command": ATTACK, "message": ATTACK, "path": ATTACK, "hint": ATTACK}
     site = built(tmp_path, **odd)
     for path in site.rglob("*.html"):
         page = Page(path)
@@ -137,6 +140,19 @@ def test_without_records_and_without_git_there_are_pages_all_the_same(
     Path("flags.yaml").write_text(flags("percent: 5\n    guard: {}"))
     run("site", "--out", "deep/site", at=AT)
     assert "missing: units" in Page(Path("deep/site/flags/deploy-retries.html")).text
+
+
+@pytest.mark.parametrize("at", [1_795_000_000_000, 3e11, -1e11, 1e300])
+def test_a_record_of_no_time_at_all_is_listed_like_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: float
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("flags.yaml").write_text(flags("percent: 25"))
+    write(tmp_path / "r.jsonl", [made(1, at=at), made(2, deploy="", deploy_id="", run_id="")])
+    assert run("site", "--out", "site", "r.jsonl", at=AT).exit_code == 0
+    told = Page(Path("site/deploys.html")).text
+    assert "at no timed00000001" in told
+    assert "without an id" in told
 
 
 def test_records_in_parquet_are_evidence_and_said_not_to_be_listed(
