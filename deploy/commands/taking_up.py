@@ -88,7 +88,7 @@ def taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -
     return TakenUp(
         base=base,
         goal=direction,
-        written=frozenset(stamped | own | replaced | back),
+        written=frozenset(stamped | made | replaced | back),
         own=own,
         made=made,
         marked=frozenset(marked or carriers(managed)),

@@ -7,13 +7,13 @@ computer it is put together from what the deploy wrote on the platform.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.api.machine import Fleet, Machine
 from deploy.plan.intent import read_intent
-from deploy.plan.places import places_of
+from deploy.plan.places import Places, places_of
 from deploy.plan.stamps import (
     DEPLOY,
     FROM,
@@ -63,7 +63,7 @@ class Base:
         written = [machine for machine in there if is_stamped(machine, deploy_id)]
         written += put_back(fleet, deploy_id, versions)
         found = {machine.id: versions.get(machine.id, {}) for machine in written}
-        old = _as_they_ran(there, places_of(fleet.managed, deploy_id).stood_in_for)
+        old = _as_they_ran(there, places_of(fleet.managed, deploy_id))
         old |= {machine.id: _as_it_was(machine, found[machine.id]) for machine in written}
         sick = {machine.id for machine in written if _was(machine).sick}
         return cls(
@@ -111,11 +111,19 @@ def _there(fleet: Fleet, deploy_id: str) -> list[Machine]:
     return [m for m in fleet.managed if not is_made_by(m, deploy_id) or m.id in heirs]
 
 
-def _as_they_ran(there: list[Machine], replaced: Container[str]) -> dict[str, Machine]:
-    """By id. What another machine stands in for served, whatever has become of it."""
-    return {
-        m.id: replace(m, state="started", cordoned=False) if m.id in replaced else m for m in there
-    }
+def _as_they_ran(there: list[Machine], places: Places) -> dict[str, Machine]:
+    """By id. What a running machine is to stand in for served, whatever has become of it.
+
+    So did the place that a stand-in has taken which has not been updated yet.
+    """
+    moved = places.stood_in_for | places.heirs
+
+    def ran(machine: Machine) -> bool:
+        return machine.id in moved and (
+            _was(places.by_machine[machine.id].stand_ins[-1]).state != "stopped"
+        )
+
+    return {m.id: replace(m, state="started", cordoned=False) if ran(m) else m for m in there}
 
 
 def _is_canary(machine: Machine) -> bool:

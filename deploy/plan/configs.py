@@ -48,7 +48,7 @@ def updated_config(
     if role is None:
         metadata.pop(ROLE, None)  # a copy of another's
     elif role.maker == release.deploy_id:
-        metadata[WAS] = "started" if launch else "stopped"
+        metadata[WAS] = _ran(launch)
     merged["metadata"] = metadata
     return merged
 
@@ -67,10 +67,10 @@ def replacement_configs(
     """For a machine that takes the place of `machine`: (made with, updated at once to).
 
     It is made with the old configuration, so that its versions hold the way
-    back when the old machine is gone.
+    back when the old machine is gone, and with whether that one ran.
     """
     first = _present(machine.config)
-    first["metadata"] = {**machine.metadata, ROLE: str(role)}
+    first["metadata"] = {**machine.metadata, ROLE: str(role), WAS: _ran(launch)}
     first["mounts"] = [dict(mount) for mount in group.config["mounts"]]
     made = replace(machine, name=name, config=first)
     return first, updated_config(release, group, made, launch=launch)
@@ -143,6 +143,11 @@ def _names_by_path(config: Mapping[str, Any]) -> dict[str, str]:
 def _keep_volumes(wanted: list[Mapping[str, Any]], machine: Machine) -> list[dict[str, Any]]:
     present = {mount.get("path"): mount for mount in machine.config.get("mounts") or ()}
     return [{**present.get(mount.get("path"), {}), **mount} for mount in wanted]
+
+
+def _ran(launch: bool) -> str:
+    """What a stand-in says of the machine before it: it ran if this one is to run."""
+    return "started" if launch else "stopped"
 
 
 def _present(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from deploy.events import Result
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.simulated.habits import Habits
-from tests.worlds.stage import NEW, OLD, Hit, Stage, on_stage, to
+from tests.worlds.stage import NEW, OLD, Death, Hit, Stage, on_stage, to
 
 LOSES_HOSTS = Habits(unreachable=frozenset({"none of these"}))
 IMAGES = [f"{OLD[:-1]}{number}" for number in range(2, 7)]
@@ -66,6 +66,26 @@ def test_a_rollback_leaves_the_dead_machine_alone_and_keeps_its_stand_in() -> No
         assert told.exit_code == 0, told.end
         assert _alive(stage, dead) == [OLD] * 3
         assert [call for call in told.changes if call.machine == dead] == []
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+@pytest.mark.parametrize("nth", [0, 1, 2])
+def test_a_stand_in_that_was_made_and_not_updated_yet_serves_in_its_place(
+    nth: int, command: str
+) -> None:
+    """Nor is it left as it was born, where the run has died before it could be updated."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dead = _dead(stage, "web-2")
+        died = await stage.deploy(dies=Death("create") if nth == 0 else Death("update", nth - 1))
+        assert died.has_died
+        again = await (stage.resume() if command == "resume" else stage.rollback())
+        assert again.exit_code == 0, again.end
+        assert _alive(stage, dead) == [NEW if command == "resume" else OLD] * 3
+        assert all(each.serves for each in stage.fleet.values() if each.id != dead)
 
     on_stage(play, habits=LOSES_HOSTS)
 

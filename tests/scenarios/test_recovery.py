@@ -23,6 +23,7 @@ from tests.worlds.stage import (
 )
 
 EXITS = BY_NAME["exits"]
+FULL = BY_NAME["409 host full"]
 UNAVAILABLE = BY_NAME["503 before"]
 NEWER = "registry.test/hello:3"
 
@@ -239,6 +240,26 @@ def test_rollback_brings_cold_machines_back_cold() -> None:
         told = await stage.rollback()
         assert told.exit_code == 0
         assert stage.images == [OLD] * 3
+        assert stage.serving == 2
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+@pytest.mark.parametrize("operation", ["create", "update"])
+def test_a_cold_machine_whose_stand_in_was_just_made_is_not_started(
+    operation: str, command: str
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3, cold=1)
+        full = stage.id("web-3")
+        hits = [Hit("update", FULL, times=9, on=to(full))]
+        await _killed(stage, hits=hits, dies=Death(operation, 3 if operation == "update" else 0))
+        began_s = anyio.current_time()
+        again = await (stage.resume() if command == "resume" else stage.rollback())
+        assert again.exit_code == 0, again.end
+        assert stage.images == [NEW if command == "resume" else OLD] * 3
+        assert {len(ids) for at, ids in stage.world.story.serving if at > began_s} <= {1, 2}
         assert stage.serving == 2
 
     on_stage(play)

@@ -114,6 +114,26 @@ def test_a_stopped_blue_counts_as_serving_when_its_green_is_there(
     assert (blue.state, blue.cordoned) == ("started", False)
 
 
+@pytest.mark.parametrize("is_updated", [False, True])
+@pytest.mark.parametrize("state", ["started", "stopped"])
+def test_a_stand_in_says_from_its_birth_whether_the_machine_before_it_ran(
+    state: str, is_updated: bool
+) -> None:
+    earlier = "stopped" if state == "started" else "started"
+    one = with_metadata(machine("m1", state=state), **{WAS: earlier})  # of another deploy
+    platform = PureFleet(Fleet.of([one]))
+    base = Base.of(platform.fleet)
+    actions = plan(release(), platform.fleet, base, refused=frozenset({"m1"}))
+    (create,) = (each for each in actions if isinstance(each, Create))
+    platform.apply(create if is_updated else replace(create, then=None, launch=False))
+    found = Base.before(NEW_ID, platform.fleet, platform.versions)
+    assert [(each.id, each.state) for each in found.machines] == [("m1", state)]
+    assert found.serving == base.serving
+    alone = Fleet.of(each for each in platform.fleet if each.id != "m1")
+    (heir,) = Base.before(NEW_ID, alone, platform.versions).machines
+    assert (heir.state == "started") is (state == "started")
+
+
 def test_what_served_is_told_by_the_stamp_and_not_by_how_it_looks_now() -> None:
     at_first = [machine("m1"), machine("m2", state="stopped"), machine("m3", checks=())]
     platform = PureFleet(Fleet.of(at_first))
