@@ -39,8 +39,6 @@ def _plan_back(
     for machine in fleet.managed:
         if machine.state == "destroying" or machine.id not in written or machine.id in base.lost:
             continue
-        if machine.host_status == "unreachable" and not is_stamped(machine, deploy_id):
-            continue  # nobody could have changed it; its stand-in stays in its place
         old = before.get(machine.id)
         if old is None:
             if is_made_by(machine, deploy_id):
@@ -56,6 +54,8 @@ def _plan_back(
                 serves=machine.id in base.serving,
                 restores=True,
             )
+        elif machine.host_status == "unreachable" and _is_as_it_was(machine, old):
+            continue  # nobody could have changed it; its stand-in stays in its place
         else:
             served = machine.id in base.serving
             yield from _back_to_state(machine, old, machine.id in doubtful, served=served)
@@ -75,6 +75,10 @@ def _back_to_state(
         rests = machine.is_asleep or machine.has_ended_well
         if not rests and (served or not _is_left_to_itself(machine, is_doubtful)):
             yield bring_up(machine)
+
+
+def _is_as_it_was(machine: Machine, old: Machine) -> bool:
+    return (machine.state, machine.cordoned) == (old.state, old.cordoned)
 
 
 def _is_left_to_itself(machine: Machine, is_doubtful: bool) -> bool:

@@ -90,6 +90,31 @@ def test_a_stand_in_that_was_made_and_not_updated_yet_serves_in_its_place(
     on_stage(play, habits=LOSES_HOSTS)
 
 
+def test_a_blue_that_was_cordoned_when_its_host_died_is_not_said_to_be_as_before() -> None:
+    """Its green serves in its place for as long as it cannot be brought back."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        dying = stage.id("web-2")
+
+        def dies(_call: object) -> bool:
+            stage.world.inhabited.lose(dying)
+            return False
+
+        watching = Hit("stop", BY_NAME["503 before"], on=dies)
+        told = await stage.deploy(strategy="bluegreen", hits=[watching])
+        assert (told.exit_code, told.end.result) == (3, Result.IN_BETWEEN)
+        assert stage.serving == 3  # web-1, and both greens
+        stage.world.inhabited.find(dying)
+        again = await stage.rollback()
+        assert again.exit_code == 0, again.end
+        assert (sorted(stage.fleet), stage.images) == (["web-1", "web-2"], [OLD] * 2)
+        assert stage.serving == 2
+
+    # before its host is found a rollback keeps the green beside it, see above
+    on_stage(play, habits=LOSES_HOSTS, follows=False)
+
+
 def test_a_host_that_dies_during_the_run_frees_its_place_for_the_others() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(4)

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.api.machine import Exit, Fleet, Machine
-from deploy.plan.actions import Action, Destroy, Update
+from deploy.plan.actions import Action, Destroy, Start, Uncordon, Update, Wait
 from deploy.plan.back import plan_back
 from deploy.plan.base import Base
 from deploy.plan.configs import restored_config
 from deploy.plan.release import Release
 from deploy.plan.schedule import schedule, schedule_back
-from deploy.plan.stamps import DEPLOY, INTENT, ROLE
+from deploy.plan.stamps import DEPLOY, INTENT, ROLE, Role, replacement_name
 from deploy.plan.strategies import STRATEGY_NAMES
 from tests.worlds.fleets import (
     NEW_ID,
@@ -58,6 +58,23 @@ def _back(platform: PureFleet, base: Base, written: set[str], deploy_id: str) ->
 def _as_sent(one: Machine) -> dict[str, Any]:
     config = {key: value for key, value in one.config.items() if value is not None}
     return normalised(config)
+
+
+def test_what_was_done_before_a_host_was_lost_is_undone_and_nothing_else_there() -> None:
+    old = machine("m1")
+    base = Base.of(Fleet.of([old]))
+    lost = replace(old, host_status="unreachable")
+
+    def left(one: Machine) -> list[type[Action]]:
+        doubts = frozenset({one.id})
+        back = plan_back(Fleet.of([one]), base, deploy_id=NEW_ID, written=doubts, doubtful=doubts)
+        return [type(action) for action in back]
+
+    assert left(lost) == []
+    assert left(replace(lost, cordoned=True)) == [Uncordon, Wait]
+    assert left(replace(lost, cordoned=True, state="stopped")) == [Uncordon, Start]
+    green = with_metadata(replace(lost, id="m2"), **{ROLE: str(Role(NEW_ID, "m1"))})
+    assert left(replace(green, name=replacement_name(old, NEW_ID))) == [Destroy]
 
 
 @thrifty
