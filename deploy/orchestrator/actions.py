@@ -136,6 +136,7 @@ class Actions:
             self._show(created, Phase.DONE)
 
     async def _update(self, action: Update, see: _Sight) -> None:
+        await self._leases.late(action.machine_id)
         nonce = self._leases.nonce(action.machine_id)
         self._show(action, Phase.UPDATING)
         was_doubtful = action.machine_id in self._memory.doubtful
@@ -220,6 +221,7 @@ class Actions:
 
         The platform may not honour `lease_ttl`, and not know of a new machine at first.
         """
+        await self._leases.late(machine_id)
         if machine_id not in self._memory.own or self._leases.holds(machine_id):
             return self._leases.nonce(machine_id)
         await self._leases.take_own(machine_id)

@@ -83,6 +83,7 @@ class HeldLeases:
         self._queue: list[tuple[float, int, str, _Held]] = []  # by when each is due
         self._numbers = count()
         self._earlier = anyio.Event()
+        self._news = anyio.Event()  # something of what is held has changed
         self._is_over = False
 
     # -- what is held --------------------------------------------------------------
@@ -101,6 +102,7 @@ class HeldLeases:
         self._held[machine_id] = held = _Held(lease.nonce, sent, self._granted_s(lease, ttl_s))
         self._nonces.add(lease.nonce)
         self._put(machine_id, held, held.due)
+        self._tell()
 
     def found(self, machine_id: str, lease: Lease) -> None:
         """A read shows a lease of ours: it is given back at the end, but nobody knows how long it
@@ -111,6 +113,22 @@ class HeldLeases:
     def forget(self, machine_id: str) -> None:
         """The machine is gone, and its lease with it."""
         self._held.pop(machine_id, None)
+        self._tell()
+
+    async def late(self, machine_id: str) -> None:
+        """Return when the lease may be used, or is lost.
+
+        One that is about to end is kept by a refresh that is under way, or the next: the
+        last of them leaves before it ends.
+        """
+        while (held := self._held.get(machine_id)) is not None:
+            if held.lost or held.left_s > 0 or held.sent == -math.inf:
+                return
+            await self._news.wait()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
 
     def holds(self, machine_id: str) -> bool:
         return machine_id in self._held
@@ -199,6 +217,7 @@ class HeldLeases:
             held.refreshing.set()
             held.refreshing = None
         self._put(machine_id, held, due)
+        self._tell()
 
     async def _ask(self, machine_id: str, held: _Held) -> float:
         """Refresh it, or find out why not; when to ask again.

@@ -137,6 +137,12 @@ class Leases:
         now = anyio.current_time()
         await self._take(machine_id, _Round(give_up=now, of=1, told=now))
 
+    async def late(self, machine_id: str) -> None:
+        """Wait for the refresh of a lease that is about to end, unless the run is halted."""
+        if not self._tools.halt.is_set:
+            with self._tools.halt.cuts():
+                await self._held.late(machine_id)
+
     def nonce(self, machine_id: str) -> str:
         """The nonce to send with a write; LeaseLost if the lease may end before the answer."""
         if not self._held.holds(machine_id):

@@ -268,6 +268,19 @@ def test_a_list_that_answers_nothing_once_or_twice_creates_nothing(nth: int, tim
 # -- health ----------------------------------------------------------------------------
 
 
+def test_a_write_waits_for_a_refresh_that_is_late_and_costs_no_pass() -> None:
+    """The first machine has to stay healthy for so long that the next lease is about to end."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        silent = BY_NAME["timed out before"]
+        hits = [Hit("refresh", silent, nth=1, times=2, on=to(m.id)) for m in stage.fleet.values()]
+        told = await stage.deploy(hits=hits, max_unavailable=1, min_healthy_s=10.0)
+        assert (told.exit_code, told.passes(), stage.images) == (0, 1, [NEW] * 2), told.end
+
+    on_stage(play)
+
+
 def test_zero_check_results_are_not_a_pass() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(2)

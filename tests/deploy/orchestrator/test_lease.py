@@ -135,6 +135,11 @@ def calls(world: World, operation: str) -> list[Call]:
     return [call for call in world.story.calls if call.operation == operation]
 
 
+async def halt_soon(held: Held) -> None:
+    await anyio.sleep(0.5)
+    held.halt.set(LeaseLost("over", machine_id=""))
+
+
 def give(world: World, machine_id: str, description: str, *, for_s: float = 10.0) -> None:
     """Somebody else holds the lease."""
     until = int(world.platform.clock() + for_s)
@@ -499,18 +504,12 @@ def test_waiting_for_a_lease_is_cut_by_a_halt() -> None:
     async def story(world: World) -> None:
         first = ids(world)[0]
         give(world, first, "d9/run9", for_s=3600)
-        async with holder(world, wait_s=600.0) as held:
-
-            async def halt() -> None:
-                await anyio.sleep(5)
-                held.halt.set(LeaseLost("over", machine_id=""))
-
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(halt)
-                began_s = anyio.current_time()
-                with pytest.raises(Cut):
-                    await held.take(first)
-                assert anyio.current_time() - began_s < 6
+        async with holder(world, wait_s=600.0) as held, anyio.create_task_group() as tasks:
+            tasks.start_soon(halt_soon, held)
+            began_s = anyio.current_time()
+            with pytest.raises(Cut):
+                await held.take(first)
+            assert anyio.current_time() - began_s < 6
 
     play(story)
 
@@ -571,6 +570,45 @@ def test_a_refresh_that_is_never_answered_does_not_cost_the_lease() -> None:
             for _ in range(40):
                 await anyio.sleep(1)
                 assert held.leases.nonce(first) == world._lease_nonce(first)
+
+    play(story)
+
+
+@pytest.mark.parametrize("unanswered", [2, 999])
+def test_a_lease_that_is_about_to_end_is_waited_for_until_a_refresh_has_told(
+    unanswered: int,
+) -> None:
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        hits = [Hit("refresh", BY_NAME["timed out before"], times=unanswered)]
+        async with holder(world, hits=hits) as held:
+            await held.take(first)
+            taken_s = anyio.current_time()
+            await held.leases.late(first)
+            assert anyio.current_time() == taken_s
+            await anyio.sleep(TTL_S - 2)
+            with pytest.raises(LeaseLost):
+                held.leases.nonce(first)
+            await held.leases.late(first)
+            assert TTL_S - 1 < anyio.current_time() - taken_s < TTL_S + 5
+            assert held.leases.is_usable(first) is (unanswered == 2)
+            await held.leases.late(first)
+
+    play(story)
+
+
+def test_waiting_for_a_late_refresh_is_cut_by_a_halt_and_not_begun_after_it() -> None:
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        async with holder(world, hits=[Hit("refresh", UNAVAILABLE, times=999)]) as held:
+            await held.take(first)
+            await anyio.sleep(TTL_S - 2)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(halt_soon, held)
+                with pytest.raises(Cut):
+                    await held.leases.late(first)
+            await held.leases.late(first)
+            assert held.notices == []  # it is late, and not lost yet
 
     play(story)
 
