@@ -182,8 +182,7 @@ def the_app_stays_available(story: Story) -> Iterator[str]:
             continue
         if not _was_seen_sick(story, call, writes.get(call.machine, ())):
             writes.setdefault(call.machine, []).append(call.applied_s)
-    marked_s = min((c.sent_s for c in story.calls if c.operation == "mark"), default=math.inf)
-    there = {id_ for id_ in story.before if story.lost.get(id_, math.inf) > marked_s}
+    there = _seen_there(story)
     served = {id_ for id_, m in managed(story.before).items() if m.serves}
     for group in {story.before[id_].group for id_ in served}:
         of_group = {id_ for id_ in served if story.before[id_].group == group}
@@ -191,6 +190,17 @@ def the_app_stays_available(story: Story) -> Iterator[str]:
         spare = len(of_group) - len(places)  # greens of an earlier deploy, beside their blues
         limit = _limit(story, len(of_group & there)) + spare
         yield from _too_many_out(story, group, of_group - story.lost.keys(), writes, limit)
+
+
+def _seen_there(story: Story) -> set[str]:
+    """Who was not lost when the first deploy began; a host may be found again before that."""
+    marks = [call for call in story.calls if call.operation == "mark"]
+    if not marks:
+        return story.before.keys() - story.lost.keys()
+    first = min(marks, key=lambda call: call.sent_s)
+    looked_s = _last_look_s(story, first)
+    lost = {id_ for id_, at in story.lost.items() if at <= first.sent_s}
+    return story.before.keys() - (lost - _served_between(story, looked_s, looked_s))
 
 
 def _too_many_out(
