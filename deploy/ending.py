@@ -311,6 +311,7 @@ def _stand(machine: Machine, runs: str) -> MachineStands:
 def _unknown(evidence: Evidence, machine_id: str, version: str) -> MachineStands:
     old = evidence.base.machines.by_id.get(machine_id) if evidence.base else None
     touched = machine_id in evidence.traces.written
+    left_alone = _runs(evidence, old) if old else "old"
     return MachineStands(
         machine_id=machine_id,
         name=old.name if old else evidence.traces.names.get(machine_id, ""),
@@ -321,7 +322,7 @@ def _unknown(evidence: Evidence, machine_id: str, version: str) -> MachineStands
         state="unknown",
         cordoned=False,
         checks="",
-        runs="unknown" if touched else "old",
+        runs="unknown" if touched else left_alone,
     )
 
 

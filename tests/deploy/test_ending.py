@@ -563,6 +563,15 @@ def test_without_a_last_look_what_was_written_to_is_unknown_and_the_rest_old() -
     assert told == {"m1": ("v1", "unknown", ""), "m2": ("v0", "unknown", OLD)}
 
 
+def test_without_a_last_look_what_was_on_the_release_before_and_was_left_alone_is_new() -> None:
+    traces = {"known": {"m1": "v1", "m2": "v0"}}
+    before = Base.of(HALF)
+    found = judge(
+        evidence(None, failed(HICCUP), written=frozenset({"m2"}), base=before, traces=traces)
+    )
+    assert stands(found) == {"m1": "new", "m2": "unknown"}
+
+
 def test_a_machine_of_ours_that_cannot_be_seen_is_named() -> None:
     traces = {"own": frozenset({"m9"}), "names": {"m9": "web-9"}}
     found = judge(evidence(BEFORE, failed(HICCUP), written=frozenset({"m9"}), traces=traces))

@@ -329,7 +329,9 @@ def test_a_world_that_once_broke_a_law_keeps_them_all_just_as_it_was_drawn(seed:
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
-@pytest.mark.parametrize("seed", [7002920, 7005372, 7006250, 7007256, 9004895, 9005049, 11000708])
+@pytest.mark.parametrize(
+    "seed", [7002920, 7005372, 7006250, 7007256, 9004895, 9005049, 11000708, 32001615]
+)
 def test_a_new_deploy_over_one_that_died_keeps_the_laws(seed: int) -> None:
     weather = draw(seed)
     assert weather.what_follows == "deploy"
