@@ -1,12 +1,13 @@
 """The whole configuration to send for a machine: what fly.toml owns over what is there. Pure.
 
 Keys that are ours replace what a machine has, those that are gone from fly.toml
-included; everything else, known to us or not, is sent back untouched.
+included; everything else, known to us or not, is sent back untouched, and so is
+what fly.toml has no word for within a key that is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,14 @@ from deploy.plan.stamps import (
     was,
 )
 
+_OURS_WHERE_NAMED = ("metrics", "statics")
+_WORDS = {
+    "init": ("cmd", "entrypoint", "exec", "swap_size_mb"),
+    "restart": ("policy", "max_retries"),
+    "stop_config": ("signal", "timeout"),
+}
+"""Of a key that is ours what fly.toml can say: `init.tty` is not among it."""
+
 
 def updated_config(
     release: Release, group: Group, machine: Machine, *, launch: bool
@@ -36,7 +45,11 @@ def updated_config(
     another's place counts as having been what it is to be; the role stays, since
     the machine before it may still be there.
     """
-    merged = {**_present(machine.config), **group.config}
+    present = _present(machine.config)
+    kept = {key: value for key, value in present.items() if key not in _OURS_WHERE_NAMED}
+    merged = {**kept, **group.config}
+    for key, words in _WORDS.items():
+        merged[key] = {**_unsaid(present.get(key), words), **group.config[key]}
     merged["image"] = release.image
     merged["mounts"] = _keep_volumes(group.config.get("mounts") or [], machine)
     if group.has_services:
@@ -148,6 +161,13 @@ def _keep_volumes(wanted: list[Mapping[str, Any]], machine: Machine) -> list[dic
 def _ran(launch: bool) -> str:
     """What a stand-in says of the machine before it: it ran if this one is to run."""
     return "started" if launch else "stopped"
+
+
+def _unsaid(there: object, words: Container[str]) -> dict[str, Any]:
+    """What a key of ours holds on a machine that fly.toml has no word for."""
+    if not isinstance(there, Mapping):
+        return {}
+    return _present({word: value for word, value in there.items() if word not in words})
 
 
 def _present(config: Mapping[str, Any]) -> dict[str, Any]:

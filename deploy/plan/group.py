@@ -33,9 +33,10 @@ class Group:
     `config` is a machine configuration in the shape of the Machines API, holding
     the keys that a deploy owns whole, always all of them (empty when fly.toml
     says nothing): env, services, checks, init, mounts, files, restart,
-    stop_config; and guest, metrics, statics only when fly.toml names them. No
-    image, no metadata, no volume. The same text gives the same value, and it is
-    JSON. `machine_checks` are not part of what its machines are: each is there once.
+    stop_config; and guest, metrics, statics only when fly.toml names them (the
+    latter two go from a machine where it does not). No image, no metadata, no
+    volume. The same text gives the same value, and it is JSON. `machine_checks`
+    are not part of what its machines are: each is there once.
     """
 
     name: str

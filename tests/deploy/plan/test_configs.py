@@ -52,6 +52,30 @@ def test_nulls_are_not_sent_back() -> None:
     assert None not in config.values()
 
 
+def test_metrics_and_statics_go_where_fly_toml_names_them_no_more() -> None:
+    """What nobody here knows stays, and so does a guest that was scaled by hand."""
+    one = machine()
+    theirs = {"metrics": {"port": 9091}, "statics": [{"guest_path": "/x"}], "guest": {"cpus": 4}}
+    config = one.config | theirs | {"odd": 1}
+    sent = updated_config(release(), group(), replace(one, config=config), launch=True)
+    assert not {"metrics", "statics"} & sent.keys()
+    assert (sent["guest"], sent["odd"]) == ({"cpus": 4}, 1)
+    named = group(metrics={"port": 9092})
+    sent = updated_config(release(named), named, replace(one, config=config), launch=True)
+    assert sent["metrics"] == {"port": 9092}
+
+
+def test_what_fly_toml_has_no_word_for_stays_within_a_key_that_is_ours() -> None:
+    one, spec = machine(), group(init={"cmd": ["new"]}, restart={"policy": "no"})
+    there = {
+        "init": {"tty": True, "kernel_args": None, "cmd": ["old"], "exec": ["gone"]},
+        "restart": {"policy": "spot-price", "max_retries": 3, "gpu_bid_price": 0.5},
+    }
+    sent = updated_config(release(spec), spec, replace(one, config=one.config | there), launch=True)
+    assert sent["init"] == {"tty": True, "cmd": ["new"]}
+    assert sent["restart"] == {"gpu_bid_price": 0.5, "policy": "no"}
+
+
 def test_a_mount_keeps_the_volume_that_the_machine_has() -> None:
     spec = group(services=[], mounts=MOUNTS)
     one = machine("m1", spec)
