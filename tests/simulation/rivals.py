@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deploy.events import Result
-from tests.simulation.laws import broken_laws, every_hint_comes_true
+from tests.simulation.laws import broken_laws, every_hint_comes_true, managed
 from tests.simulation.laws_of_calls import has_written, of_run
 from tests.worlds.simulated.faults import CHANGES
 from tests.worlds.simulated.transport import Call
@@ -40,6 +40,69 @@ def broken_by_rivals(story: Story) -> list[str]:
         turn = replace(story, runs=[run], calls=calls, before=before, after=after, advised=[])
         found += [f"{run.name}: {each}" for each in broken_laws(turn)]
     return found + list(every_hint_comes_true(story, judges_app=False))
+
+
+def broken_beside_another(story: Story) -> list[str]:
+    """The laws that our run breaks beside another tool that has changed the app.
+
+    That one is bound by none of them. Where their turns are apart ours is judged by the app
+    as it was in its own; where not, it may change nothing of what the other is at.
+    """
+    if taken_back := list(_taken_back(story)):
+        return taken_back
+    ours, theirs = story.run, story.others[0]
+    alone = replace(story, calls=of_run(story, ours), advised=[])
+    if not has_written(story, ours):
+        return list(_is_over_and_not_done(ours))
+    their_first, their_last = (_changes(story, theirs)[at].sent_s for at in (0, -1))
+    if ours.ended_s < their_first:
+        return broken_laws(replace(alone, after=ours.after))
+    if _changes(story, ours)[0].sent_s > theirs.ended_s:
+        return broken_laws(replace(alone, before=theirs.after))
+    return [
+        f"rivals: {ours.name} writes in another's turn: {call.line()}"
+        for call in _changes(story, ours)
+        if call.machine in story.before
+        and call.was_carried_out
+        and their_first < call.sent_s < their_last
+    ]
+
+
+def broken_after_another(story: Story, *, goes_over: bool) -> list[str]:
+    """The laws that our last run breaks after one that died and another tool that deployed since.
+
+    A deploy `goes_over` both. Who goes on with the dead one finds that it was overtaken.
+    """
+    ours, theirs = story.run, story.others[0]
+    if goes_over:
+        turn = replace(story, runs=[ours], calls=of_run(story, ours), before=theirs.after)
+        hints = every_hint_comes_true(story, judges_app=False)
+        return broken_laws(replace(turn, advised=[])) + list(hints)
+    return [
+        f"rivals: {ours.name} goes on with a deploy that another went over: {call.line()}"
+        for call in _changes(story, ours)
+        if call.was_carried_out
+    ]
+
+
+def _taken_back(story: Story) -> Iterator[str]:
+    """What another tool has deployed since, no command that goes on with ours may undo."""
+    images = {story.others[0].release.image}
+    if {machine.image for machine in managed(story.after).values()} != images:
+        return
+    for advice, after in story.advised:
+        if (
+            advice.promise
+            and {machine.image for machine in managed(after.after).values()} != images
+        ):
+            yield f"rivals: `{advice.command}` {advice.promise}, and another has deployed since"
+
+
+def _is_over_and_not_done(run: Run) -> Iterator[str]:
+    if run.finished is None:
+        yield f"rivals: {run.name} raised {run.error or 'nothing, and did not end'}"
+    elif run.finished.exit_code == 0:
+        yield f"rivals: {run.name} is done, and has written nothing"
 
 
 def _turn_begins_s(story: Story, run: Run) -> float:

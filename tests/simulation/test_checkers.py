@@ -32,7 +32,7 @@ from deploy.plan import base, configs
 from deploy.plan import forward as plan
 from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
-from tests.simulation.weather import draw, faults_of, live_through
+from tests.simulation.weather import draw_first, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
 from tests.worlds.simulated.world import BROKEN, NEW, Scenario, simulate
 
@@ -583,7 +583,7 @@ def test_an_orchestrator_that_breaks_a_law_is_caught(
 def test_one_of_two_runs_that_breaks_a_law_is_caught(
     seed: int, breaks: Break, law: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weather = draw(seed)
+    weather = draw_first(seed)
     assert faults_of(weather, live_through(weather)) == []
     breaks(monkeypatch)
     found = faults_of(weather, live_through(weather))

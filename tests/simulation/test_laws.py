@@ -22,7 +22,14 @@ from tests.simulation.enumeration import (
 )
 from tests.simulation.laws import broken_laws, managed
 from tests.simulation.laws_of_calls import no_lease_is_lost_that_nobody_took
-from tests.simulation.weather import HICCUPS, Weather, draw, faults_of, live_through
+from tests.simulation.weather import (
+    HICCUPS,
+    Weather,
+    draw,
+    draw_first,
+    faults_of,
+    live_through,
+)
 from tests.worlds.simulated.faults import BY_NAME, KINDS, Rule, Spot
 from tests.worlds.simulated.habits import NO_HABITS
 from tests.worlds.simulated.story import USUAL_LATENCY_S
@@ -286,7 +293,7 @@ def test_any_schedule_of_faults_keeps_the_laws(
 
 @pytest.mark.parametrize("seed", ONCE_BROKEN)
 def test_a_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
-    drawn = _as_once(draw(seed))
+    drawn = _as_once(draw_first(seed))
     # They were found when the network had one speed.
     weather = replace(drawn, scenario=replace(drawn.scenario, latency_s=USUAL_LATENCY_S))
     assert faults_of(weather, live_through(weather)) == [], weather
@@ -294,7 +301,7 @@ def test_a_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [90475, 90570, 91014, 91840, 102095, 209854])
 def test_a_slow_world_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
-    weather = _as_once(draw(seed))
+    weather = _as_once(draw_first(seed))
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
@@ -312,20 +319,20 @@ def _as_once(weather: Weather) -> Weather:
 
 @pytest.mark.parametrize("seed", WITH_HABITS)
 def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed: int) -> None:
-    weather = draw(seed)
+    weather = draw_first(seed)
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
 @pytest.mark.parametrize("seed", [5000644, 5001303, 6000713, 6002701, 20001361, 23001470])
 def test_a_world_with_machine_checks_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
-    weather = draw(seed)
+    weather = draw_first(seed)
     assert weather.scenario.machine_checks
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
 @pytest.mark.parametrize("seed", JUST_AS_DRAWN)
 def test_a_world_that_once_broke_a_law_keeps_them_all_just_as_it_was_drawn(seed: int) -> None:
-    weather = replace(draw(seed), deploys_again=False)  # which was not drawn yet
+    weather = replace(draw_first(seed), deploys_again=False)  # which was not drawn yet
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
@@ -333,14 +340,14 @@ def test_a_world_that_once_broke_a_law_keeps_them_all_just_as_it_was_drawn(seed:
     "seed", [7002920, 7005372, 7006250, 7007256, 9004895, 9005049, 11000708, 32001615]
 )
 def test_a_new_deploy_over_one_that_died_keeps_the_laws(seed: int) -> None:
-    weather = draw(seed)
+    weather = draw_first(seed)
     assert weather.what_follows == "deploy"
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
 @pytest.mark.parametrize("seed", RIVALS_ONCE_BROKEN)
 def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
-    drawn = draw(seed)
+    drawn = draw_first(seed)
     scenario = replace(drawn.scenario, habits=NO_HABITS, machine_checks="")
     weather = replace(drawn, scenario=scenario)
     assert faults_of(weather, live_through(weather)) == [], weather

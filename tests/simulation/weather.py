@@ -19,7 +19,9 @@ import anyio
 from deploy.plan.strategies import STRATEGY_NAMES
 from tests.simulation.deaths import COMMANDS, LEASE_S
 from tests.simulation.laws import broken_laws
-from tests.simulation.rivals import broken_by_rivals
+from tests.simulation.laws_of_calls import has_written
+from tests.simulation.rivals import broken_after_another, broken_beside_another, broken_by_rivals
+from tests.worlds.simulated import other_tool
 from tests.worlds.simulated.faults import KINDS, Kind, Nature
 from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.story import USUAL_LATENCY_S
@@ -48,6 +50,8 @@ class Weather:
     """What the seed has drawn. Times are in seconds from the start of the deploy.
 
     After a death the command is `way`, or the same deploy once more if it `deploys_again`.
+    The rival is a deploy of our own, or, `beside_another`, another tool's; after a death
+    that one deploys before the command.
     """
 
     scenario: Scenario
@@ -59,6 +63,7 @@ class Weather:
     dies_at: tuple[int, bool]
     way: str
     deploys_again: bool
+    beside_another: bool = False
 
     def __str__(self) -> str:
         one = self.scenario
@@ -68,8 +73,9 @@ class Weather:
         more = {
             "outage": f" {self.outage[1] - self.outage[0]:.0f} s at {self.outage[0]:.1f} s",
             "death": f" {'after' if self.dies_at[1] else 'before'} call {self.dies_at[0]}, "
-            f"then {self.what_follows}",
-            "rivals": f" that wait {waits_s:g} s for each other" if waits_s else "",
+            f"then {'another tool, then ' if self.beside_another else ''}{self.what_follows}",
+            "rivals": (" with another tool" if self.beside_another else "")
+            + (f" that wait {waits_s:g} s for each other" if waits_s else ""),
         }.get(self.play, "")
         burst = " in bursts" if self.burst else ""
         fail = f"{self.rate:.1%} of calls fail{burst}"
@@ -87,6 +93,29 @@ class Weather:
 
 def draw(seed: int) -> Weather:
     """What this seed holds."""
+    weather = draw_first(seed)
+    more = random.Random(f"more/{seed}")
+    if weather.play in ("rivals", "death") and more.random() < 0.3:
+        return replace(weather, beside_another=True)
+    if more.random() < 0.05:
+        habits = replace(weather.scenario.habits, **_more_habits(more))
+        return replace(weather, scenario=replace(weather.scenario, habits=habits))
+    return weather
+
+
+def _more_habits(chance: random.Random) -> Mapping[str, Any]:
+    """One that no first drawing has."""
+    return chance.choice(
+        (
+            {"versions_without_config": True},
+            {"paced": chance.randint(1, 3), "retry_after_s": chance.choice((3, 20, 86400))},
+            {"empty_lists": 2, "full_lists": chance.randint(1, 6)},
+        )
+    )
+
+
+def draw_first(seed: int) -> Weather:
+    """What it held before there was more to be drawn: so seeds keep what they once found."""
     chance = random.Random(f"weather/{seed}")
     play = chance.choices(PLAYS, weights=(50, 15, 15, 15, 5))[0]
     machines = chance.choice((1, 2, 3, 3, 5, 8))
@@ -187,6 +216,10 @@ def live_through(weather: Weather) -> Story:
 
 def faults_of(weather: Weather, story: Story) -> list[str]:
     """The laws that it breaks, those between rivals included: to a new deploy a dead one is one."""
+    if weather.beside_another and any(has_written(story, other) for other in story.others):
+        if weather.play == "rivals":
+            return broken_beside_another(story)
+        return broken_after_another(story, goes_over=weather.what_follows == "deploy")
     are_rivals = weather.play == "rivals" or weather.what_follows == "deploy"
     return broken_by_rivals(story) if are_rivals else broken_laws(story)
 
@@ -214,7 +247,7 @@ def _plainer(weather: Weather) -> Iterator[Weather]:
     scenarios += [replace(one, machines=n) for n in (1, 2, 3) if one.cold < n < one.machines]
     scenarios += [replace(one, retries=n) for n in (1, 3) if n < one.retries]
     weathers = [replace(weather, burst=None), replace(weather, second_after_s=0.0)]
-    weathers += [replace(weather, deploys_again=False)]
+    weathers += [replace(weather, deploys_again=False), replace(weather, beside_another=False)]
     weathers += [replace(weather, rate=rate) for rate in (0.0, 0.01, 0.05) if rate < weather.rate]
     weathers += [replace(weather, scenario=scenario) for scenario in scenarios]
     yield from (each for each in weathers if each != weather)
@@ -232,10 +265,14 @@ async def _outage(world: World, weather: Weather) -> None:
 
 async def _rivals(world: World, weather: Weather) -> None:
     """Two at once."""
+    image, sky = f"{OLD[:-1]}3", Sky(weather, "run2")
 
     async def second() -> None:
         await anyio.sleep(weather.second_after_s)
-        await world.deploy(name="run2", image=f"{OLD[:-1]}3", faults=Sky(weather, "run2"))
+        if weather.beside_another:
+            await other_tool.deploy(world, image, sky)
+        else:
+            await world.deploy(name="run2", image=image, faults=sky)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(second)
@@ -246,6 +283,9 @@ async def _death(world: World, weather: Weather) -> None:
     quiet = replace(weather, rate=min(weather.rate, 0.05))
     await world.deploy(faults=Sky(quiet, "run1"), dies_at=weather.dies_at)
     await anyio.sleep(weather.second_after_s)
+    if weather.beside_another:
+        await anyio.sleep(LEASE_S + 1)
+        await other_tool.deploy(world, f"{OLD[:-1]}3", Sky(quiet, "run3"))
     if weather.what_follows == "deploy":
         await anyio.sleep(LEASE_S + 1)  # to a new deploy the dead one is a rival
     command = COMMANDS[weather.what_follows]

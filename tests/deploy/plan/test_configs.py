@@ -56,7 +56,7 @@ def test_metrics_and_statics_go_where_fly_toml_names_them_no_more() -> None:
     """What nobody here knows stays, and so does a guest that was scaled by hand."""
     one = machine()
     theirs = {"metrics": {"port": 9091}, "statics": [{"guest_path": "/x"}], "guest": {"cpus": 4}}
-    config = one.config | theirs | {"odd": 1}
+    config = {**one.config, **theirs, "odd": 1}
     sent = updated_config(release(), group(), replace(one, config=config), launch=True)
     assert not {"metrics", "statics"} & sent.keys()
     assert (sent["guest"], sent["odd"]) == ({"cpus": 4}, 1)
@@ -71,7 +71,8 @@ def test_what_fly_toml_has_no_word_for_stays_within_a_key_that_is_ours() -> None
         "init": {"tty": True, "kernel_args": None, "cmd": ["old"], "exec": ["gone"]},
         "restart": {"policy": "spot-price", "max_retries": 3, "gpu_bid_price": 0.5},
     }
-    sent = updated_config(release(spec), spec, replace(one, config=one.config | there), launch=True)
+    config = {**one.config, **there}
+    sent = updated_config(release(spec), spec, replace(one, config=config), launch=True)
     assert sent["init"] == {"tty": True, "cmd": ["new"]}
     assert sent["restart"] == {"gpu_bid_price": 0.5, "policy": "no"}
 

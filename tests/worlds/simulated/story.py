@@ -137,6 +137,7 @@ class Story:
     after: dict[str, Snapshot] = field(default_factory=dict)  # when all has come to rest
     calls: list[Call] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    others: list[Run] = field(default_factory=list)  # of another tool
     serving: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all that ever served
     canaries: set[str] = field(default_factory=set)  # of those, the canaries
