@@ -339,7 +339,8 @@ def _left(evidence: Evidence) -> Left:
     if evidence.is_unmarked:
         return Left.UNMARKED
     if evidence.goal == BACK or evidence.went_back:
-        return Left.BACK
+        is_lost = evidence.base is not None and evidence.base.lost
+        return Left.UNMARKED if is_lost else Left.BACK
     is_app = isinstance(cause, CannotStart) or (cause and cause.meaning is Meaning.APP)
     if evidence.base is not None and not evidence.base.machines:
         return Left.FIRST_APP_FAILED if is_app else Left.FIRST

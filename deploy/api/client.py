@@ -19,7 +19,7 @@ from deploy.api.connection import READ_TIMEOUT_S, Answer, Connection, Headers, o
 from deploy.api.machine import TERMINAL, AppInfo, Lease, Machine
 from deploy.api.meaning import call_failed
 from deploy.api.pace import Pace
-from deploy.errors import CallFailed
+from deploy.errors import CallFailed, Meaning
 
 NONCE_HEADER = b"fly-machine-lease-nonce"
 WAIT_LIMIT_S = 60  # the API refuses to wait longer
@@ -151,7 +151,7 @@ class MachinesClient:
         lease_ttl_s: int,
     ) -> Machine:
         """Make a machine, with a lease if `lease_ttl_s` is not 0; after `turn_to_create`."""
-        request: dict[str, Any] = {"name": name, "config": config}
+        request: dict[str, Any] = {"name": name, "config": _whole("create", "", config)}
         if lease_ttl_s:
             request["lease_ttl"] = lease_ttl_s
         if region:
@@ -173,7 +173,8 @@ class MachinesClient:
         nonce: str,
     ) -> Machine:
         """Replace the whole configuration; refused if `current_version` has been overtaken."""
-        request: dict[str, Any] = {"config": config, "skip_launch": not launch}
+        whole = _whole("update", machine_id, config)
+        request: dict[str, Any] = {"config": whole, "skip_launch": not launch}
         if current_version:
             request["current_version"] = current_version
         body = await self._write("update", machine_id, "", nonce, json=request)
@@ -329,6 +330,18 @@ class MachinesClient:
         self, operation: str, method: str, path: str, machine_id: str = "", **options: Any
     ) -> bytes:
         return (await self._connection.send(operation, machine_id, method, path, **options)).content
+
+
+def _whole(operation: str, machine_id: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration; CallFailed for one without an image: to send it would wipe a machine."""
+    if config.get("image"):
+        return config
+    raise CallFailed(
+        "nothing was sent: the configuration that there is of it has no image",
+        operation=operation,
+        meaning=Meaning.REJECTED,
+        machine_id=machine_id,
+    )
 
 
 def _granted_s(lease: Lease, answer: Answer) -> float | None:

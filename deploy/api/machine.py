@@ -135,6 +135,11 @@ class Machine:
         return self.host_status == "unreachable" or self.incomplete
 
     @property
+    def is_whole(self) -> bool:
+        """Whether its configuration is all there, so that another machine can be given it."""
+        return bool(self.image) and not self.incomplete
+
+    @property
     def is_serving(self) -> bool:
         in_rotation = self.state == "started" and not self.cordoned
         return in_rotation and self.checks_pass and not self.is_out_of_reach

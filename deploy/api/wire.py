@@ -163,8 +163,13 @@ def lease(body: bytes) -> Lease:
 
 
 def versions(body: bytes) -> list[tuple[str, Mapping[str, Any]]]:
-    """(version, configuration as it was sent then), newest first."""
-    return [(entry.version, entry.user_config or {}) for entry in _decode(body, list[_Version])]
+    """(version, configuration as it was sent then), newest first.
+
+    A version is left out that is told without its configuration, or with one that has no
+    image: nothing can be brought back from that.
+    """
+    found = ((each.version, each.user_config or {}) for each in _decode(body, list[_Version]))
+    return [(version, config) for version, config in found if config.get("image")]
 
 
 def app(body: bytes) -> AppInfo:

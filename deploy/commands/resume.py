@@ -26,7 +26,7 @@ from deploy.commands.options import (
 from deploy.commands.order import Order, order_of, release_of, terms_of
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import start_run
-from deploy.commands.taking_up import find_unfinished, take_up, taken_up
+from deploy.commands.taking_up import find_unfinished, refuse_lost, take_up, taken_up
 from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
@@ -79,10 +79,13 @@ async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | 
             "or `deploy rollback`",
         )
     release = replace(release, number=_number(fleet, intent.deploy))
+    found = taken_up(fleet, versions, intent.deploy, intent.direction)
+    if intent.direction == BACK:
+        refuse_lost(found.base, target.app)
     task = Task(
         release=release,
         planner=towards_release(order.settings.selection),
-        taken_up=taken_up(fleet, versions, intent.deploy, intent.direction),
+        taken_up=found,
         take_up=partial(take_up, intent.deploy, intent.direction),
     )
     return await start_run("resume", target, said, task, emit, datetime.now(UTC))

@@ -21,7 +21,7 @@ from deploy.commands.order import Order, order_of
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.running import run_and_leave
 from deploy.commands.starting import new_id, start_run
-from deploy.commands.taking_up import find_unfinished, take_up, taken_up
+from deploy.commands.taking_up import find_unfinished, refuse_lost, take_up, taken_up
 from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
@@ -75,12 +75,7 @@ async def rollback_app(
         return None
     base = Base.before(intent.deploy, fleet, versions)
     history = Invocation(app=target.app).history()
-    if base.lost:
-        raise UsageProblem(
-            f"the platform no longer has the configuration that {', '.join(sorted(base.lost))} "
-            "ran before",
-            hint=f"{history} shows what there is for `deploy rollback --to RELEASE`",
-        )
+    refuse_lost(base, target.app)
     if not base.machines:
         raise UsageProblem(
             f"there was nothing before deploy {intent.deploy}: it was the first",
@@ -188,7 +183,8 @@ def _config_of(
     """The machine's own version of release `to`, else a sibling's of the same group."""
     siblings = [m for m in fleet.group(machine.group) if m.id != machine.id]
     for one in (machine, *siblings):
-        for config in (one.config, *known.get(one.id, {}).values()):
+        present: list[Mapping[str, Any]] = [one.config] if one.is_whole else []
+        for config in (*present, *known.get(one.id, {}).values()):
             metadata = config.get("metadata") or {}
             if to in (metadata.get("fly_release_version"), metadata.get("fly_release_id")):
                 return config

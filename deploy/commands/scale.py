@@ -22,6 +22,7 @@ from deploy.commands.starting import new_id, start_run
 from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
+from deploy.hints import Invocation
 from deploy.plan.actions import Create
 from deploy.plan.configs import clone_config, created_config
 from deploy.plan.history import time_ms
@@ -88,6 +89,12 @@ async def _task(target: Target, order: Order, group: str, count: int) -> Task:
     async with connect(target.address, target.token, target.app) as client:
         fleet = (await read_fleet(client)).managed
     release, pattern = _pattern(target, order, fleet, group, new_id(datetime.now(UTC)))
+    siblings = fleet.group(group)
+    if 0 < len(siblings) < count and not any(machine.is_whole for machine in siblings):
+        raise UsageProblem(
+            f"no machine of group {group} tells its whole configuration, to make another like it",
+            hint=f"{Invocation(app=target.app).status()} shows them; try again when a host answers",
+        )
     return Task(
         release=replace(release, finish=("scale", f"{group}={count}")),
         planner=towards_count(group, count, pattern),
@@ -101,7 +108,7 @@ def _pattern(
     """A release that stands for what runs, and what a further machine of the group looks like."""
     siblings = fleet.group(group).machines
     if siblings:
-        newest = max(siblings, key=lambda m: (time_ms(m.version), m.updated_at))
+        newest = max(siblings, key=lambda m: (m.is_whole, time_ms(m.version), m.updated_at))
         config = clone_config(newest, deploy_id)
         release = Release(app=target.app, deploy_id=deploy_id, image=newest.image, groups=())
         return release, Create(

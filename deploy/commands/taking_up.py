@@ -10,7 +10,8 @@ from deploy.api.client import MachinesClient, connect
 from deploy.api.machine import Fleet
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.target import Target
-from deploy.errors import LeaseHeld
+from deploy.errors import LeaseHeld, UsageProblem
+from deploy.hints import Invocation
 from deploy.orchestrator.memory import TakenUp
 from deploy.orchestrator.tools import Tools
 from deploy.plan.base import Base, Versions, put_back, to_be_asked_for
@@ -66,6 +67,17 @@ async def _holder(client: MachinesClient, fleet: Fleet) -> str:
     first = min((m.id for m in fleet.managed if not m.is_out_of_reach), default="")
     lease = await patience().ask(lambda: client.read_lease(first)) if first else None
     return deploy_of_lease(lease.description) if lease else ""
+
+
+def refuse_lost(base: Base, app: str) -> None:
+    """Raise UsageProblem where the way back is not known of every machine."""
+    if base.lost:
+        raise UsageProblem(
+            "the platform does not tell the configuration that "
+            f"{', '.join(sorted(base.lost))} ran before",
+            hint=f"{Invocation(app=app).history()} shows what there is for "
+            "`deploy rollback --to RELEASE`; `deploy --image IMAGE` brings any image back",
+        )
 
 
 async def take_up(deploy_id: str, direction: str, tools: Tools, fleet: Fleet) -> TakenUp:

@@ -82,7 +82,7 @@ def replacement_configs(
     It is made with the old configuration, so that its versions hold the way
     back when the old machine is gone, and with whether that one ran.
     """
-    first = _present(machine.config)
+    first = {"image": release.image, **_present(machine.config)}  # a lost host may tell none
     first["metadata"] = {**machine.metadata, ROLE: str(role), WAS: _ran(launch)}
     first["mounts"] = [dict(mount) for mount in group.config["mounts"]]
     made = replace(machine, name=name, config=first)

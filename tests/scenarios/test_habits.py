@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from deploy.errors import UsageProblem
 from deploy.events import Result
 from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.stage import NEW, OLD, Death, Stage, on_stage
@@ -83,6 +84,26 @@ def test_nothing_is_created_where_a_list_is_wrongly_empty() -> None:
         assert stage.images == [OLD] * 3
 
     on_stage(play, habits=Habits(empty_lists=6))
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_where_versions_tell_no_configuration_rollback_says_so_and_changes_nothing(
+    is_killed: bool,
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.deploy(dies=Death("update", 1) if is_killed else None)
+        await anyio.sleep(30)
+        before = stage.world.snapshot()
+        told = await stage.rollback()
+        assert isinstance(told.error, UsageProblem)
+        assert "ran before" in told.error.message
+        assert "deploy --image IMAGE" in told.error.hint
+        assert told.writes == []
+        assert stage.world.snapshot() == before
+        assert [one.is_ours for one in await stage.history()] == ([True] * (2 if is_killed else 1))
+
+    on_stage(play, habits=Habits(versions_without_config=True))
 
 
 @pytest.mark.parametrize(("command", "image"), [("resume", NEW), ("rollback", OLD)])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 
 from deploy.api.client import MachinesClient
+from deploy.errors import Meaning
 from tests.contract.clocks import BACKENDS
-from tests.deploy.api.server import MACHINE, TOKEN, Server, failing, ok, talk, update
+from tests.deploy.api.server import MACHINE, TOKEN, Server, failing, ok, refused, talk, update
 
 LEASE = {"status": "success", "data": {"nonce": "n1", "expires_at": 1}}
 
@@ -31,6 +33,25 @@ def test_anupdate_carries_the_version_the_nonce_and_the_whole_configuration(back
         "skip_launch": True,
         "current_version": "v0",
     }
+
+
+@pytest.mark.parametrize("config", [{}, {"metadata": {"a": "b"}}, {"image": ""}, {"image": None}])
+def test_a_configuration_without_an_image_is_never_sent(config: dict[str, Any]) -> None:
+    server = Server(ok())
+
+    async def change(client: MachinesClient) -> None:
+        await client.update("m1", config=config, current_version="", launch=True, nonce="n1")
+
+    async def make(client: MachinesClient) -> None:
+        await client.create(
+            name="web-1", region="", config=config, launch=True, cordoned=False, lease_ttl_s=13
+        )
+
+    for say in (change, make):
+        failure = refused(server, say)
+        assert failure.meaning is Meaning.REJECTED
+        assert "no image" in failure.message
+    assert server.asked == []
 
 
 def test_a_macaroon_goes_as_it_is() -> None:
@@ -133,7 +154,7 @@ def test_a_create_is_sent_the_moment_its_turn_has_come() -> None:
             await client.create(
                 name=f"web-{number}",
                 region="",
-                config={},
+                config={"image": "x"},
                 launch=True,
                 cordoned=False,
                 lease_ttl_s=13,

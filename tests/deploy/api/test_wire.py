@@ -269,6 +269,16 @@ def test_a_lease_without_a_nonce_is_unreadable() -> None:
     assert wire.lease(b'{"data":{"nonce":"n","expires_at":null}}').expires_at == 0
 
 
+def test_a_version_without_a_whole_configuration_is_left_out() -> None:
+    told = [
+        {"version": "v4", "user_config": {"image": "x"}},
+        {"version": "v3", "user_config": {"metadata": {"a": "b"}}},
+        {"version": "v2", "user_config": None},
+        {"version": "v1"},
+    ]
+    assert wire.versions(json.dumps(told).encode()) == [("v4", {"image": "x"})]
+
+
 def test_a_message_wins_over_the_error_beside_it() -> None:
     body = b'{"error":"aborted","message":"lease currently held by bob","status":"aborted"}'
     assert wire.fault(body) == ("lease currently held by bob", "aborted")

@@ -147,6 +147,15 @@ def test_a_replacement_is_made_as_the_old_one_and_counts_as_what_it_is_to_be(lau
     assert then["metadata"][WAS] == ("started" if launch else "stopped")
 
 
+def test_a_stand_in_is_never_made_without_an_image() -> None:
+    spec, old = group(), machine()
+    told = {key: value for key, value in old.config.items() if key != "image"}
+    name, role = replacement_name(old, NEW_ID), Role(NEW_ID, "m1")
+    lost = replace(old, config=told, incomplete=True)
+    made, _ = replacement_configs(release(spec), spec, lost, name=name, role=role, launch=True)
+    assert made["image"] == NEW
+
+
 def test_a_configuration_that_is_sent_back_carries_the_intent_of_now_and_no_stamp_of_ours() -> None:
     old = with_metadata(machine(), team="red", **{INTENT: "then", DEPLOY: OLD_ID})
     config = restored_config(old.config, "now", NEW_ID)
