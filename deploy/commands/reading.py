@@ -16,6 +16,7 @@ from deploy.api.connection import OUTAGE_S
 from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
 from deploy.errors import CallFailed, DeployError
+from deploy.orchestrator.look import believable
 from deploy.plan.base import Versions
 
 LOOK_S = 4.0  # for commands whose reader is waiting; an outage is told before a minute is over
@@ -24,10 +25,15 @@ LOOK_S = 4.0  # for commands whose reader is waiting; an outage is told before a
 async def read_fleet(client: MachinesClient, *, within_s: float = OUTAGE_S) -> Fleet:
     """The app's machines, for commands that only read; says what to do about a missing app.
 
-    A hiccup is asked again for `within_s` seconds.
+    A hiccup is asked again for `within_s` seconds. Raises Miscounted as a run does.
     """
+    patient = patience(within_s)
+
+    async def list_once() -> Fleet:
+        return Fleet.of(await patient.ask(client.machines))
+
     try:
-        return Fleet.of(await patience(within_s).ask(client.machines))
+        return await believable(client, patient, list_once)
     except CallFailed as failure:
         if failure.status == 404:
             failure.hint = "check --app; a first `deploy` creates the app"

@@ -10,7 +10,7 @@ from deploy.api.client import MachinesClient, connect
 from deploy.api.machine import Fleet
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.target import Target
-from deploy.errors import LeaseHeld, UsageProblem
+from deploy.errors import LeaseHeld, Miscounted, UsageProblem
 from deploy.hints import Invocation
 from deploy.orchestrator.memory import TakenUp
 from deploy.orchestrator.tools import Tools
@@ -43,11 +43,16 @@ async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | Non
     """The machines, and the intent that they carry.
 
     A list may lag behind a run that died just now, and show no intent yet; then its
-    leases are held. Raises LeaseHeld where that does not end.
+    leases are held, or it is empty. Raises LeaseHeld or Miscounted where that does not end.
     """
     until = anyio.current_time() + _LAG_S
     while True:
-        fleet = await read_fleet(client)
+        try:
+            fleet = await read_fleet(client)
+        except Miscounted:
+            if anyio.current_time() >= until:
+                raise
+            continue
         intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
         if intents:
             return fleet, max(intents, key=lambda i: (i.deploy, i.direction == BACK))

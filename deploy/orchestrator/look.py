@@ -7,7 +7,7 @@ A look at the whole app believes nothing odd.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +15,9 @@ from functools import partial
 
 import anyio
 
+from deploy.api.client import MachinesClient
 from deploy.api.machine import TERMINAL, Fleet, Machine
+from deploy.api.patience import Patience
 from deploy.errors import CallFailed, Meaning, Miscounted, NotTheApi
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import SETTLE_S, Memory
@@ -217,31 +219,13 @@ class Lookout:
         return await patience.ask(partial(client.find_machine, machine_id))
 
     async def _list(self) -> Fleet:
-        """The list; an empty one only if there is nothing to expect, or it is repeated."""
-        fleet = await self._list_once()
-        expects_none = self._memory.has_looked and not self._memory.known
-        for _ in range(_EMPTY_LOOKS - 1):
-            if fleet.managed or expects_none:
-                return fleet
-            await anyio.sleep(_ODD_PAUSE_S)
-            fleet = await self._list_once()
-        if not fleet.managed and not self._memory.known:  # what is known is read by itself
-            await self._refuse_miscounted(fleet)
-        return fleet
-
-    async def _refuse_miscounted(self, fleet: Fleet) -> None:
-        """A list that stays empty is no reason to create anything while the app has machines.
-
-        A list was once wrongly `[]`, and deploys made every machine a second time
-        (Fly.io, 2026-04-28).
-        """
-        counted = (await self._tools.patience.ask(self._tools.client.read_app)).machine_count or 0
-        listed = sum(1 for machine in fleet if machine.state not in TERMINAL)
-        if counted > listed:
-            raise Miscounted(
-                f"{listed} machines are listed, and the app has {counted}",
-                hint="see https://status.flyio.net; nothing is created before the list is right",
-            )
+        """The list; an empty one only if there is nothing to expect, or it may be believed."""
+        memory, tools = self._memory, self._tools
+        if memory.has_looked and not memory.known:
+            return await self._list_once()
+        if memory.known:  # what is known is read by itself
+            return await _unless_empty(self._list_once)
+        return await believable(tools.client, tools.patience, self._list_once)
 
     async def _list_once(self) -> Fleet:
         """Raises NotTheApi where not even the first list can be read: no pass can help that."""
@@ -281,6 +265,38 @@ class Lookout:
             known = machine.id in memory.own or machine.id in before
             if not known and is_made_by(machine, memory.release.deploy_id):
                 memory.created(machine)
+
+
+async def believable(
+    client: MachinesClient, patience: Patience, list_once: Callable[[], Awaitable[Fleet]]
+) -> Fleet:
+    """The list. Raises Miscounted for one that stays empty while the app has machines.
+
+    A list was once wrongly `[]`, and deploys made every machine a second time
+    (Fly.io, 2026-04-28).
+    """
+    fleet = await _unless_empty(list_once)
+    if fleet.managed:
+        return fleet
+    counted = (await patience.ask(client.read_app)).machine_count or 0
+    listed = sum(1 for machine in fleet if machine.state not in TERMINAL)
+    if counted > listed:
+        raise Miscounted(
+            f"{listed} machines are listed, and the app has {counted}",
+            hint="see https://status.flyio.net; nothing is done before the list is right",
+        )
+    return fleet
+
+
+async def _unless_empty(list_once: Callable[[], Awaitable[Fleet]]) -> Fleet:
+    """The list; an empty one if it is repeated."""
+    fleet = await list_once()
+    for _ in range(_EMPTY_LOOKS - 1):
+        if fleet.managed:
+            break
+        await anyio.sleep(_ODD_PAUSE_S)
+        fleet = await list_once()
+    return fleet
 
 
 def _marked(machine: Machine | None) -> tuple[object, ...] | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 import anyio
 import pytest
 
-from deploy.errors import UsageProblem
+from deploy.errors import Miscounted, UsageProblem
 from deploy.events import Result
 from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.stage import NEW, OLD, Death, Stage, on_stage
@@ -104,6 +107,38 @@ def test_where_versions_tell_no_configuration_rollback_says_so_and_changes_nothi
         assert [one.is_ours for one in await stage.history()] == ([True] * (2 if is_killed else 1))
 
     on_stage(play, habits=Habits(versions_without_config=True))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [Stage.resume, Stage.rollback, partial(Stage.rollback, to_release="1"), Stage.history],
+    ids=["resume", "rollback", "rollback --to", "history"],
+)
+def test_a_list_that_stays_wrongly_empty_is_believed_by_no_command(
+    command: Callable[[Stage], Awaitable[object]],
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        assert (await stage.deploy(dies=Death("update", 1))).has_died
+        await command(stage)
+        told = stage.runs[-1]
+        assert isinstance(told.error, Miscounted)
+        assert told.writes == []
+
+    on_stage(play, habits=Habits(full_lists=2, empty_lists=999))
+
+
+@pytest.mark.parametrize(("command", "image"), [("resume", NEW), ("rollback", OLD)])
+def test_a_deploy_that_died_is_taken_up_although_lists_are_empty_at_first(
+    command: str, image: str
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        assert (await stage.deploy(dies=Death("update", 1))).has_died
+        told = await (stage.resume() if command == "resume" else stage.rollback())
+        assert (told.exit_code, stage.images) == (0, [image] * 3)
+
+    on_stage(play, habits=Habits(full_lists=2, empty_lists=4))
 
 
 @pytest.mark.parametrize(("command", "image"), [("resume", NEW), ("rollback", OLD)])
