@@ -50,7 +50,7 @@ _CAUSES = {
     Meaning.NAME_TAKEN: Cause.REJECTED,
     Meaning.USAGE: Cause.REJECTED,
     Meaning.LEASED: Cause.LEASED,
-    Meaning.LEASE_LOST: Cause.LEASED,
+    Meaning.LEASE_TAKEN: Cause.LEASED,
     Meaning.OUTAGE: Cause.OUTAGE,
     Meaning.INTERRUPTED: Cause.INTERRUPTED,
 }

@@ -14,6 +14,7 @@
     |-- HostLost                a volume on a host that does not answer
     |-- LeaseHeld               another deploy holds a lease that this one needs
     |-- LeaseLost               a lease of ours is gone; writes to that machine stop
+    |   `-- LeaseTaken          and somebody else has it now
     |-- Overtaken               another deploy has been here since this one began
     |-- Outage                  the platform answers nothing at all
     |-- DeadlinePassed          the time that --deadline allows is over
@@ -53,6 +54,7 @@ class Meaning(Enum):
     NOT_YET = "the wait ended before the state was reached: ask again"
     RELOCATE = "this host will not take it: replace the machine elsewhere"
     LEASE_LOST = "our lease is gone: take it again, then look"
+    LEASE_TAKEN = "somebody else has taken it: take it again, then look"
     NAME_TAKEN = "the name exists: read that machine and adopt it if it is ours"
     LEASED = "somebody else holds the lease"
     REJECTED = "the request or the token is wrong"
@@ -89,6 +91,7 @@ _HICCUPS = frozenset(
         Meaning.NOT_YET,
         Meaning.RELOCATE,
         Meaning.LEASE_LOST,
+        Meaning.LEASE_TAKEN,
     }
 )
 
@@ -97,7 +100,7 @@ _EXIT_CODES = {
     Meaning.REJECTED: EXIT_REFUSED,
     Meaning.NAME_TAKEN: EXIT_REFUSED,
     Meaning.LEASED: EXIT_LEASED,
-    Meaning.LEASE_LOST: EXIT_LEASED,
+    Meaning.LEASE_TAKEN: EXIT_LEASED,
     Meaning.OUTAGE: EXIT_OUTAGE,
     Meaning.NOT_BUILT: EXIT_NOT_BUILT,
     Meaning.INTERRUPTED: EXIT_INTERRUPTED,
@@ -242,9 +245,15 @@ class LeaseHeld(DeployError):
 
 
 class LeaseLost(DeployError):
-    """A lease that this run held has expired or was taken."""
+    """A lease could not be had or kept; nothing says that anybody else has it."""
 
     meaning = Meaning.LEASE_LOST
+
+
+class LeaseTaken(LeaseLost):
+    """Somebody else has a lease that this run held."""
+
+    meaning = Meaning.LEASE_TAKEN
 
 
 class Overtaken(DeployError):

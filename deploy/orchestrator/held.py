@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from deploy.api.machine import Lease
-from deploy.errors import CallFailed, DeployError, LeaseLost, Meaning
+from deploy.errors import CallFailed, DeployError, LeaseLost, LeaseTaken, Meaning
 from deploy.events import Noticed
 from deploy.orchestrator.bounded import for_each
 from deploy.orchestrator.tools import Tools
@@ -47,6 +47,7 @@ class _Held:
     ttl_s: float
     lost: str = ""  # why no write may rely on it any more
     is_gone: bool = False  # the platform says that it is not ours
+    is_taken: bool = False  # but somebody else's
     in_doubt: bool = False  # the platform does not find it, and no read has said more
     refreshing: anyio.Event | None = None
 
@@ -149,7 +150,8 @@ class HeldLeases:
         """
         held = self._held[machine_id]
         if held.lost:
-            raise LeaseLost(
+            kind = LeaseTaken if held.is_taken else LeaseLost
+            raise kind(
                 f"the lease on machine {machine_id} is lost: {held.lost}", machine_id=machine_id
             )
         if held.in_doubt:
@@ -248,7 +250,7 @@ class HeldLeases:
                 pass  # asked again with the next refresh, while there is time
             else:
                 if found is None or not self.is_ours(found):
-                    held.is_gone = True
+                    held.is_gone, held.is_taken = True, found is not None
                     why = f"{holder_of(found)} has it" if found else f"it ran out: {failure}"
                     self._lose(machine_id, held, why)
                     return

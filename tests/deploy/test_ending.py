@@ -19,6 +19,8 @@ from deploy.errors import (
     DeployError,
     Interrupted,
     LeaseHeld,
+    LeaseLost,
+    LeaseTaken,
     Outage,
     Overtaken,
     UsageProblem,
@@ -217,6 +219,16 @@ ROWS = [
         evidence(BEFORE, failed(LeaseHeld("bob has it", hint=TOLD)), written=NOTHING),
         *(Result.LEASED, 5, "bob has it"),
         has_hint=True,
+    ),
+    Row(
+        "somebody else has taken the lease",
+        evidence(BEFORE, failed(LeaseTaken("bob has it")), written=NOTHING),
+        *(Result.LEASED, 5, "bob has it"),
+    ),
+    Row(
+        "a lease ran out, and nobody else deploys",
+        evidence(BEFORE, failed(LeaseLost("no refresh was answered")), written=NOTHING),
+        *(Result.FAILED, 1, "no refresh was answered"),
     ),
     Row(
         "another deploy went over this one",

@@ -19,6 +19,17 @@ def _dead(stage: Stage, name: str) -> str:
     return machine_id
 
 
+def _dies_at(stage: Stage, name: str, operation: str) -> tuple[str, Hit]:
+    """A machine, and what loses its host when the first call of that kind is made."""
+    dying = stage.id(name)
+
+    def dies(_call: object) -> bool:
+        stage.world.inhabited.lose(dying)
+        return False
+
+    return dying, Hit(operation, BY_NAME["503 before"], on=dies)
+
+
 def _alive(stage: Stage, dead: str) -> list[str]:
     """The images of the machines that are not the dead one."""
     return sorted(machine.image for machine in stage.fleet.values() if machine.id != dead)
@@ -95,14 +106,9 @@ def test_a_blue_that_was_cordoned_when_its_host_died_is_not_said_to_be_as_before
 
     async def play(stage: Stage) -> None:
         await stage.settle(2)
-        dying = stage.id("web-2")
-
-        def dies(_call: object) -> bool:
-            stage.world.inhabited.lose(dying)
-            return False
-
-        watching = Hit("stop", BY_NAME["503 before"], on=dies)
-        told = await stage.deploy(strategy="bluegreen", hits=[watching])
+        dying, watching = _dies_at(stage, "web-2", "stop")
+        never = Hit("stop", BY_NAME["503 before"], times=999, on=to(stage.id("web-1")))
+        told = await stage.deploy(strategy="bluegreen", hits=[watching, never])
         assert (told.exit_code, told.end.result) == (3, Result.IN_BETWEEN)
         assert stage.serving == 3  # web-1, and both greens
         stage.world.inhabited.find(dying)
@@ -115,16 +121,28 @@ def test_a_blue_that_was_cordoned_when_its_host_died_is_not_said_to_be_as_before
     on_stage(play, habits=LOSES_HOSTS, follows=False)
 
 
+@pytest.mark.parametrize("operation", ["create", "update", "uncordon", "cordon", "stop"])
+@pytest.mark.parametrize("is_removable", [True, False])
+def test_a_blue_whose_host_dies_during_the_run_keeps_no_green_from_its_place(
+    operation: str, *, is_removable: bool
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dying, watching = _dies_at(stage, "web-2", operation)
+        never = Hit("destroy", BY_NAME["503 before"], times=999, on=to(dying))
+        hits = [watching] if is_removable else [watching, never]
+        told = await stage.deploy(strategy="bluegreen", hits=hits)
+        assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
+        assert _alive(stage, dying) == [NEW] * 3
+        assert all(each.serves for each in stage.fleet.values() if each.id != dying)
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
 def test_a_host_that_dies_during_the_run_frees_its_place_for_the_others() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(4)
-        dying = stage.id("web-2")
-
-        def dies(_call: object) -> bool:
-            stage.world.inhabited.lose(dying)
-            return False
-
-        watching = Hit("update", BY_NAME["503 before"], on=dies)
+        dying, watching = _dies_at(stage, "web-2", "update")
         told = await stage.deploy(max_unavailable=1, hits=[watching])
         assert told.exit_code == 0, told.end
         assert _alive(stage, dying) == [NEW] * 4

@@ -14,7 +14,7 @@ def prove(scene: Scene) -> Steps:
 
 
 def roll(scene: Scene) -> Steps:
-    """The switch of one group."""
+    """The switch of one group; a blue whose host does not answer is left to its removal."""
     waiting = [action for action in scene.actions if isinstance(action, Uncordon)]
     made = [
         Uncordon(name=green.name, group=green.group)
@@ -22,7 +22,11 @@ def roll(scene: Scene) -> Steps:
         if isinstance(green, Create) and green.cordoned
     ]
     by_id = scene.machines.by_id
-    running = [blue for blue in scene.blues if by_id[blue.machine_id].state == "started"]
+    running = [
+        blue
+        for blue in scene.blues
+        if by_id[blue.machine_id].state == "started" and not blue.is_unleased
+    ]
     in_rotation = [blue for blue in running if not by_id[blue.machine_id].cordoned]
     return (
         step([*waiting, *made], Gate.HEALTHY),

@@ -14,7 +14,7 @@ import pytest
 from deploy.api.client import MachinesClient, connect
 from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
-from deploy.errors import CallFailed, LeaseHeld, LeaseLost
+from deploy.errors import CallFailed, LeaseHeld, LeaseLost, LeaseTaken
 from deploy.events import Event, LeasesTaken, Noticed
 from deploy.local.leases import Leases as PlatformLeases
 from deploy.local.state import HeldLease
@@ -723,7 +723,7 @@ def test_a_stolen_lease_is_lost_noticed_and_never_given_back_for_its_new_holder(
             await held.take(first, second)
             give(world, first, "d9/run9", for_s=600)
             await anyio.sleep(10)
-            with pytest.raises(LeaseLost, match=first):
+            with pytest.raises(LeaseTaken, match=first):
                 held.leases.nonce(first)
             assert held.leases.nonce(second)
             (notice,) = held.notices
