@@ -139,13 +139,18 @@ def test_a_blue_whose_host_dies_during_the_run_keeps_no_green_from_its_place(
     on_stage(play, habits=LOSES_HOSTS)
 
 
-def test_a_host_that_dies_during_the_run_frees_its_place_for_the_others() -> None:
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_a_host_that_dies_during_the_run_frees_its_place_for_the_others(strategy: str) -> None:
+    """Its machine is removed without a lease, though the run had one when the host died."""
+
     async def play(stage: Stage) -> None:
         await stage.settle(4)
         dying, watching = _dies_at(stage, "web-2", "update")
-        told = await stage.deploy(max_unavailable=1, hits=[watching])
+        told = await stage.deploy(strategy=strategy, max_unavailable=1, hits=[watching])
         assert told.exit_code == 0, told.end
         assert _alive(stage, dying) == [NEW] * 4
+        assert dying not in {machine.id for machine in stage.fleet.values()}  # by force
+        assert told.end.leftovers == ()
 
     on_stage(play, habits=LOSES_HOSTS)
 
