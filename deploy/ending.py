@@ -28,7 +28,7 @@ from deploy.errors import (
 )
 from deploy.events import Cause, MachineStands, Result, RunFinished
 from deploy.evidence import Evidence
-from deploy.hints import Invocation, Left, ways_out
+from deploy.hints import Invocation, Left, about_the_dead, ways_out
 from deploy.plan.actions import Action, Destroy, Wait
 from deploy.plan.intent import BACK
 from deploy.plan.release import Release, is_current
@@ -98,7 +98,9 @@ def judge(evidence: Evidence) -> Judgement:
         result=found.result,
         exit_code=found.exit_code,
         message=found.message,
-        hint="; ".join(filter(None, (found.hint, _where_to_look(evidence, found)))),
+        hint="; ".join(
+            filter(None, (found.hint, _where_to_look(evidence, found), _lost(evidence, found)))
+        ),
         cause=_cause(evidence.cause) if found.exit_code != EXIT_DONE else None,
         machines=tuple(_stands(evidence)),
         leftovers=found.leftovers,
@@ -360,6 +362,14 @@ def _where_to_look(evidence: Evidence, found: _Verdict) -> str:
         return ""
     shown = join(["fly", "logs", "--app", evidence.release.app, "--machine", cause.machine_id])
     return f"`{shown}` shows its log"
+
+
+def _lost(evidence: Evidence, found: _Verdict) -> str:
+    """The machines whose hosts do not answer, but for those that are left over."""
+    told = " ".join(found.leftovers)
+    managed = evidence.fleet.managed if evidence.fleet is not None else ()
+    dead = [machine for machine in managed if machine.is_dead and machine.id not in told]
+    return about_the_dead([f"{machine.name or machine.id} ({machine.id})" for machine in dead])
 
 
 def _remove(release: Release, removals: Sequence[Action]) -> str:

@@ -108,7 +108,12 @@ class Evidence:
         return tuple(machine for machine in self.sick if self._is_to_blame(machine))
 
     def _is_to_blame(self, machine: Machine) -> bool:
-        """One that is being restarted after a bad exit is, where the run has written to it."""
+        """One that is being restarted after a bad exit is, where the run has written to it.
+
+        Not one whose host was lost, which no deploy can do.
+        """
+        if machine.is_dead:
+            return False
         crashed = bool(machine.exits) and machine.exits[0].is_bad and machine.state != "started"
         is_ours = machine.id in self.traces.written
         return machine.id in self.traces.healthy or machine.is_down or (crashed and is_ours)

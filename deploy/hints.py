@@ -73,6 +73,14 @@ class Invocation:
         return f"`{told}`"
 
 
+def about_the_dead(names: Sequence[str]) -> str:
+    """What becomes of machines whose hosts do not answer; empty where there are none."""
+    it = "it" if len(names) == 1 else "them"
+    return (
+        f"the host of {', '.join(names)} does not answer: a deploy replaces {it}" if names else ""
+    )
+
+
 def ways_out(left: Left, called: Invocation) -> str:
     """What to do next, in one line; empty where there is nothing to do."""
     match left:

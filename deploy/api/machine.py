@@ -130,9 +130,14 @@ class Machine:
         )
 
     @property
+    def is_dead(self) -> bool:
+        """Its host does not answer: nothing can be written to it, and nobody knows how it does."""
+        return self.host_status == "unreachable"
+
+    @property
     def is_out_of_reach(self) -> bool:
-        """Its host does not answer, or hides the configuration that an update must send back."""
-        return self.host_status == "unreachable" or self.incomplete
+        """It is dead, or its host hides the configuration that an update must send back."""
+        return self.is_dead or self.incomplete
 
     @property
     def is_whole(self) -> bool:

@@ -63,5 +63,7 @@ def _is_out(memory: Memory, machine_id: str, machine: Machine | None) -> bool:
     """Whether a machine that served at first does not now, and we have touched it."""
     if machine is None:
         return machine_id in memory.written
+    if machine.is_dead and machine_id not in memory.doubtful:
+        return False  # it served when its host was lost
     touched = machine_id in memory.written or is_stamped(machine, memory.release.deploy_id)
     return touched and not machine.is_serving

@@ -154,8 +154,15 @@ def _launches(situation: Situation, group: Group, machine: Machine, at_first: Pl
 
 
 def _is_there(situation: Situation, machine: Machine, before: Machine | None) -> bool:
-    """Whether it runs the release; with `--force` only if this deploy has written it."""
+    """Whether it runs the release; with `--force` only if this deploy has written it.
+
+    A dead one does where it died after this deploy had seen it serve: the next replaces it.
+    """
     is_old = before is not None and machine.version == before.version
+    was_dead = before is not None and before.is_dead
+    is_unseen = machine.id in situation.doubtful or machine.cordoned
+    if machine.is_dead and (was_dead or is_unseen):
+        return False
     return is_current(situation.release, machine) and not (situation.release.force and is_old)
 
 
@@ -181,11 +188,13 @@ def _replacement(
 
     It is not started at first, then updated. Where the strategy swaps, it comes
     up cordoned, since all greens are switched together. A second replacement
-    inherits the original machine's place, for as long as that one is there.
+    inherits the original machine's place, for as long as that one is there; its name
+    follows from that of the first, which may be there still, dead.
     """
+    newest = place.stand_ins[-1] if place.stand_ins else machine
     is_there = place.id in {member.id for member in place.members}
     inherited = replaced_by(machine, release.deploy_id) or (place.id if is_there else "")
-    name = replacement_name(machine, release.deploy_id)
+    name = replacement_name(newest, release.deploy_id)
     first, then = replacement_configs(
         release,
         group,

@@ -7,6 +7,7 @@ import pytest
 from deploy.events import Result
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.simulated.habits import Habits
+from tests.worlds.simulated.transport import Call
 from tests.worlds.stage import NEW, OLD, Death, Hit, Stage, on_stage, to
 
 LOSES_HOSTS = Habits(unreachable=frozenset({"none of these"}))
@@ -151,6 +152,75 @@ def test_a_host_that_dies_during_the_run_frees_its_place_for_the_others(strategy
         assert _alive(stage, dying) == [NEW] * 4
         assert dying not in {machine.id for machine in stage.fleet.values()}  # by force
         assert told.end.leftovers == ()
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary"])
+def test_a_host_that_dies_when_its_machine_was_done_undoes_nothing(strategy: str) -> None:
+    """It holds no place, it is named at the end, and the next deploy replaces it."""
+    done: list[str] = []
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        done.clear()
+
+        def dies(call: Call) -> bool:
+            if done and call.machine not in done:
+                stage.world.inhabited.lose(done[0])
+            done.append(call.machine)
+            return done.count(call.machine) == 1 and call.machine != done[0]
+
+        hiccup = Hit("update", BY_NAME["503 before"], on=dies)
+        told = await stage.deploy(strategy=strategy, max_unavailable=1, hits=[hiccup])
+        assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
+        assert sorted(stage.images) == [NEW] * 3
+        assert "its host is unreachable) does not serve" in told.end.message
+        assert f"({done[0]}) does not answer: a deploy replaces it" in told.end.hint
+        again = await stage.deploy(strategy=strategy)
+        assert (again.exit_code, again.end.hint) == (0, ""), again.end
+        assert done[0] not in {machine.id for machine in stage.fleet.values()}
+        assert stage.images == [NEW] * 3
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+@pytest.mark.parametrize("operation", ["read", "wait"])
+def test_a_host_that_dies_before_its_new_machine_was_seen_to_serve_is_replaced(
+    operation: str,
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dying = stage.id("web-2")
+
+        def dies(call: Call) -> bool:
+            if call.machine == dying and stage.fleet["web-2"].image == NEW:
+                stage.world.inhabited.lose(dying)
+            return False
+
+        told = await stage.deploy(hits=[Hit(operation, BY_NAME["503 before"], on=dies)])
+        assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
+        assert _alive(stage, dying) == [NEW] * 3
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+def test_a_green_whose_host_dies_before_the_switch_is_replaced() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dying: list[str] = []
+
+        def dies(call: Call) -> bool:
+            dying.append(call.machine)
+            stage.world.inhabited.lose(dying[0])
+            return False
+
+        told = await stage.deploy(
+            strategy="bluegreen", hits=[Hit("uncordon", BY_NAME["503 before"], on=dies)]
+        )
+        assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
+        assert _alive(stage, dying[0]) == [NEW] * 3
+        assert stage.serving == 3
 
     on_stage(play, habits=LOSES_HOSTS)
 
