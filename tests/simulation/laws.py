@@ -34,6 +34,7 @@ _DEPLOYED = ("web", "worker")
 _UNSTEADY_WORDS = frozenset({"late", "flap", "crash"})  # healthy once, and not for long
 _BROKEN_WORDS = frozenset({"bad", "exit1", "oom", "exitzero", "nopull", "noimage"})
 _SILENT_WORDS = frozenset({"silent", "stuck", "slow"})  # which may be the platform's doing
+_UNTOLD = "the platform does not tell the configuration"
 _DRAIN_S = 2.0  # between the last look and the call that stops
 
 
@@ -303,7 +304,7 @@ def n_means_n(story: Story) -> Iterator[str]:
 def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
     """On a quiet platform a broken app is tried once."""
     words = _words(story.run.release.image)
-    unheard = ("ConnectError", "ReadTimeout")  # out, or too slow
+    unheard = ("ConnectError", "ReadTimeout", "429")  # out, too slow, or over its limit
     is_quiet = not story.lost and not any(c.fault or c.heard in unheard for c in story.calls)
     broken = (_BROKEN_WORDS | _UNSTEADY_WORDS) & BEHAVIOURS.keys()
     if not is_quiet or not (words & broken or story.scenario.machine_checks == "exit1"):
@@ -387,13 +388,16 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
     A release that cannot do well is not finished by anybody: where the run could not know
     that, what goes on with it ends with 1 and the app as before, or with 3 where `immediate`
     has taken away what there was. After two deploys at once nobody can tell what the app is to
-    be like: then it is not judged.
+    be like: then it is not judged. What a server tells of earlier versions no run has asked
+    before it advises; where that is too little, the command says so and changes nothing.
     """
     for advice, after in story.advised:
         run = after.run
         code = run.finished.exit_code if run.finished is not None else 0
         exit_ = f"exit {code}, {run.finished.message}" if run.finished and code else ""
         went_wrong = exit_ or run.error or run.refusal
+        if story.scenario.habits.versions_without_config and _UNTOLD in run.refusal:
+            continue
         finishes = advice.promise.startswith("finishes")
         codes = (1, 3) if story.scenario.strategy == "immediate" else (1,)
         is_apps = run.finished is not None and run.finished.cause is Cause.APP
