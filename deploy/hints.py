@@ -25,6 +25,7 @@ class Left(Enum):
     FIRST_APP_FAILED = "on the way to its first release, whose app fails"
     BACK = "on the way back"
     OVERTAKEN = "to another deploy, which has gone over it"
+    CHANGED = "half way, and then changed by another deploy"
     UNMARKED = "with nothing on the platform that tells of it"
     UNKNOWN = "by a run that has not told how"
 
@@ -98,5 +99,7 @@ def ways_out(left: Left, called: Invocation) -> str:
             return f"{called.rollback()} goes on with it"
         case Left.OVERTAKEN | Left.UNMARKED:
             return f"{called.status()} shows what runs; deploy again if this release is wanted"
+        case Left.CHANGED:
+            return "`deploy --image IMAGE` brings all machines to one release, the other's included"
         case Left.UNKNOWN:
             return f"{called.status()} shows what runs, and the ways out of what is unfinished"

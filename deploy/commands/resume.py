@@ -78,7 +78,7 @@ async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | 
             hint="bring fly.toml and --env back to what they were, or `deploy` anew, "
             "or `deploy rollback`",
         )
-    release = replace(release, number=_number(fleet, intent.deploy))
+    release = replace(release, number=intent.number or _number(fleet, intent.deploy))
     found = taken_up(fleet, versions, intent.deploy, intent.direction)
     if intent.direction == BACK:
         refuse_lost(found.base, target.app)
@@ -86,7 +86,7 @@ async def resume_app(target: Target, order: Order, emit: Emit) -> RunFinished | 
         release=release,
         planner=towards_release(order.settings.selection),
         taken_up=found,
-        take_up=partial(take_up, intent.deploy, intent.direction),
+        take_up=partial(take_up, intent, intent.direction),
     )
     return await start_run("resume", target, said, task, emit, datetime.now(UTC))
 

@@ -87,12 +87,13 @@ async def rollback_app(
         image=intent.image,
         groups=(),
         max_unavailable=order.max_unavailable or DEFAULT_MAX_UNAVAILABLE,
+        number=intent.number,
     )
     task = Task(
         release=release,
         planner=towards_nothing,
         taken_up=_with_hidden(taken_up(fleet, versions, intent.deploy, BACK), intent),
-        take_up=partial(take_up, intent.deploy, BACK),
+        take_up=partial(take_up, intent, BACK),
     )
     return await start_run("rollback", target, order, task, emit, datetime.now(UTC))
 

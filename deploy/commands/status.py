@@ -22,7 +22,7 @@ from deploy.commands.target import Target
 from deploy.errors import CallFailed
 from deploy.hints import Invocation, Left, ways_out
 from deploy.orchestrator.one_off import MACHINE_CHECK, RELEASE_COMMAND, TITLES, left_behind
-from deploy.plan.intent import BACK, Intent, read_intent
+from deploy.plan.intent import BACK, Intent, overtaken_by, overtaker, read_intent
 from deploy.plan.stamps import DEPLOY, is_made_by, is_stamped, replaced_by
 from deploy.wording import printable, short_image, short_version, table
 
@@ -130,6 +130,9 @@ def _unfinished(target: Target, machines: Fleet, intent: Intent, holders: Sequen
         config=target.config_path,
         finish=intent.finish,
     )
+    if (machine := overtaker(machines, intent)) is not None:
+        what = f"{what} was left unfinished, and since then {overtaken_by(machine)}"
+        return f"warning: {what}; {ways_out(Left.CHANGED, called)}"
     return f"warning: {what} is unfinished; {ways_out(_left(machines, intent), called)}"
 
 

@@ -10,12 +10,12 @@ from deploy.api.client import MachinesClient, connect
 from deploy.api.machine import Fleet
 from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.target import Target
-from deploy.errors import LeaseHeld, Miscounted, UsageProblem
-from deploy.hints import Invocation
+from deploy.errors import LeaseHeld, Miscounted, Overtaken, UsageProblem
+from deploy.hints import Invocation, Left, ways_out
 from deploy.orchestrator.memory import TakenUp
 from deploy.orchestrator.tools import Tools
 from deploy.plan.base import Base, Versions, put_back, to_be_asked_for
-from deploy.plan.intent import BACK, Intent, carriers, read_intent
+from deploy.plan.intent import BACK, Intent, carriers, overtaken_by, overtaker, read_intent
 from deploy.plan.places import places_of
 from deploy.plan.stamps import deploy_of_lease, is_made_by, is_stamped
 
@@ -28,10 +28,12 @@ async def find_unfinished(
 ) -> tuple[Fleet, Versions, Intent | None]:
     """The machines, their versions where they matter, and the deploy that is unfinished.
 
-    Where there is none, `otherwise` names a finished one.
+    Where there is none, `otherwise` names a finished one. Raises Overtaken.
     """
     async with connect(target.address, target.token, target.app) as client:
         fleet, intent = await _look_until_known(client)
+        if intent is not None:
+            refuse_overtaken(fleet, intent, target.app)
         intent = intent or otherwise(fleet)
         if intent is None:
             return fleet, {}, None
@@ -74,6 +76,17 @@ async def _holder(client: MachinesClient, fleet: Fleet) -> str:
     return deploy_of_lease(lease.description) if lease else ""
 
 
+def refuse_overtaken(fleet: Fleet, intent: Intent, app: str) -> None:
+    """Raise Overtaken where a later release has been here: it is neither taken back nor mixed."""
+    machine = overtaker(fleet, intent)
+    if machine is not None:
+        raise Overtaken(
+            f"{overtaken_by(machine)} since deploy {intent.deploy} was left unfinished",
+            machine_id=machine.id,
+            hint=ways_out(Left.CHANGED, Invocation(app=app)),
+        )
+
+
 def refuse_lost(base: Base, app: str) -> None:
     """Raise UsageProblem where the way back is not known of every machine."""
     if base.lost:
@@ -85,11 +98,15 @@ def refuse_lost(base: Base, app: str) -> None:
         )
 
 
-async def take_up(deploy_id: str, direction: str, tools: Tools, fleet: Fleet) -> TakenUp:
-    """The same under leases: a write of the dead run's may have landed after the first look."""
-    asked_for = to_be_asked_for(fleet, deploy_id)
+async def take_up(intent: Intent, direction: str, tools: Tools, fleet: Fleet) -> TakenUp:
+    """The same under leases: a write of the dead run's may have landed after the first look.
+
+    Raises Overtaken.
+    """
+    refuse_overtaken(fleet, intent, tools.client.app)
+    asked_for = to_be_asked_for(fleet, intent.deploy)
     versions = await read_versions(tools.client, asked_for, tools.patience)
-    return taken_up(fleet, versions, deploy_id, direction)
+    return taken_up(fleet, versions, intent.deploy, direction)
 
 
 def taken_up(fleet: Fleet, versions: Versions, deploy_id: str, direction: str) -> TakenUp:

@@ -23,7 +23,7 @@ from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
 from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import windows
 from deploy.plan.actions import Destroy, where
-from deploy.plan.intent import BACK, FORWARD, Intent, carriers, unproved
+from deploy.plan.intent import BACK, FORWARD, Intent, carriers, overtaken_by, unproved
 from deploy.plan.schedule import refuse_unsuited, schedule, schedule_back
 from deploy.plan.stamps import DEPLOY, fly_release, role_of
 from deploy.plan.steps import Gate, Schedule, actions_of, without_gates
@@ -228,11 +228,7 @@ def _refuse_overtaken(deployment: Deployment, fleet: Fleet) -> None:
             continue
         deployment.marks.lost(fleet)
         memory.was_overtaken()
-        raise Overtaken(
-            f"another deploy, {release_id} of {machine.image}, has changed machine "
-            f"{machine.name or machine.id} since this one began",
-            machine_id=machine.id,
-        )
+        raise Overtaken(f"{overtaken_by(machine)} since this one began", machine_id=machine.id)
 
 
 def _schedule(deployment: Deployment, fleet: Fleet) -> Schedule:

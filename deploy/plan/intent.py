@@ -7,6 +7,7 @@ until the end. Pure: how it is written and read is told here, when is not.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 
 from deploy.api.machine import Fleet, Machine
@@ -21,7 +22,8 @@ BACK = "back"
 class Intent:
     """The deploy that is under way: `digest` is its release's, `direction` forward or back.
 
-    `finish` are the words of the command that goes on with it.
+    `finish` are the words of the command that goes on with it; `number` is that of its
+    release, 0 where an intent does not tell it.
     """
 
     deploy: str
@@ -30,6 +32,7 @@ class Intent:
     strategy: str
     direction: str = FORWARD
     finish: tuple[str, ...] = RESUME
+    number: int = 0
 
     @classmethod
     def of(cls, release: Release) -> Intent:
@@ -39,6 +42,7 @@ class Intent:
             image=release.image,
             strategy=release.strategy,
             finish=release.finish,
+            number=release.number,
         )
 
     def turned_back(self) -> Intent:
@@ -78,10 +82,27 @@ def _read(machine: Machine) -> tuple[Intent | None, str]:
         fields = json.loads(machine.metadata.get(INTENT, "null"))
         beside = str(fields.pop("beside", ""))
         finish = tuple(str(word) for word in fields.pop("finish", RESUME))
-        intent = Intent(**{key: str(value) for key, value in fields.items()}, finish=finish)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        number = int(fields.pop("number", 0))
+        told = {key: str(value) for key, value in fields.items()}
+        intent = Intent(**told, finish=finish, number=number)
+    except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
         return None, ""
     return intent, beside
+
+
+def overtaker(fleet: Fleet, intent: Intent) -> Machine | None:
+    """A machine on a later release than that of the unfinished deploy: another has been here."""
+    for machine in fleet.managed:
+        release_id, number = fly_release(machine)
+        if release_id not in ("", intent.deploy) and number >= (intent.number or math.inf):
+            return machine
+    return None
+
+
+def overtaken_by(machine: Machine) -> str:
+    """Who has gone over the machine since, in words."""
+    other = f"another deploy, {fly_release(machine)[0]} of {machine.image}"
+    return f"{other}, has changed machine {machine.name or machine.id}"
 
 
 def unproved(fleet: Fleet) -> list[str]:

@@ -24,6 +24,7 @@ ADVICE = {
     Left.BACK: f"`{ROLLBACK}` goes on with it",
     Left.UNMARKED: f"`{STATUS}` shows what runs; deploy again if this release is wanted",
     Left.OVERTAKEN: f"`{STATUS}` shows what runs; deploy again if this release is wanted",
+    Left.CHANGED: "`deploy --image IMAGE` brings all machines to one release, the other's included",
     Left.UNKNOWN: f"`{STATUS}` shows what runs, and the ways out of what is unfinished",
 }
 CALLED = [

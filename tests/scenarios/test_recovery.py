@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from deploy.commands.deploy import deploy_app
-from deploy.errors import UsageProblem
+from deploy.errors import Overtaken, UsageProblem
 from deploy.events import Noticed, Result
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import (
@@ -439,6 +439,36 @@ def test_a_deploy_that_another_tool_went_over_is_not_unfinished(command: str) ->
             told = await stage.resume()
             assert (told.finished, told.writes) == (None, [])
         assert stage.images == [NEWER] * 2
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("operation", ["mark", "update"])
+@pytest.mark.parametrize("command", ["resume", "rollback", "status"])
+def test_machines_are_not_taken_back_from_a_later_release_of_another_tool(
+    command: str, operation: str
+) -> None:
+    """It stopped half way, as ours did: the mark of ours still counts on another machine."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, dies=Death(operation, 1 if operation == "update" else 0))
+        await anyio.sleep(60)
+        marked = set(stage.marks)
+        other = next(name for name in sorted(stage.fleet) if name not in marked)
+        stage.deploy_elsewhere(NEWER, release=9, only=other)
+        await anyio.sleep(60)
+        before = stage.images
+        if command == "status":
+            said = await stage.status()
+            assert f"foreign9 of {NEWER}, has changed machine {other}" in said
+            assert "deploy resume" not in said
+            return
+        told = await (stage.resume() if command == "resume" else stage.rollback())
+        assert isinstance(told.error, Overtaken)
+        assert f"foreign9 of {NEWER}, has changed machine {other}" in told.error.message
+        assert "deploy --image IMAGE" in told.error.hint
+        assert (told.writes, stage.images) == ([], before)
 
     on_stage(play)
 

@@ -225,9 +225,12 @@ class Stage:
         config = {**created_config(old, group), **UNKNOWN_KEYS, **(keys or {})}
         return self.world.create(name, config, launch=launch).id
 
-    def deploy_elsewhere(self, image: str, *, release: int) -> None:
-        """What another tool makes of the app: it copies metadata and writes its own release id."""
-        for name in self.fleet:
+    def deploy_elsewhere(self, image: str, *, release: int, only: str = "") -> None:
+        """What another tool makes of the app: it copies metadata and writes its own release id.
+
+        `only`: it stops after the machine of this name.
+        """
+        for name in [only] if only else self.fleet:
             machine = self.machine(name)
             own = {"fly_release_id": f"foreign{release}", "fly_release_version": str(release)}
             config = {**machine.raw, "image": image, "metadata": {**machine.metadata, **own}}

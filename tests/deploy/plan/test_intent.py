@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.api.machine import Fleet
-from deploy.plan.intent import BACK, FORWARD, Intent, carriers, carrying, read_intent
+from deploy.plan.intent import (
+    BACK,
+    FORWARD,
+    Intent,
+    carriers,
+    carrying,
+    overtaker,
+    read_intent,
+)
 from deploy.plan.stamps import INTENT
 from tests.worlds.fleets import group, machine, release, updated, with_metadata
 
@@ -15,7 +25,18 @@ texts = st.text(max_size=20)
 words = st.lists(texts, max_size=4).map(tuple)
 
 
-@given(st.builds(Intent, deploy=texts, digest=texts, image=texts, strategy=texts, finish=words))
+intents = st.builds(
+    Intent,
+    deploy=texts,
+    digest=texts,
+    image=texts,
+    strategy=texts,
+    finish=words,
+    number=st.integers(0, 1 << 40),
+)
+
+
+@given(intents)
 def test_an_intent_is_read_back_as_it_was_written(intent: Intent) -> None:
     assert read_intent(with_metadata(machine(), **{INTENT: intent.dump()})) == intent
 
@@ -40,9 +61,20 @@ def test_an_intent_says_what_a_resume_needs() -> None:
 @example('{"deploy": 1}')
 @example('{"x": 1}')
 @example('{"finish": 1}')
+@example('{"number": "x"}')
 @example("[" * 100_000)
 def test_what_is_no_intent_is_none_and_no_crash(text: str) -> None:
     assert read_intent(with_metadata(machine(), **{INTENT: text})) is None
+
+
+def test_who_has_a_later_release_has_overtaken_an_unfinished_deploy() -> None:
+    begun = replace(Intent.of(release()), number=2)
+    ours = updated(machine("m1"))
+    theirs = with_metadata(machine("m2"), fly_release_id="foreign", fly_release_version="2")
+    before = with_metadata(theirs, fly_release_version="1")
+    assert overtaker(Fleet.of([ours, theirs]), begun) == theirs
+    assert overtaker(Fleet.of([ours, before]), begun) is None
+    assert overtaker(Fleet.of([ours, theirs]), replace(begun, number=0)) is None  # an older intent
 
 
 def test_a_machine_without_one_has_none() -> None:
