@@ -131,12 +131,19 @@ BY_HAND: Mapping[str, Saying] = {
     "create": (
         MACHINE,
         lambda c: c.create(
-            name="a", region="ams", config={}, launch=False, cordoned=True, lease_ttl_s=13
+            name="a",
+            region="ams",
+            config={"image": "x"},
+            launch=False,
+            cordoned=True,
+            lease_ttl_s=13,
         ),
     ),
     "update": (
         MACHINE,
-        lambda c: c.update("m1", config={}, current_version="v0", launch=False, nonce="n1"),
+        lambda c: c.update(
+            "m1", config={"image": "x"}, current_version="v0", launch=False, nonce="n1"
+        ),
     ),
     "destroy": ({}, lambda c: c.destroy("m1", nonce="n1")),
     "start": ({}, lambda c: c.start("m1", nonce="n1")),
