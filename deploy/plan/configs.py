@@ -57,6 +57,8 @@ def updated_config(
     metadata = {**machine.metadata, **_stamps(release, group)}
     if not is_stamped(machine, release.deploy_id):  # else it says so already
         metadata |= {FROM: machine.version or "unknown", WAS: was(machine)}
+    if release.deploy_id not in metadata.get(INTENT, ""):
+        metadata.pop(INTENT, None)  # an earlier deploy's, which this one goes over
     role = role_of(machine)
     if role is None:
         metadata.pop(ROLE, None)  # a copy of another's

@@ -43,15 +43,17 @@ def broken_by_rivals(story: Story) -> list[str]:
 
 
 def broken_beside_another(story: Story) -> list[str]:
-    """The laws that our run breaks beside another tool that has changed the app.
+    """The laws that our run breaks beside a deploy of another tool, which is bound by none.
 
-    That one is bound by none of them. Where their turns are apart ours is judged by the app
-    as it was in its own; where not, it may change nothing of what the other is at.
+    Where their turns are apart ours is judged by the app as it was in its own; where not, it
+    may change nothing of what the other is at.
     """
     if taken_back := list(_taken_back(story)):
         return taken_back
     ours, theirs = story.run, story.others[0]
     alone = replace(story, calls=of_run(story, ours), advised=[])
+    if not has_written(story, theirs):
+        return broken_laws(alone)
     if not has_written(story, ours):
         return list(_is_over_and_not_done(ours))
     their_first, their_last = (_changes(story, theirs)[at].sent_s for at in (0, -1))
@@ -71,18 +73,28 @@ def broken_beside_another(story: Story) -> list[str]:
 def broken_after_another(story: Story, *, goes_over: bool) -> list[str]:
     """The laws that our last run breaks after one that died and another tool that deployed since.
 
-    A deploy `goes_over` both. Who goes on with the dead one finds that it was overtaken.
+    A deploy `goes_over` both. Who goes on with the dead one and is shown that it was
+    overtaken, removes what that one made at most.
     """
     ours, theirs = story.run, story.others[0]
     if goes_over:
         turn = replace(story, runs=[ours], calls=of_run(story, ours), before=theirs.after)
         hints = every_hint_comes_true(story, judges_app=False)
         return broken_laws(replace(turn, advised=[])) + list(hints)
+    shown_s = _shown_s(story, ours, theirs)
     return [
         f"rivals: {ours.name} goes on with a deploy that another went over: {call.line()}"
         for call in _changes(story, ours)
-        if call.was_carried_out
+        if call.sent_s >= shown_s
+        and call.was_carried_out
+        and (call.machine in story.before or call.operation != "destroy")
     ]
+
+
+def _shown_s(story: Story, run: Run, other: Run) -> float:
+    """When a list first told this run of the release of the other, which may be never."""
+    told = [call.heard_s for call in of_run(story, run) if other.name.encode() in call.listed]
+    return min((heard_s for heard_s in told if heard_s is not None), default=math.inf)
 
 
 def _taken_back(story: Story) -> Iterator[str]:

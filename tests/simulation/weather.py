@@ -216,9 +216,9 @@ def live_through(weather: Weather) -> Story:
 
 def faults_of(weather: Weather, story: Story) -> list[str]:
     """The laws that it breaks, those between rivals included: to a new deploy a dead one is one."""
-    if weather.beside_another and any(has_written(story, other) for other in story.others):
-        if weather.play == "rivals":
-            return broken_beside_another(story)
+    if weather.beside_another and weather.play == "rivals":
+        return broken_beside_another(story)
+    if any(has_written(story, other) for other in story.others):
         return broken_after_another(story, goes_over=weather.what_follows == "deploy")
     are_rivals = weather.play == "rivals" or weather.what_follows == "deploy"
     return broken_by_rivals(story) if are_rivals else broken_laws(story)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -108,15 +109,24 @@ def test_mounts_fit_when_paths_and_known_names_agree(
 def test_the_next_deploy_keeps_the_role_for_the_dead_may_still_be_there() -> None:
     role = f"replaces m0 {OLD_ID}"
     green = machine("m1", name=f"web-m0-{OLD_ID[-6:]}")
-    green = with_metadata(green, **{ROLE: role, INTENT: "{}"})
+    intent = json.dumps({"deploy": NEW_ID})
+    green = with_metadata(green, **{ROLE: role, INTENT: intent})
     metadata = updated_config(release(), group(), green, launch=True)["metadata"]
     assert metadata[ROLE] == role
-    assert metadata[INTENT] == "{}"
+    assert metadata[INTENT] == intent
     copied = with_metadata(machine("m1", name="web-1"), **{ROLE: role})  # of another machine
     assert ROLE not in updated_config(release(), group(), copied, launch=True)["metadata"]
 
 
 # -- the other configurations ------------------------------------------------------------
+
+
+def test_the_intent_of_an_earlier_deploy_goes_with_its_release() -> None:
+    """Another tool may have copied it, beside a release id of its own: it stayed for ever."""
+    old = with_metadata(machine(), **{INTENT: json.dumps({"deploy": OLD_ID}), "team": "red"})
+    metadata = updated_config(release(), group(), old, launch=True)["metadata"]
+    assert INTENT not in metadata
+    assert metadata["team"] == "red"
 
 
 def test_a_created_machine_is_stamped_with_a_history_that_is_empty() -> None:

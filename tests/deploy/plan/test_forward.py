@@ -287,13 +287,17 @@ def test_a_machine_whose_host_refuses_the_update_is_replaced_unless_a_volume_for
 
 
 def test_a_replacement_is_made_with_the_old_configuration_and_then_updated() -> None:
-    one = with_metadata(machine("m1", host_status="unreachable"), team="red", **{INTENT: "{}"})
+    one = with_metadata(
+        machine("m1", host_status="unreachable"), team="red", **{INTENT: f"{{{NEW_ID}}}"}
+    )
     create = _replaced(plan_of(release(), Fleet.of([one])), "m1")
     assert create.then is not None
     assert create.config["image"] == one.image
     assert create.then["image"] == NEW
     assert create.config["metadata"]["team"] == "red"
-    assert create.then["metadata"][INTENT] == "{}"  # it outlives the machine that it replaces
+    assert (
+        create.then["metadata"][INTENT] == f"{{{NEW_ID}}}"
+    )  # it outlives the machine that it replaces
     assert create.name.endswith(NEW_ID[-6:])
 
 
