@@ -192,6 +192,8 @@ class Actions:
         self._show(action, Phase.DESTROYING)
         await self._leases.late(action.machine_id)  # on a lost host one ends, and comes no more
         is_free = action.is_unleased and not self._leases.is_usable(action.machine_id)
+        if is_free:
+            await self._leases.run_out(action.machine_id)
         nonce = "" if is_free else await self._nonce(action.machine_id)
         self._memory.destroying(action.machine_id)
         self._watch.forget(action.machine_id)

@@ -127,6 +127,14 @@ class HeldLeases:
                 return
             await self._news.wait()
 
+    async def run_out(self, machine_id: str) -> None:
+        """Return when a lease that could not be kept has ended by the server's clock, too.
+
+        It counts from when it heard of it, and maybe in whole seconds.
+        """
+        held = self._held.get(machine_id)
+        await anyio.sleep_until(held.expires + SAFETY_S if held is not None else -math.inf)
+
     def _tell(self) -> None:
         self._news.set()
         self._news = anyio.Event()

@@ -143,6 +143,11 @@ class Leases:
             with self._tools.halt.cuts():
                 await self._held.late(machine_id)
 
+    async def run_out(self, machine_id: str) -> None:
+        """Wait until a lease that could not be kept is in nobody's way any more."""
+        with self._tools.halt.cuts():
+            await self._held.run_out(machine_id)
+
     def nonce(self, machine_id: str) -> str:
         """The nonce to send with a write; LeaseLost if the lease may end before the answer."""
         if not self._held.holds(machine_id):

@@ -25,7 +25,7 @@ from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
 from tests.contract.clocks import BACKENDS, run_on
 from tests.worlds.fleets import release
-from tests.worlds.simulated.faults import BY_NAME, Kind
+from tests.worlds.simulated.faults import BY_NAME, Answer, Kind
 from tests.worlds.simulated.story import USUAL_LATENCY_S
 from tests.worlds.simulated.transport import Call, SimulatedTransport
 from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World
@@ -730,6 +730,25 @@ def test_a_stolen_lease_is_lost_noticed_and_never_given_back_for_its_new_holder(
             assert notice.message == f"the lease on {first} is lost: bob (deploy d9/run9) has it"
         assert in_force(world) == [first]
         assert [call.machine for call in calls(world, "release")] == [second]
+
+    play(story)
+
+
+def test_who_waits_for_a_lost_lease_finds_that_the_platform_has_none_either() -> None:
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        slow = Kind(name="slow", reaches=True, answer=Answer.REAL, late_s=1.8)
+        hits = [Hit("acquire", slow), Hit("refresh", UNAVAILABLE, times=999)]
+        async with holder(world, hits=hits) as held:
+            await held.take(first)
+            await anyio.sleep(TTL_S - 3)
+            await held.leases.late(first)
+            assert not held.leases.is_usable(first)
+            assert in_force(world) == [first]
+            await held.leases.run_out(first)
+            assert in_force(world) == []
+            await held.leases.run_out(first)  # at once
+            await held.leases.run_out("m9")
 
     play(story)
 
