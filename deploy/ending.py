@@ -165,16 +165,18 @@ def _arrived(evidence: Evidence) -> _Verdict:
 
 def _done(evidence: Evidence, said: str) -> _Verdict:
     removals = [action for action in evidence.left if isinstance(action, Destroy)]
+    stay, ways = _cordoned(evidence, {action.key for action in removals})
     if not (evidence.traces.written or evidence.traces.has_written or removals):
         pushed_again = "" if evidence.done else "a tag that was pushed again needs --force"
-        return _Verdict(
-            Result.UNCHANGED, EXIT_DONE, f"{said} already, nothing to do", hint=pushed_again
-        )
+        hint = "; ".join(filter(None, (pushed_again, ways)))
+        message = f"{said} already, nothing to do{stay}"
+        return _Verdict(Result.UNCHANGED, EXIT_DONE, message, hint=hint)
+    removed = _remove(evidence.release, removals) if removals else ""
     return _Verdict(
         Result.DONE,
         EXIT_DONE,
-        said + _not_started(evidence),
-        hint=_remove(evidence.release, removals) if removals else "",
+        said + _not_started(evidence) + stay,
+        hint="; ".join(filter(None, (removed, ways))),
         leftovers=tuple(f"{action.name or action.key} ({action.key})" for action in removals),
     )
 
@@ -189,6 +191,25 @@ def _brought_about(evidence: Evidence) -> str:
     if new == len(machines):
         return f"{release.app} runs {release.image}"
     return f"{new} of {len(machines)} machines of {release.app} run {release.image}"
+
+
+def _cordoned(evidence: Evidence, going: set[str]) -> tuple[str, str]:
+    """What takes no traffic although it is there, as a bluegreen of others leaves it; what to do.
+
+    Nobody knows whether it is to serve: it stays as it was.
+    """
+    machines = evidence.fleet.managed if evidence.fleet is not None else ()
+    named = going | {machine.id for machine in evidence.sick}
+    stay = [machine for machine in machines if machine.cordoned and machine.id not in named]
+    if not stay:
+        return "", ""
+    verb = "stays" if len(stay) == 1 else "stay"
+    told = ", ".join(f"{machine.name or machine.id} ({machine.state})" for machine in stay)
+    of = ["--app", evidence.release.app, *(machine.id for machine in stay)]
+    uncordon = join(["fly", "machine", "uncordon", *of])
+    destroy = join(["fly", "machine", "destroy", "--force", *of])
+    ways = f"`{uncordon}` puts back what is to serve, `{destroy}` removes what is left over"
+    return f"; {told} {verb} cordoned", ways
 
 
 def _does_not_serve(machines: Sequence[Machine]) -> str:

@@ -18,6 +18,7 @@ from tests.worlds.stage import (
     Hit,
     Stage,
     Told,
+    group_of,
     on_stage,
     to,
 )
@@ -469,6 +470,33 @@ def test_machines_are_not_taken_back_from_a_later_release_of_another_tool(
         assert f"foreign9 of {NEWER}, has changed machine {other}" in told.error.message
         assert "deploy --image IMAGE" in told.error.hint
         assert (told.writes, stage.images) == ([], before)
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary"])
+@pytest.mark.parametrize("of", ["greens", "a blue"])
+def test_what_a_bluegreen_of_another_tool_has_left_cordoned_is_named(
+    of: str, strategy: str
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        names = ["web-1"]
+        if of == "greens":
+            names = ["app-green-1", "app-green-2"]
+            for name in names:
+                stage.add(name, group_of(stage.toml))
+        for name in names:
+            stage.world.platform.cordon(stage.machine(name), cordoned=True)
+        await anyio.sleep(60)
+        told = await stage.deploy(strategy=strategy)
+        assert told.exit_code == 0
+        assert all(name in told.end.message for name in names), told.end
+        assert "cordoned" in told.end.message
+        ids = [machine.id for machine in stage.fleet.values() if machine.cordoned]
+        assert all(f"fly machine {verb}" in told.end.hint for verb in ("uncordon", "destroy"))
+        assert ids
+        assert all(each in told.end.hint for each in ids)
 
     on_stage(play)
 
