@@ -165,13 +165,17 @@ def _habits(chance: random.Random) -> Habits:
 
 
 class Sky:
-    """Faults as the weather has them: evenly, or only while a burst lasts."""
+    """Faults as the weather has them: evenly, or only while a burst lasts.
 
-    def __init__(self, weather: Weather, run: str) -> None:
+    What comes true late may do so after our run: of what is not `ours`, nobody could tell.
+    """
+
+    def __init__(self, weather: Weather, run: str, *, ours: bool = True) -> None:
         self._chance = random.Random(f"sky/{weather.scenario.seed}/{run}")
         self._rate = weather.rate
         self._kinds = tuple(kind for kind in KINDS if _may_befall(weather.scenario, kind))
         self._burst = weather.burst
+        self._is_ours = ours
         self._is_undone = (weather.play, weather.what_follows) == ("death", "rollback")
 
     def strike(self, call: Call) -> Kind | None:
@@ -187,6 +191,8 @@ class Sky:
         kind = self._chance.choice(fitting)
         if kind.late_s and call.operation == "create" and self._is_undone:
             return None  # it may land when the rollback is over; no lease keeps a create away
+        if kind.late_s and not self._is_ours:
+            return None
         return kind
 
 
@@ -265,7 +271,8 @@ async def _outage(world: World, weather: Weather) -> None:
 
 async def _rivals(world: World, weather: Weather) -> None:
     """Two at once."""
-    image, sky = f"{OLD[:-1]}3", Sky(weather, "run2")
+    image = f"{OLD[:-1]}3"
+    sky = Sky(weather, "run2", ours=not weather.beside_another)
 
     async def second() -> None:
         await anyio.sleep(weather.second_after_s)
@@ -285,7 +292,7 @@ async def _death(world: World, weather: Weather) -> None:
     await anyio.sleep(weather.second_after_s)
     if weather.beside_another:
         await anyio.sleep(LEASE_S + 1)
-        await other_tool.deploy(world, f"{OLD[:-1]}3", Sky(quiet, "run3"))
+        await other_tool.deploy(world, f"{OLD[:-1]}3", Sky(quiet, "run3", ours=False))
     if weather.what_follows == "deploy":
         await anyio.sleep(LEASE_S + 1)  # to a new deploy the dead one is a rival
     command = COMMANDS[weather.what_follows]
