@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from shlex import join
 
+from deploy import hints
 from deploy.api.machine import Fleet, Machine
 from deploy.errors import (
     EXIT_DONE,
@@ -28,10 +29,10 @@ from deploy.errors import (
 )
 from deploy.events import Cause, MachineStands, Result, RunFinished
 from deploy.evidence import Evidence
-from deploy.hints import Invocation, Left, about_the_dead, ways_out
-from deploy.plan.actions import Action, Destroy, Wait
+from deploy.hints import Invocation, Left, named, ways_out
+from deploy.plan.actions import Destroy, Wait
 from deploy.plan.intent import BACK
-from deploy.plan.release import Release, is_current
+from deploy.plan.release import is_current
 from deploy.plan.stamps import is_stamped
 
 _RESULTS = {
@@ -155,7 +156,7 @@ def _arrived(evidence: Evidence) -> _Verdict:
             Result.IN_BETWEEN,
             EXIT_IN_BETWEEN,
             f"{said}, but {_does_not_serve(evidence.broken)}",
-            hint=ways_out(Left.APP_FAILED, evidence.called),
+            hint=ways_out(_left_by_app(evidence), evidence.called),
             is_settled=False,
         )
     if evidence.sick:
@@ -164,20 +165,20 @@ def _arrived(evidence: Evidence) -> _Verdict:
 
 
 def _done(evidence: Evidence, said: str) -> _Verdict:
-    removals = [action for action in evidence.left if isinstance(action, Destroy)]
-    stay, ways = _cordoned(evidence, {action.key for action in removals})
+    removals = {a.key: a.name for a in evidence.left if isinstance(a, Destroy)}
+    stay, ways = _cordoned(evidence, set(removals))
     if not (evidence.traces.written or evidence.traces.has_written or removals):
         pushed_again = "" if evidence.done else "a tag that was pushed again needs --force"
         hint = "; ".join(filter(None, (pushed_again, ways)))
         message = f"{said} already, nothing to do{stay}"
         return _Verdict(Result.UNCHANGED, EXIT_DONE, message, hint=hint)
-    removed = _remove(evidence.release, removals) if removals else ""
+    removed = hints.removal(evidence.release.app, removals)
     return _Verdict(
         Result.DONE,
         EXIT_DONE,
         said + _not_started(evidence) + stay,
         hint="; ".join(filter(None, (removed, ways))),
-        leftovers=tuple(f"{action.name or action.key} ({action.key})" for action in removals),
+        leftovers=named(removals),
     )
 
 
@@ -199,17 +200,12 @@ def _cordoned(evidence: Evidence, going: set[str]) -> tuple[str, str]:
     Nobody knows whether it is to serve: it stays as it was.
     """
     machines = evidence.fleet.managed if evidence.fleet is not None else ()
-    named = going | {machine.id for machine in evidence.sick}
-    stay = [machine for machine in machines if machine.cordoned and machine.id not in named]
-    if not stay:
-        return "", ""
+    told_of = going | {machine.id for machine in evidence.sick}
+    stay = [machine for machine in machines if machine.cordoned and machine.id not in told_of]
     verb = "stays" if len(stay) == 1 else "stay"
     told = ", ".join(f"{machine.name or machine.id} ({machine.state})" for machine in stay)
-    of = ["--app", evidence.release.app, *(machine.id for machine in stay)]
-    uncordon = join(["fly", "machine", "uncordon", *of])
-    destroy = join(["fly", "machine", "destroy", "--force", *of])
-    ways = f"`{uncordon}` puts back what is to serve, `{destroy}` removes what is left over"
-    return f"; {told} {verb} cordoned", ways
+    ways = hints.about_the_cordoned(evidence.release.app, [machine.id for machine in stay])
+    return f"; {told} {verb} cordoned" if stay else "", ways
 
 
 def _does_not_serve(machines: Sequence[Machine]) -> str:
@@ -255,12 +251,16 @@ def _as_before(evidence: Evidence, *, is_settled: bool = True) -> _Verdict:
 
 
 def _in_between(evidence: Evidence) -> _Verdict:
+    """What was on its way back and is on a host that does not answer is left over."""
     cause = evidence.cause
+    goes_back = evidence.goal == BACK or evidence.went_back
+    stuck = {machine.id: machine.name for machine in evidence.stuck if goes_back}
     return _Verdict(
         Result.IN_BETWEEN,
         EXIT_IN_BETWEEN,
         f"the app is in between: {cause or 'not all that was written can be seen'}",
-        hint=_next(evidence),
+        hint="; ".join(filter(None, (_next(evidence), hints.removal(evidence.release.app, stuck)))),
+        leftovers=named(stuck),
         is_settled=False,
     )
 
@@ -362,12 +362,19 @@ def _left(evidence: Evidence) -> Left:
     if evidence.is_unmarked:
         return Left.UNMARKED
     if evidence.goal == BACK or evidence.went_back:
-        is_lost = evidence.base is not None and evidence.base.lost
-        return Left.UNMARKED if is_lost else Left.BACK
+        if evidence.base is not None and evidence.base.lost:
+            return Left.UNMARKED
+        return Left.STUCK if evidence.stuck else Left.BACK
     is_app = isinstance(cause, CannotStart) or (cause and cause.meaning is Meaning.APP)
     if evidence.base is not None and not evidence.base.machines:
         return Left.FIRST_APP_FAILED if is_app else Left.FIRST
-    return Left.APP_FAILED if is_app else Left.FORWARD
+    if is_app:
+        return _left_by_app(evidence)
+    return Left.NO_WAY_BACK if evidence.stuck else Left.FORWARD
+
+
+def _left_by_app(evidence: Evidence) -> Left:
+    return Left.STUCK if evidence.stuck else Left.APP_FAILED
 
 
 def _log_of(cause: DeployError | None) -> tuple[str, ...]:
@@ -389,10 +396,5 @@ def _lost(evidence: Evidence, found: _Verdict) -> str:
     """The machines whose hosts do not answer, but for those that are left over."""
     told = " ".join(found.leftovers)
     managed = evidence.fleet.managed if evidence.fleet is not None else ()
-    dead = [machine for machine in managed if machine.is_dead and machine.id not in told]
-    return about_the_dead([f"{machine.name or machine.id} ({machine.id})" for machine in dead])
-
-
-def _remove(release: Release, removals: Sequence[Action]) -> str:
-    ids = " ".join(action.key for action in removals)
-    return f"left over, remove with: fly machine destroy --force --app {release.app} {ids}"
+    dead = {m.id: m.name for m in managed if m.is_dead and m.id not in told}
+    return hints.about_the_dead(dead)

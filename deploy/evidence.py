@@ -134,6 +134,13 @@ class Evidence:
         return is_hiccup and bool(self.traces.written) and not self.waiting
 
     @property
+    def stuck(self) -> tuple[Machine, ...]:
+        """What cannot be brought back, since its host does not answer."""
+        undo = {action.machine_id for action in self.left_back}
+        managed = self.fleet.managed if self.fleet else ()
+        return tuple(machine for machine in managed if machine.is_dead and machine.id in undo)
+
+    @property
     def waiting(self) -> tuple[Action, ...]:
         """What was not seen to serve, and does not at the last look or has yet to be tried."""
         managed = self.fleet.managed if self.fleet else ()

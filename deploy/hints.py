@@ -6,7 +6,7 @@ and `deploy status` print what is said here and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -24,6 +24,8 @@ class Left(Enum):
     FIRST = "on the way to its first release"
     FIRST_APP_FAILED = "on the way to its first release, whose app fails"
     BACK = "on the way back"
+    NO_WAY_BACK = "on the way to a release, with a dead machine that cannot go back"
+    STUCK = "with a dead machine that cannot go back"
     OVERTAKEN = "to another deploy, which has gone over it"
     CHANGED = "half way, and then changed by another deploy"
     UNMARKED = "with nothing on the platform that tells of it"
@@ -74,32 +76,54 @@ class Invocation:
         return f"`{told}`"
 
 
-def about_the_dead(names: Sequence[str]) -> str:
+def named(machines: Mapping[str, str]) -> tuple[str, ...]:
+    """Machines, name by id, as they are told."""
+    return tuple(f"{name or machine_id} ({machine_id})" for machine_id, name in machines.items())
+
+
+def about_the_dead(machines: Mapping[str, str]) -> str:
     """What becomes of machines whose hosts do not answer; empty where there are none."""
-    it = "it" if len(names) == 1 else "them"
-    return (
-        f"the host of {', '.join(names)} does not answer: a deploy replaces {it}" if names else ""
-    )
+    it = "it" if len(machines) == 1 else "them"
+    told = f"the host of {', '.join(named(machines))} does not answer: a deploy replaces {it}"
+    return told if machines else ""
+
+
+def removal(app: str, machine_ids: Collection[str]) -> str:
+    """How to remove what is left over; empty where there is nothing."""
+    command = f"fly machine destroy --force --app {app} {' '.join(machine_ids)}"
+    return f"left over, remove with: {command}" if machine_ids else ""
+
+
+def about_the_cordoned(app: str, machine_ids: Collection[str]) -> str:
+    """What to do with machines that stay cordoned; empty where there are none."""
+    uncordon = join(["fly", "machine", "uncordon", "--app", app, *machine_ids])
+    destroy = join(["fly", "machine", "destroy", "--force", "--app", app, *machine_ids])
+    ways = f"`{uncordon}` puts back what is to serve, `{destroy}` removes what is left over"
+    return ways if machine_ids else ""
+
+
+_THE_SAME_FOR_ALL = {
+    Left.NOTHING: "",
+    Left.STUCK: "deploy what is to run: that replaces what cannot be brought back",
+    Left.FIRST_APP_FAILED: "fix the app and deploy again; nothing ran before",
+    Left.CHANGED: "`deploy --image IMAGE` brings all machines to one release, the other's included",
+}
 
 
 def ways_out(left: Left, called: Invocation) -> str:
     """What to do next, in one line; empty where there is nothing to do."""
     match left:
-        case Left.NOTHING:
-            return ""
         case Left.FORWARD:
             return f"{called.resume()} finishes it, {called.rollback()} undoes it"
         case Left.APP_FAILED:
             return f"{called.rollback()} undoes it; or fix the app and deploy again"
-        case Left.FIRST:
+        case Left.FIRST | Left.NO_WAY_BACK:
             return f"{called.resume()} finishes it"
-        case Left.FIRST_APP_FAILED:
-            return "fix the app and deploy again; nothing ran before"
         case Left.BACK:
             return f"{called.rollback()} goes on with it"
         case Left.OVERTAKEN | Left.UNMARKED:
             return f"{called.status()} shows what runs; deploy again if this release is wanted"
-        case Left.CHANGED:
-            return "`deploy --image IMAGE` brings all machines to one release, the other's included"
         case Left.UNKNOWN:
             return f"{called.status()} shows what runs, and the ways out of what is unfinished"
+        case _:
+            return _THE_SAME_FOR_ALL[left]

@@ -138,14 +138,17 @@ def _unfinished(target: Target, machines: Fleet, intent: Intent, holders: Sequen
 
 def _left(machines: Fleet, intent: Intent) -> Left:
     """How an unfinished deploy has left the app, as far as a look at it can tell."""
-    if intent.direction == BACK:
-        return Left.BACK
     new = [machine for machine in machines if is_stamped(machine, intent.deploy)]
+    is_stuck = any(machine.is_dead and (machine in new or machine.cordoned) for machine in machines)
+    if intent.direction == BACK:
+        return Left.STUCK if is_stuck else Left.BACK
     stood_in = any(replaced_by(machine, intent.deploy) for machine in machines)
     is_first = not stood_in and all(is_made_by(m, intent.deploy) for m in machines)
     fails = any(machine.is_down or not machine.checks_pass for machine in new)
     if is_first:
         return Left.FIRST_APP_FAILED if fails else Left.FIRST
+    if is_stuck:
+        return Left.STUCK if fails else Left.NO_WAY_BACK
     return Left.APP_FAILED if fails else Left.FORWARD
 
 

@@ -20,7 +20,6 @@ from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.one_off import RELEASE_COMMAND, left_behind, remove
 from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
-from deploy.orchestrator.watch import Watch
 from deploy.orchestrator.window import windows
 from deploy.plan.actions import Destroy, where
 from deploy.plan.intent import BACK, FORWARD, Intent, carriers, overtaken_by, unproved
@@ -54,7 +53,7 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
         order = _schedule(deployment, fleet)
         _tell_plan(deployment, order, fleet)
         await _remove_dead_one_offs(deployment, fleet)
-        return await _execute(deployment, order, fleet, this, watch=deployment.watch)
+        return await _execute(deployment, order, fleet, this, FORWARD)
 
     return await _run(deployment, this, FORWARD, steps)
 
@@ -75,7 +74,7 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
         await _remove_dead_one_offs(deployment, fleet)
         deployment.memory.forgive_exits(fleet)
         order = schedule_back(fleet, deployment.left_back(fleet))
-        return await _execute(deployment, order, fleet, this)
+        return await _execute(deployment, order, fleet, this, BACK)
 
     return await _run(deployment, this, BACK, steps)
 
@@ -258,20 +257,16 @@ def _tell_plan(deployment: Deployment, order: Schedule, fleet: Fleet) -> None:
 
 
 async def _execute(
-    deployment: Deployment,
-    order: Schedule,
-    fleet: Fleet,
-    this: Pass,
-    watch: Watch | None = None,
+    deployment: Deployment, order: Schedule, fleet: Fleet, this: Pass, direction: str
 ) -> Outcome:
     executor = Executor(
         deployment.tools,
         deployment.memory,
         deployment.actions,
-        windows(deployment.memory, fleet),
+        windows(deployment.memory, fleet, goes_back=direction == BACK),
         this.is_decisive,
         max_concurrent=deployment.aim.max_concurrent,
-        watch=watch,
+        watch=deployment.watch if direction == FORWARD else None,
     )
     return await executor.run(order)
 

@@ -42,14 +42,16 @@ class Window:
         self.out.discard(machine_id)
 
 
-def windows(memory: Memory, fleet: Fleet) -> dict[str, Window]:
+def windows(memory: Memory, fleet: Fleet, *, goes_back: bool = False) -> dict[str, Window]:
     """One window per group; machines that we left out of service hold their places in it.
 
-    The place of one whose stand-in serves is free.
+    The place of one whose stand-in serves is free; on the way back, where none is made,
+    that of every dead one is.
     """
     base, now = memory.known_base, fleet.by_id
     places = places_of(fleet.managed, memory.release.deploy_id)
     taken = {place.id for place in places if place.stand_ins and place.occupant.is_serving}
+    taken |= {machine.id for machine in fleet.managed if machine.is_dead and goes_back}
     result = {}
     for group in {machine.group for machine in base.machines}:
         counted = frozenset(m.id for m in base.machines.group(group) if m.id in base.serving)

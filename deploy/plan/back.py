@@ -54,7 +54,7 @@ def _plan_back(
                 serves=machine.id in base.serving,
                 restores=True,
             )
-        elif machine.host_status == "unreachable" and _is_as_it_was(machine, old):
+        elif machine.is_dead and _is_as_it_was(machine, old):
             continue  # nobody could have changed it; its stand-in stays in its place
         else:
             served = machine.id in base.serving

@@ -119,9 +119,9 @@ def unproved(fleet: Fleet) -> list[str]:
 
 
 def carriers(fleet: Fleet) -> list[str]:
-    """The machine of each group that carries the intent: the one with the lowest id."""
+    """The machine of each group that carries the intent: the lowest id on a host that answers."""
     lowest: dict[str, str] = {}
-    for machine in fleet.managed:
+    for machine in sorted(fleet.managed, key=lambda each: each.is_dead):
         lowest.setdefault(machine.group, machine.id)
     return sorted(lowest.values())
 

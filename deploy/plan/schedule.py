@@ -10,6 +10,7 @@ from deploy.errors import HostLost, UsageProblem
 from deploy.plan.actions import Action, Create, Destroy
 from deploy.plan.base import Base
 from deploy.plan.release import Release
+from deploy.plan.stamps import role_of
 from deploy.plan.steps import (
     Gate,
     Schedule,
@@ -52,10 +53,15 @@ def schedule(
 
 
 def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
-    """The way back: what serves nobody goes first and costs nothing, extra machines go last."""
+    """The way back: what serves nobody goes first and costs nothing, extra machines go last.
+
+    But for what hosts keep from being done that do not answer: nothing else waits for that,
+    and only a machine that is back lets its stand-in go.
+    """
     serving_now = serving(fleet)
-    removals = [action for action in actions if isinstance(action, Destroy)]
-    rest = [action for action in actions if not isinstance(action, Destroy)]
+    dead, stand_ins, living = _about_the_dead(fleet, actions)
+    removals = [action for action in living if isinstance(action, Destroy)]
+    rest = [action for action in living if not isinstance(action, Destroy)]
     tracks: list[Track] = []
     for group in dict.fromkeys(action.group for action in rest):
         free, costly = parted((a for a in rest if a.group == group), serving_now)
@@ -64,7 +70,24 @@ def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
             step(costly, Gate.HEALTHY, counted=True, required=False),
         )
         tracks += track(group, steps)
-    return _stages([], tracks, removals)
+    stages = _stages([], tracks, removals)
+    return stages + _stages([], track("", (step(dead, Gate.HEALTHY),)), stand_ins)
+
+
+def _about_the_dead(
+    fleet: Fleet, actions: Sequence[Action]
+) -> tuple[list[Action], list[Destroy], list[Action]]:
+    """What is to be done to the dead, the removal of their stand-ins, and all the rest."""
+    dead = [a for a in actions if a.machine_id in {m.id for m in fleet.managed if m.is_dead}]
+    undone = {action.machine_id for action in dead if not isinstance(action, Destroy)}
+    roles = {machine.id: role_of(machine) for machine in fleet.managed}
+    stand_ins = [
+        action
+        for action in actions
+        if isinstance(action, Destroy)
+        if action not in dead and (role := roles.get(action.machine_id)) and role.replaces in undone
+    ]
+    return dead, stand_ins, [a for a in actions if a not in dead and a not in stand_ins]
 
 
 def refuse_unsuited(release: Release, fleet: Fleet) -> None:

@@ -21,6 +21,8 @@ ADVICE = {
     Left.APP_FAILED: f"`{ROLLBACK}` undoes it; or fix the app and deploy again",
     Left.FIRST: f"`{RESUME}` finishes it",
     Left.FIRST_APP_FAILED: "fix the app and deploy again; nothing ran before",
+    Left.NO_WAY_BACK: f"`{RESUME}` finishes it",
+    Left.STUCK: "deploy what is to run: that replaces what cannot be brought back",
     Left.BACK: f"`{ROLLBACK}` goes on with it",
     Left.UNMARKED: f"`{STATUS}` shows what runs; deploy again if this release is wanted",
     Left.OVERTAKEN: f"`{STATUS}` shows what runs; deploy again if this release is wanted",

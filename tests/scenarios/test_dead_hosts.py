@@ -8,7 +8,7 @@ from deploy.events import Result
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.simulated.habits import Habits
 from tests.worlds.simulated.transport import Call
-from tests.worlds.stage import NEW, OLD, Death, Hit, Stage, on_stage, to
+from tests.worlds.stage import NEW, OLD, Death, Hit, Stage, Told, on_stage, to
 
 LOSES_HOSTS = Habits(unreachable=frozenset({"none of these"}))
 IMAGES = [f"{OLD[:-1]}{number}" for number in range(2, 7)]
@@ -111,7 +111,8 @@ def test_a_blue_that_was_cordoned_when_its_host_died_is_not_said_to_be_as_before
         never = Hit("stop", BY_NAME["503 before"], times=999, on=to(stage.id("web-1")))
         told = await stage.deploy(strategy="bluegreen", hits=[watching, never])
         assert (told.exit_code, told.end.result) == (3, Result.IN_BETWEEN)
-        assert stage.serving == 3  # web-1, and both greens
+        assert stage.serving == 2  # web-1, and the green of web-2
+        assert sorted(stage.images) == [OLD, OLD, NEW]
         stage.world.inhabited.find(dying)
         again = await stage.rollback()
         assert again.exit_code == 0, again.end
@@ -154,6 +155,52 @@ def test_a_host_that_dies_during_the_run_frees_its_place_for_the_others(strategy
         assert told.end.leftovers == ()
 
     on_stage(play, habits=LOSES_HOSTS)
+
+
+def test_a_rollback_brings_the_living_back_and_names_the_dead_that_the_deploy_had_written() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.deploy()
+        dead = _dead(stage, "web-1")
+        told = await stage.rollback(max_unavailable=1)
+        _assert_stuck(stage, told, dead)
+        assert _alive(stage, dead) == [OLD] * 2
+        again = await stage.deploy(IMAGES[1])  # as it was advised
+        assert again.exit_code == 0, again.end
+        assert _alive(stage, dead) == [IMAGES[1]] * 3
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary"])
+def test_the_living_go_back_though_a_machine_died_that_the_deploy_had_written(
+    strategy: str,
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        new: list[str] = []
+
+        def dies(call: Call) -> bool:
+            new.append(call.machine)
+            if new[0] != call.machine:
+                stage.world.inhabited.lose(new[0])
+            return call.machine != new[0]
+
+        broken = Hit("update", BY_NAME["exits"], on=dies)
+        told = await stage.deploy(strategy=strategy, max_unavailable=1, hits=[broken])
+        _assert_stuck(stage, told, new[0])
+        assert _alive(stage, new[0]) == [OLD] * 2
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+def _assert_stuck(stage: Stage, told: Told, dead: str) -> None:
+    name = next(machine.name for machine in stage.fleet.values() if machine.id == dead)
+    assert (told.exit_code, told.end.result) == (3, Result.IN_BETWEEN), told.end
+    assert told.end.leftovers == (f"{name} ({dead})",)
+    assert f"fly machine destroy --force --app sim {dead}" in told.end.hint
+    assert "deploy what is to run" in told.end.hint
+    assert stage.serving == 3  # this simulation lets the dead go on serving
 
 
 @pytest.mark.parametrize("strategy", ["rolling", "canary"])

@@ -8,7 +8,7 @@ what the run prints.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -20,6 +20,8 @@ from deploy.hints import Invocation, Left, ways_out
 from deploy.plan.selection import Selection
 from tests.worlds.advice import advice_of
 from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.simulated.habits import NO_HABITS
+from tests.worlds.simulated.transport import Call
 from tests.worlds.stage import BROKEN, NEW, OLD, WEB, WORKER, Death, Hit, Stage, Told, on_stage, to
 
 UNAVAILABLE = BY_NAME["503 before"]
@@ -139,6 +141,27 @@ async def back_by_itself(stage: Stage) -> Told:
     return await stage.deploy(hits=[Hit("update", UNAVAILABLE, times=99, nth=1)], retries=1)
 
 
+async def no_way_back(stage: Stage) -> Told:
+    """The host of a machine that is on the new release dies."""
+    await stage.settle(3)
+    first = stage.id("web-1")
+
+    def dies(call: Call) -> bool:
+        if call.machine == stage.id("web-3"):
+            stage.world.inhabited.lose(first)
+        return call.machine == stage.id("web-3")
+
+    hits = [Hit("update", UNAVAILABLE, times=9, on=dies)]
+    return await stage.deploy(hits=hits, retries=1, rolls_back=False)
+
+
+async def stuck(stage: Stage) -> Told:
+    await stage.settle(3)
+    await stage.deploy()
+    stage.world.inhabited.lose(stage.id("web-1"))
+    return await stage.rollback(retries=1)
+
+
 @dataclass(frozen=True)
 class Way:
     """Into a state, and what is advised then; `words` those of the command that goes on."""
@@ -171,6 +194,8 @@ WAYS = {
     "a first deploy whose app fails": Way(first_app_failed, Left.FIRST_APP_FAILED, ()),
     "a rollback": Way(back, Left.BACK, ("goes on with it",)),
     "a deploy that went back": Way(back_by_itself, Left.BACK, ("goes on with it",)),
+    "a dead machine cannot go back": Way(no_way_back, Left.NO_WAY_BACK, ("finishes it",)),
+    "a rollback but for a dead machine": Way(stuck, Left.STUCK, ()),
     "its mark is gone": Way(unmarked, Left.UNMARKED, ("",)),
     "another deploy has gone over it": Way(overtaken, Left.OVERTAKEN, ("",)),
 }
@@ -190,7 +215,8 @@ def test_what_is_advised_fits_how_the_app_was_left(name: str) -> None:
         assert told.end.hint.startswith(advised), (told.end.hint, advised)
 
     groups = WORKER if way.into in (of_one_group, update_only) else WEB
-    on_stage(play, toml=groups, checks=way.into is not overtaken)
+    habits = replace(NO_HABITS, unreachable=frozenset({"none of these"}))  # hosts can be lost
+    on_stage(play, toml=groups, checks=way.into not in (overtaken, no_way_back), habits=habits)
 
 
 def test_every_way_to_leave_an_app_is_brought_about_and_followed() -> None:

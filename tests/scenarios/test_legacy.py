@@ -11,6 +11,7 @@ import pytest
 from deploy.commands.deploy import deploy_app
 from tests.scenarios.test_strategies import cannot_prove, failed_unseen, unhealthy_green
 from tests.worlds.simulated.faults import BY_NAME
+from tests.worlds.simulated.habits import Habits
 from tests.worlds.stage import BROKEN, NEW, OLD, Hit, Stage, Told, on_stage
 
 UNAVAILABLE = BY_NAME["503 before"]
@@ -45,6 +46,19 @@ def test_a_rival_that_has_waited_leases_what_the_other_left_behind() -> None:
         assert stage.images == [NEWER] * 3
 
     on_stage(play)
+
+
+def test_a_rollback_brings_the_living_back_before_it_stops_at_the_dead() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.deploy(retries=0)
+        dead = stage.id("web-1")
+        stage.world.inhabited.lose(dead)
+        told = await stage.rollback(retries=0, max_unavailable=1)
+        assert (told.exit_code, told.end.leftovers) == (3, (f"web-1 ({dead})",))
+        assert stage.images == [NEW, OLD, OLD]
+
+    on_stage(play, habits=Habits(unreachable=frozenset({"none of these"})))
 
 
 def test_a_green_that_is_not_healthy_stays_and_never_gets_traffic() -> None:

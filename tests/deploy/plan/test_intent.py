@@ -104,3 +104,9 @@ def test_an_intent_that_another_tool_copied_forward_is_void() -> None:
     assert read_intent(marked) == intent
     assert read_intent(updated(marked)) == intent  # our own update
     assert read_intent(with_metadata(marked, fly_release_id="another")) is None
+
+
+def test_a_dead_machine_carries_the_intent_only_where_there_is_no_other() -> None:
+    dead = replace(machine("m1"), host_status="unreachable")
+    assert carriers(Fleet.of([dead, machine("m2")])) == ["m2"]
+    assert carriers(Fleet.of([dead])) == ["m1"]
