@@ -33,7 +33,7 @@ from deploy.hints import Invocation, Left, named, ways_out
 from deploy.plan.actions import Destroy, Wait
 from deploy.plan.intent import BACK
 from deploy.plan.release import is_current
-from deploy.plan.stamps import is_stamped
+from deploy.plan.stamps import fly_release, is_stamped
 
 _RESULTS = {
     EXIT_FAILED: Result.FAILED,
@@ -123,6 +123,8 @@ def _seen(evidence: Evidence) -> _Verdict:
         return _arrived(evidence)
     if evidence.is_interrupted:
         return _interrupted(evidence)
+    if evidence.is_anothers:
+        return _as_before(evidence)
     if evidence.goal == BACK:
         return _returned(evidence) if evidence.is_undone else _in_between(evidence)
     return _as_before(evidence) if evidence.is_undone else _in_between(evidence)
@@ -156,7 +158,7 @@ def _arrived(evidence: Evidence) -> _Verdict:
             Result.IN_BETWEEN,
             EXIT_IN_BETWEEN,
             f"{said}, but {_does_not_serve(evidence.broken)}",
-            hint=ways_out(_left_by_app(evidence), evidence.called),
+            hint=ways_out(Left.STUCK if evidence.stuck else Left.APP_FAILED, evidence.called),
             is_settled=False,
         )
     if evidence.sick:
@@ -305,11 +307,13 @@ def _runs(evidence: Evidence, machine: Machine) -> str:
     stamped = is_stamped(machine, release.deploy_id)
     if is_current(release, machine):
         return "new"
+    old = evidence.base.machines.by_id.get(machine.id) if evidence.base else None
+    if old is not None and not stamped and fly_release(machine) != fly_release(old):
+        return "mixed"  # another deploy has been here
     if machine.id not in evidence.traces.written and not stamped:
         return "old"
     if not release.groups and stamped:
         return "new"  # scaled, or brought back to an earlier release: the stamp is all there is
-    old = evidence.base.machines.by_id.get(machine.id) if evidence.base else None
     if old is not None and (machine.version == old.version or not stamped):
         return "old"
     return "mixed"
@@ -369,12 +373,8 @@ def _left(evidence: Evidence) -> Left:
     if evidence.base is not None and not evidence.base.machines:
         return Left.FIRST_APP_FAILED if is_app else Left.FIRST
     if is_app:
-        return _left_by_app(evidence)
+        return Left.STUCK if evidence.stuck else Left.APP_FAILED
     return Left.NO_WAY_BACK if evidence.stuck else Left.FORWARD
-
-
-def _left_by_app(evidence: Evidence) -> Left:
-    return Left.STUCK if evidence.stuck else Left.APP_FAILED
 
 
 def _log_of(cause: DeployError | None) -> tuple[str, ...]:

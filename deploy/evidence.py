@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deploy.api.machine import Fleet, Machine
-from deploy.errors import AppFailed, DeployError
+from deploy.errors import AppFailed, DeployError, Overtaken
 from deploy.hints import Invocation
 from deploy.orchestrator.outcome import NOT_BEGUN, Ending, Outcome, app_failed, why_undone
 from deploy.plan.actions import Action, Destroy, Wait
@@ -14,6 +14,7 @@ from deploy.plan.base import Base
 from deploy.plan.intent import BACK, FORWARD
 from deploy.plan.places import places_of
 from deploy.plan.release import Release
+from deploy.plan.stamps import is_made_by, is_stamped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +172,25 @@ class Evidence:
         """Whether the last look shows the app as it was before."""
         if self.fleet is None or self.base is None or self.base.lost:
             return False
-        unseen = self.traces.own - self.fleet.by_id.keys() - self.traces.destroyed
         serving = {machine.id for machine in self.fleet.managed if machine.is_serving}
         to_undo = [  # a machine that serves again is not waited for
             action
             for action in self.left_back
             if not (isinstance(action, Wait) and action.machine_id in serving)
         ]
-        return self.traces.knows_what_landed and not unseen and not to_undo
+        return self.traces.knows_what_landed and not self._unseen and not to_undo
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether another deploy has gone over the app, and left nothing of this one."""
+        if not isinstance(self.cause, Overtaken) or self.fleet is None:
+            return False
+        deploy, now = self.release.deploy_id, self.fleet.managed
+        is_left = any(is_stamped(m, deploy) or is_made_by(m, deploy) for m in now)
+        return not is_left and not self._unseen
+
+    @property
+    def _unseen(self) -> frozenset[str]:
+        """What this run has made, and the last look does not show."""
+        shown = self.fleet.by_id.keys() if self.fleet else ()
+        return self.traces.own.difference(shown, self.traces.destroyed)

@@ -46,6 +46,7 @@ from tests.worlds.fleets import (
     release,
     thrifty,
     updated,
+    with_metadata,
 )
 
 CODES = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
@@ -557,6 +558,20 @@ def test_every_machine_is_told_by_what_it_runs() -> None:
     assert told["m3"].state == "destroyed"
     assert told["m1"].image == NEW
     assert told["m1"].checks == "1/1"
+
+
+def test_what_another_deploy_has_gone_over_is_neither_old_nor_new() -> None:
+    theirs = Fleet.of(
+        replace(with_metadata(one, fly_release_id="foreign"), version="v9", checks=(FAILING,))
+        for one in AFTER
+    )
+    waits = tuple(Wait(machine_id=one.id, version="v9") for one in theirs)
+    cause = failed(Overtaken("another deploy"))
+    found = judge(evidence(theirs, cause, left_back=waits))
+    assert (found.event.result, found.event.exit_code) == (Result.LEASED, 5)
+    assert stands(found) == {"m1": "mixed", "m2": "mixed"}
+    half = Fleet.of([theirs.by_id["m1"], AFTER.by_id["m2"]])
+    assert judge(evidence(half, cause, left_back=waits)).event.exit_code == 3
 
 
 def test_one_that_was_stamped_with_something_else_is_mixed() -> None:

@@ -620,6 +620,32 @@ def test_a_deploy_that_another_has_overtaken_leaves_the_app_to_it(strategy: str)
     on_stage(play, checks=False)  # a lease that has run out is taken anew
 
 
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_one_that_another_tool_overtakes_in_the_middle_ends_as_who_has_lost_its_leases(
+    strategy: str,
+) -> None:
+    """What the other has made does not serve yet, and is not said to be what was there before."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        first = await stage.start(
+            deploy_app, {"image": "registry.test/hello:2-slow", "strategy": strategy}
+        )
+        await anyio.sleep(5)
+        now = anyio.current_time()
+        first.transport.outage = (now, now + 20)  # as for a process that is stopped meanwhile
+        await anyio.sleep(19.5)
+        stage.deploy_elsewhere("registry.test/hello:3-slow", release=9)
+        await first.is_over.wait()
+        assert (first.exit_code, first.end.result) == (5, Result.LEASED), first.end
+        assert "another deploy, foreign9" in first.end.message
+        told = {m.runs for m in first.end.machines if m.state != "destroyed"}
+        assert told == {"mixed"}
+        assert stage.marks == []
+
+    on_stage(play, checks=False)
+
+
 def test_one_that_old_lists_led_to_mark_an_app_of_another_deploy_takes_its_mark_off() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(1)
