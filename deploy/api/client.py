@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from deploy.api import wire
-from deploy.api.connection import READ_TIMEOUT_S, Answer, Connection, Headers, open_connection, read
+from deploy.api.connection import READ_TIMEOUT_S, Answer, Connection, Headers, open_connection
 from deploy.api.machine import TERMINAL, AppInfo, Lease, Machine
 from deploy.api.meaning import call_failed
 from deploy.api.pace import Pace
@@ -67,7 +67,7 @@ class MachinesClient:
     async def read_app(self) -> AppInfo:
         """A missing app is a CallFailed with status 404."""
         body = await self._call("read app", "GET", self._app_path)
-        return read("read app", "", body, wire.app)
+        return self._connection.read("read app", "", body, wire.app)
 
     async def create_app(self, organization: str) -> None:
         request = {"app_name": self.app, "name": self.app, "org_slug": organization}
@@ -76,13 +76,13 @@ class MachinesClient:
     async def local_services(self) -> list[dict[str, Any]]:
         """Where the embedded platform routes the app's services; a real one has no such page."""
         body = await self._call("read services", "GET", f"{self._local()}/services")
-        return read("read services", "", body, wire.objects)
+        return self._connection.read("read services", "", body, wire.objects)
 
     async def local_log(self, machine_id: str) -> list[str]:
         """The last lines that a machine of the embedded platform has written."""
         path = f"{self._local()}/machines/{quote(machine_id, safe='')}/logs"
         body = await self._call("read log", "GET", path, machine_id)
-        return read("read log", machine_id, body, wire.texts)
+        return self._connection.read("read log", machine_id, body, wire.texts)
 
     async def local_logs(
         self, machine_id: str, *, lines: int, follow: bool
@@ -94,7 +94,7 @@ class MachinesClient:
         query = {"machine": machine_id, "lines": str(lines), "follow": str(follow).lower()}
         path = f"{self._local()}/logs"
         async for text in self._connection.lines("read logs", path, query):
-            yield read("read logs", machine_id, text.encode(), wire.log_line)
+            yield self._connection.read("read logs", machine_id, text.encode(), wire.log_line)
 
     def _local(self) -> str:
         return f"{self._connection.address}/local/v1{self._app_path}"
@@ -111,7 +111,7 @@ class MachinesClient:
             response = await self._connection.send(
                 "list", "", "GET", f"{self._app_path}/machines", query
             )
-            found += read("list", "", response.content, wire.machines)
+            found += self._connection.read("list", "", response.content, wire.machines)
             cursor = response.headers.get("fly-next-cursor", "")
             values += wire.values(response.content)
             if not cursor:
@@ -124,7 +124,7 @@ class MachinesClient:
     async def machine(self, machine_id: str) -> Machine:
         await self._pace_reads.turn("read", machine_id)
         body = await self._call("read", "GET", self._path(machine_id), machine_id)
-        return read("read", machine_id, body, wire.machine)
+        return self._connection.read("read", machine_id, body, wire.machine)
 
     async def find_machine(self, machine_id: str) -> Machine | None:
         """The same, or None where it is gone: a destroyed machine may still be told of."""
@@ -161,7 +161,7 @@ class MachinesClient:
         if cordoned:
             request["skip_service_registration"] = True
         body = await self._call("create", "POST", f"{self._app_path}/machines", json=request)
-        return read("create", "", body, wire.machine)
+        return self._connection.read("create", "", body, wire.machine)
 
     async def update(
         self,
@@ -178,7 +178,7 @@ class MachinesClient:
         if current_version:
             request["current_version"] = current_version
         body = await self._write("update", machine_id, "", nonce, json=request)
-        return read("update", machine_id, body, wire.machine)
+        return self._connection.read("update", machine_id, body, wire.machine)
 
     async def destroy(self, machine_id: str, *, nonce: str) -> None:
         """Remove a machine even if it runs; both spellings of that are sent."""
@@ -226,7 +226,7 @@ class MachinesClient:
         body = await self._call(
             "read versions", "GET", f"{self._path(machine_id)}/versions", machine_id
         )
-        return read("read versions", machine_id, body, wire.versions)
+        return self._connection.read("read versions", machine_id, body, wire.versions)
 
     # -- volumes ---------------------------------------------------------------
 
@@ -238,7 +238,7 @@ class MachinesClient:
             if failure.status == 404:
                 return None
             raise
-        return read("list volumes", "", body, wire.free_volumes)
+        return self._connection.read("list volumes", "", body, wire.free_volumes)
 
     async def create_volume(self, name: str, region: str) -> str:
         """The id of a new volume of 1 GB, which is what Fly's own tools begin with."""
@@ -246,7 +246,7 @@ class MachinesClient:
         if region:
             request["region"] = region
         body = await self._call("create volume", "POST", f"{self._app_path}/volumes", json=request)
-        return read("create volume", "", body, wire.volume_id)
+        return self._connection.read("create volume", "", body, wire.volume_id)
 
     # -- metadata --------------------------------------------------------------
 
@@ -279,7 +279,7 @@ class MachinesClient:
             if failure.status == 404:
                 return None
             raise
-        return read("read lease", machine_id, response.content, wire.lease)
+        return self._connection.read("read lease", machine_id, response.content, wire.lease)
 
     async def release_lease(self, machine_id: str, *, nonce: str) -> None:
         """Give a lease back; one that has expired already counts as given back."""
@@ -309,7 +309,7 @@ class MachinesClient:
             json={"ttl": ttl_s, "description": description},
             read_timeout_s=refresh_timeout_s if nonce else READ_TIMEOUT_S,
         )
-        lease = read(operation, machine_id, answer.content, wire.lease)
+        lease = self._connection.read(operation, machine_id, answer.content, wire.lease)
         return replace(lease, granted_s=_granted_s(lease, answer))
 
     # -- one request -----------------------------------------------------------

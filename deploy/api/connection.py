@@ -255,6 +255,20 @@ class Connection:
         if not 200 <= answer.status < 300:
             raise _refused(operation, machine_id, answer)
 
+    def read(self, operation: str, machine_id: str, body: bytes, decode: Callable[[bytes], T]) -> T:
+        """The body as a value; CallFailed for one that cannot be read."""
+        try:
+            return decode(body)
+        except wire.Unreadable as error:
+            raise call_failed(
+                f"the answer cannot be read: {error}",
+                operation=operation,
+                machine_id=machine_id,
+                status=200,
+                garbled=True,
+                hint=_where(self.address),
+            ) from None
+
     def _without_secret(self, answer: Answer) -> Answer:
         """What a server says back of our token must not get into a message or a name."""
         secret, headers = self._secret, answer.headers.raw
@@ -379,17 +393,3 @@ def _retry_after_s(headers: httpx.Headers) -> float | None:
         return max(0.0, (until - parsedate_to_datetime(headers["date"])).total_seconds())
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
-
-
-def read(operation: str, machine_id: str, body: bytes, decode: Callable[[bytes], T]) -> T:
-    """The body as a value; CallFailed for one that cannot be read."""
-    try:
-        return decode(body)
-    except wire.Unreadable as error:
-        raise call_failed(
-            f"the answer cannot be read: {error}",
-            operation=operation,
-            machine_id=machine_id,
-            status=200,
-            garbled=True,
-        ) from None

@@ -50,6 +50,7 @@ class _Held:
     is_taken: bool = False  # but somebody else's
     in_doubt: bool = False  # the platform does not find it, and no read has said more
     refreshing: anyio.Event | None = None
+    unreleased: str = ""  # why it is not given back yet, once that was asked for
 
     @property
     def expires(self) -> float:
@@ -286,7 +287,8 @@ class HeldLeases:
             if last in self._held:
                 await self._release(last)
         for machine_id in self._held:
-            self._tell_unreleased(machine_id, "no answer in time")
+            why = self._held[machine_id].unreleased
+            self._tell_unreleased(machine_id, why or "there was no time to ask for it")
         self._held.clear()
 
     async def _release(self, machine_id: str) -> None:
@@ -302,14 +304,26 @@ class HeldLeases:
         del self._held[machine_id]
 
     async def _give_back(self, machine_id: str, held: _Held) -> None:
-        """Until the platform has taken it, or a read shows that it is not ours any more."""
+        """Until the platform has taken it, or a read shows that it is not ours any more.
+
+        Or half the time is over: the last one needs the other half.
+        """
         client, patience = self._tools.client, self._tools.patience
+        until = anyio.current_time() + _RELEASE_S / 2
+
+        async def release() -> None:
+            held.unreleased = held.unreleased or "no answer in time"
+            try:
+                await client.release_lease(machine_id, nonce=held.nonce)
+            except CallFailed as failure:
+                held.unreleased = str(failure)
+                raise
+
         while True:
-            release = partial(client.release_lease, machine_id, nonce=held.nonce)
             try:
                 return await patience.ask(release, within_s=_RELEASE_S / 2)
             except CallFailed as failure:
-                if not is_refused(failure):
+                if not is_refused(failure) or anyio.current_time() >= until:
                     raise
             found = await patience.ask(partial(client.read_lease, machine_id))
             if found is None or not self.is_ours(found):

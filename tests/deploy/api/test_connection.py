@@ -104,6 +104,17 @@ def test_an_answer_to_a_write_that_cannot_be_read_settles_nothing(answer: httpx.
     assert refused(Server(answer), update).meaning is Meaning.UNSETTLED
 
 
+@pytest.mark.parametrize("body", [b"{}", b'{"machines": []}', b"[", b""])
+def test_an_answer_that_cannot_be_read_tells_where_it_is_from(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "")
+    failure = refused(Server(httpx.Response(200, content=body)), lambda c: c.machines())
+    assert "cannot be read" in failure.message
+    assert "asked http://127.0.0.1:1 through the proxy proxy.test" in failure.hint
+
+
 @pytest.mark.parametrize("verb", ["destroy", "stop", "start", "cordon"])
 def test_a_page_instead_of_an_answer_is_no_success_though_no_body_is_needed(verb: str) -> None:
     server = Server(httpx.Response(200, html="<html>Log in to the hotel's network</html>"))

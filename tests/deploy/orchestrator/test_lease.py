@@ -886,8 +886,13 @@ def test_a_release_that_is_refused_is_given_back_all_the_same(status: int) -> No
     play(story)
 
 
-def test_a_release_that_is_refused_for_ever_is_told_within_the_bound() -> None:
-    refusal = Kind(name="409", status=409, body='{"error": "aborted: try later"}')
+@pytest.mark.parametrize(
+    ("status", "said"), [(409, "try later"), (412, "try later"), (307, "HTTP 307 leads elsewhere")]
+)
+def test_a_release_that_is_refused_for_ever_is_told_within_the_bound(
+    status: int, said: str
+) -> None:
+    refusal = Kind(name=str(status), status=status, body='{"error": "aborted: try later"}')
 
     async def story(world: World) -> None:
         async with holder(world, hits=[Hit("release", refusal, times=999)]) as held:
@@ -895,6 +900,7 @@ def test_a_release_that_is_refused_for_ever_is_told_within_the_bound() -> None:
             began_s = anyio.current_time()
         assert anyio.current_time() - began_s <= 10.5
         assert len(held.notices) == 4
+        assert all(said in notice.message for notice in held.notices)
 
     play(story)
 
