@@ -54,6 +54,8 @@ def _plan_back(
                 serves=machine.id in base.serving,
                 restores=True,
             )
+            if machine.cordoned and not old.cordoned:
+                yield Uncordon(**where(machine), version=machine.version)
         elif machine.is_dead and _is_as_it_was(machine, old):
             continue  # nobody could have changed it; its stand-in stays in its place
         else:

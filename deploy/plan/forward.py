@@ -36,6 +36,7 @@ from deploy.plan.stamps import (
     FROM,
     INTENT,
     Role,
+    is_made_by,
     replaced_by,
     replacement_name,
     slot_name,
@@ -136,7 +137,8 @@ def _bring(
         )
     elif launch:
         yield from _seen_to_serve(machine, machine.id in situation.doubtful)
-    if before is None and machine.cordoned and launch:
+    is_new = before is None or is_made_by(machine, situation.release.deploy_id)  # in whose place
+    if is_new and machine.cordoned and launch:
         yield Uncordon(**where(machine), version=machine.version)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deploy.api.machine import Fleet
 from deploy.errors import HostLost, UsageProblem
-from deploy.plan.actions import Action, Create, Destroy
+from deploy.plan.actions import Action, Create, Destroy, Uncordon, Update
 from deploy.plan.base import Base
 from deploy.plan.release import Release
 from deploy.plan.stamps import role_of
@@ -62,12 +62,16 @@ def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
     dead, stand_ins, living = _about_the_dead(fleet, actions)
     removals = [action for action in living if isinstance(action, Destroy)]
     rest = [action for action in living if not isinstance(action, Destroy)]
+    written = {action.machine_id for action in rest if isinstance(action, Update)}
     tracks: list[Track] = []
     for group in dict.fromkeys(action.group for action in rest):
-        free, costly = parted((a for a in rest if a.group == group), serving_now)
+        mine = [action for action in rest if action.group == group]
+        last = [a for a in mine if isinstance(a, Uncordon) and a.machine_id in written]
+        free, costly = parted((a for a in mine if a not in last), serving_now)
         steps = (
             step(free, Gate.HEALTHY, required=False),
             step(costly, Gate.HEALTHY, counted=True, required=False),
+            step(last, Gate.HEALTHY, required=False),
         )
         tracks += track(group, steps)
     stages = _stages([], tracks, removals)

@@ -11,6 +11,7 @@ from tests.worlds.simulated.transport import Call
 from tests.worlds.stage import NEW, OLD, Death, Hit, Stage, Told, on_stage, to
 
 LOSES_HOSTS = Habits(unreachable=frozenset({"none of these"}))
+LOST = BY_NAME["503 before"]
 IMAGES = [f"{OLD[:-1]}{number}" for number in range(2, 7)]
 
 
@@ -28,7 +29,7 @@ def _dies_at(stage: Stage, name: str, operation: str) -> tuple[str, Hit]:
         stage.world.inhabited.lose(dying)
         return False
 
-    return dying, Hit(operation, BY_NAME["503 before"], on=dies)
+    return dying, Hit(operation, LOST, on=dies)
 
 
 def _alive(stage: Stage, dead: str) -> list[str]:
@@ -57,7 +58,7 @@ def test_a_dead_machine_that_cannot_be_removed_is_replaced_once_and_named_each_t
     async def play(stage: Stage) -> None:
         await stage.settle(3)
         dead = _dead(stage, "web-2")
-        never = Hit("destroy", BY_NAME["503 before"], times=999, on=to(dead))
+        never = Hit("destroy", LOST, times=999, on=to(dead))
         for image in IMAGES[:3]:
             told = await stage.deploy(image, strategy=strategy, retries=1, hits=[never])
             assert told.exit_code == 0, told.end
@@ -72,7 +73,7 @@ def test_a_rollback_leaves_the_dead_machine_alone_and_keeps_its_stand_in() -> No
     async def play(stage: Stage) -> None:
         await stage.settle(3)
         dead = _dead(stage, "web-2")
-        never = Hit("destroy", BY_NAME["503 before"], times=999, on=to(dead))
+        never = Hit("destroy", LOST, times=999, on=to(dead))
         await stage.deploy(NEW, retries=1, hits=[never])
         told = await stage.rollback()
         assert told.exit_code == 0, told.end
@@ -108,7 +109,7 @@ def test_a_blue_that_was_cordoned_when_its_host_died_is_not_said_to_be_as_before
     async def play(stage: Stage) -> None:
         await stage.settle(2)
         dying, watching = _dies_at(stage, "web-2", "stop")
-        never = Hit("stop", BY_NAME["503 before"], times=999, on=to(stage.id("web-1")))
+        never = Hit("stop", LOST, times=999, on=to(stage.id("web-1")))
         told = await stage.deploy(strategy="bluegreen", hits=[watching, never])
         assert (told.exit_code, told.end.result) == (3, Result.IN_BETWEEN)
         assert stage.serving == 2  # web-1, and the green of web-2
@@ -131,7 +132,7 @@ def test_a_blue_whose_host_dies_during_the_run_keeps_no_green_from_its_place(
     async def play(stage: Stage) -> None:
         await stage.settle(3)
         dying, watching = _dies_at(stage, "web-2", operation)
-        never = Hit("destroy", BY_NAME["503 before"], times=999, on=to(dying))
+        never = Hit("destroy", LOST, times=999, on=to(dying))
         hits = [watching] if is_removable else [watching, never]
         told = await stage.deploy(strategy="bluegreen", hits=hits)
         assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
@@ -218,7 +219,7 @@ def test_a_host_that_dies_when_its_machine_was_done_undoes_nothing(strategy: str
             done.append(call.machine)
             return done.count(call.machine) == 1 and call.machine != done[0]
 
-        hiccup = Hit("update", BY_NAME["503 before"], on=dies)
+        hiccup = Hit("update", LOST, on=dies)
         told = await stage.deploy(strategy=strategy, max_unavailable=1, hits=[hiccup])
         assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
         assert sorted(stage.images) == [NEW] * 3
@@ -245,7 +246,7 @@ def test_a_host_that_dies_before_its_new_machine_was_seen_to_serve_is_replaced(
                 stage.world.inhabited.lose(dying)
             return False
 
-        told = await stage.deploy(hits=[Hit(operation, BY_NAME["503 before"], on=dies)])
+        told = await stage.deploy(hits=[Hit(operation, LOST, on=dies)])
         assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
         assert _alive(stage, dying) == [NEW] * 3
 
@@ -262,12 +263,46 @@ def test_a_green_whose_host_dies_before_the_switch_is_replaced() -> None:
             stage.world.inhabited.lose(dying[0])
             return False
 
-        told = await stage.deploy(
-            strategy="bluegreen", hits=[Hit("uncordon", BY_NAME["503 before"], on=dies)]
-        )
+        told = await stage.deploy(strategy="bluegreen", hits=[Hit("uncordon", LOST, on=dies)])
         assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
         assert _alive(stage, dying[0]) == [NEW] * 3
         assert stage.serving == 3
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+def test_a_canary_whose_host_dies_keeps_no_release_from_being_proved() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        dying: list[str] = []
+
+        def dies(_call: Call) -> bool:
+            canaries = [m.id for m in stage.fleet.values() if "canary" in m.name]
+            if canaries and not dying:
+                dying.extend(canaries)
+                stage.world.inhabited.lose(dying[0])
+            return False
+
+        told = await stage.deploy(strategy="canary", hits=[Hit("read", LOST, on=dies)])
+        assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
+        assert (sorted(stage.fleet), stage.images) == (["web-1", "web-2"], [NEW] * 2)
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_a_green_in_the_place_of_a_dead_blue_is_switched_on(command: str) -> None:
+    """Whoever goes on finds it in its place already, and out of rotation."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        died = await stage.deploy(strategy="bluegreen", dies=Death("uncordon", after=False))
+        assert died.has_died
+        dead = _dead(stage, "web-1")
+        again = await (stage.resume() if command == "resume" else stage.rollback())
+        assert again.exit_code == 0, again.end
+        assert _alive(stage, dead) == [NEW if command == "resume" else OLD] * 2
+        assert all(each.serves for each in stage.fleet.values() if each.id != dead)
 
     on_stage(play, habits=LOSES_HOSTS)
 

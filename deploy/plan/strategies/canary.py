@@ -12,7 +12,10 @@ from deploy.plan.strategies.strategy import Scene, Steps, Strategy
 
 
 def prove(scene: Scene) -> Steps:
-    """Make the canary, or bring up the one that is there; not for a group that is tried, or new."""
+    """Make the canary, or bring up the one that is there; not for a group that is tried, or new.
+
+    A dead one proves nothing: there is another beside it.
+    """
     release = scene.release
     group = release.group(scene.group)
     before = scene.base.machines.group(scene.group)
@@ -20,7 +23,9 @@ def prove(scene: Scene) -> Steps:
     if group is None or not before or not rolls or scene.is_tried:
         return ()
     name = canary_name(group.name, release.deploy_id)
-    there = next((machine for machine in scene.machines if machine.name == name), None)
+    by_name = {machine.name: machine for machine in scene.machines}
+    while (there := by_name.get(name)) is not None and there.is_dead:
+        name = f"{name}-2"
     if there is not None:
         return (step([bring_up(there)], Gate.HEALTHY, watched=Watched.ALL),)
     bird = Create(
