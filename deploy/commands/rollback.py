@@ -121,7 +121,8 @@ def _newest_deploy(app: str, fleet: Fleet) -> Intent | None:
         )
     ours = (m for m in fleet.managed if is_stamped(m, fly_release(m)[0]))
     newest = max(ours, key=lambda m: (fly_release(m)[1], time_ms(m.version)))
-    return Intent(deploy=fly_release(newest)[0], digest="", image=newest.image, strategy=DEFAULT)
+    deploy_id, number = fly_release(newest)
+    return Intent(deploy=deploy_id, digest="", image=newest.image, strategy=DEFAULT, number=number)
 
 
 def _with_hidden(found: TakenUp, intent: Intent) -> TakenUp:

@@ -74,7 +74,18 @@ def test_it_tries_again_what_is_answered_502_and_stops_at_anything_else() -> Non
 
 @pytest.mark.parametrize(
     "seed",
-    [42000255, 42000661, 42002242, 42004032, 42008453, 44000003, 44000408, 44001683, 44002763],
+    [
+        48001359,
+        42000255,
+        42000661,
+        42002242,
+        42004032,
+        42008453,
+        44000003,
+        44000408,
+        44001683,
+        44002763,
+    ],
 )
 def test_beside_another_tool_the_laws_hold(seed: int) -> None:
     weather = draw(seed)
