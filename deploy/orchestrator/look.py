@@ -244,8 +244,9 @@ class Lookout:
         """Machines that do not fit what we know, each by itself; None is gone.
 
         Where the list has a machine that a read does not find, neither is
-        believed before the read is repeated. Nor is a read by which what we
-        wrote is not there any more: a cache may have answered it.
+        believed before the read is repeated: two reads it takes to call it gone.
+        Nor is a read by which what we wrote is not there any more: a cache may
+        have answered it.
         """
         found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
         unclear = [
@@ -255,7 +256,11 @@ class Lookout:
         ]
         if unclear:
             await anyio.sleep(_ODD_PAUSE_S)
-        return found | {each: await self._read(each) for each in unclear}
+        again = {each: await self._read(each) for each in unclear}
+        return found | {
+            each: found[each] if machine is None and each in listed else machine
+            for each, machine in again.items()
+        }
 
     def _recognise_own(self, fleet: Fleet) -> None:
         """A machine that we made and do not know of, because the answer was lost."""

@@ -191,6 +191,21 @@ def test_one_that_a_list_has_and_a_read_does_not_is_read_twice() -> None:
     on_bench(story, hits=[Hit("read", NOT_FOUND, nth=1)])
 
 
+def test_one_read_takes_nothing_away_that_a_list_and_another_read_have_shown() -> None:
+    """Another tool has made a version, so that it is read, and the read is repeated."""
+
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        first = bench.id("web-1")
+        bench.memory.wrote(replace(await bench.machine("web-1"), version="01OVERTAKEN"))
+        reads = len(bench.calls("read"))
+        assert first in (await lookout.look()).by_id
+        assert [call.heard for call in bench.calls("read")[reads:]] == ["200", "404"]
+
+    on_bench(story, hits=[Hit("read", NOT_FOUND, nth=2)])
+
+
 def test_what_neither_a_list_nor_a_read_finds_is_gone_after_one_read() -> None:
     async def story(bench: Bench) -> None:
         lookout = bench.deployment.lookout
