@@ -260,7 +260,8 @@ class Leases:
 
         Raises LeaseHeld if somebody else holds it, and the failure itself if
         asking again cannot help, or has not. True, too, if there is no such
-        machine any more: there is nothing to hold.
+        machine any more: there is nothing to hold. A lease that was refused as held
+        is asked for again before that is believed.
         """
         meaning = failure.meaning
         if meaning is Meaning.MISSING and await self._has_vanished(machine_id):
@@ -271,8 +272,6 @@ class Leases:
             held = await self._tools.patience.ask(lambda: self._tools.client.read_lease(machine_id))
             if held is not None:
                 return await self._meet(machine_id, held, failure, doubts, this)
-            if meaning is Meaning.LEASED and await self._has_vanished(machine_id):
-                return True
         return await self._ask_again(failure, doubts, this)
 
     async def _meet(

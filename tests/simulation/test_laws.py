@@ -358,6 +358,12 @@ def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
+@pytest.mark.parametrize("seed", [47000832])
+def test_a_world_that_once_broke_a_law_keeps_them_all_as_it_is_drawn_today(seed: int) -> None:
+    weather = draw(seed)
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
 @pytest.mark.parametrize("seed", range(9000, 9020))
 def test_whatever_the_weather_the_laws_hold(seed: int) -> None:
     """More of these: scripts/simulate SEED --runs N."""

@@ -33,6 +33,7 @@ from tests.worlds.stage import Hit, Hits, to
 
 TTL_S = 13
 UNAVAILABLE = BY_NAME["503 before"]
+NOT_FOUND = Kind(name="not found", status=404, body='{"error":"machine not found"}')
 FORBIDDEN = Kind(name="403", status=403, body='{"error": "not allowed"}')
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -428,6 +429,22 @@ def test_a_lease_that_ends_between_the_refusal_and_the_look_at_it_is_asked_for_a
             await held.take(first)
             assert held.leases.nonce(first) == world._lease_nonce(first)
         assert len(calls(world, "acquire")) == 2
+
+    play(story)
+
+
+def test_one_that_is_refused_as_held_and_that_a_read_does_not_find_is_asked_for_again() -> None:
+    """The refusal has said that it is there: one read is not enough to do without its lease."""
+
+    async def story(world: World) -> None:
+        first, second = ids(world)[:2]
+        hits = [
+            Hit("acquire", BY_NAME["409 leased"], on=lambda call: call.machine == second),
+            Hit("read", NOT_FOUND),
+        ]
+        async with holder(world, hits=hits) as held:
+            await held.take(first, second)
+            assert in_force(world) == [first, second]
 
     play(story)
 
