@@ -74,9 +74,13 @@ def it_converges_or_stands_still(story: Story) -> Iterator[str]:
 
 
 def not_new(story: Story) -> Iterator[str]:
-    """Why the app is not wholly on the release of the last run; leftovers that are named aside."""
+    """Why the app is not wholly on the release of the last run; leftovers that are named aside.
+
+    A machine whose host is lost does not serve, and is named.
+    """
     finished = story.run.finished
     named = " ".join(finished.leftovers) if finished else ""
+    told = finished.hint if finished else ""
     there = {id_: m for id_, m in managed(story.after).items() if id_ not in named}
     for group in story.run.release.groups:
         mine = [machine for machine in there.values() if machine.group == group.name]
@@ -97,16 +101,19 @@ def not_new(story: Story) -> Iterator[str]:
             any(_is_to_serve(story, m) or m.state not in _OFF for m in place) for place in before
         )
         serves = sum(machine.serves for machine in mine)
+        dead = sum(
+            m.id in story.away and (m.id in told or _was_lost_unseen(story, m.id)) for m in mine
+        )
         if _words(story.run.release.image) & _UNSTEADY_WORDS:
             continue  # what becomes of such an app later is its own affair: see the law of done
-        is_so = served <= serves <= ran  # what was sick may be well now
+        is_so = served - dead <= serves <= ran  # what was sick may be well now
         if before and not is_so and story.scenario.strategy != "immediate":
             states = Counter(machine.state for machine in mine)
             yield f"{group.name}: {serves} serve, not {served} ({dict(states)})"
 
 
 def not_old(story: Story) -> Iterator[str]:
-    """Why the app is not wholly as it was before."""
+    """Why the app is not wholly as it was before; nobody makes the dead serve."""
     before, after = managed(story.before), managed(story.after)
     for extra in sorted(after.keys() - before.keys()):
         yield f"{after[extra].name} ({extra}) was not there before"
@@ -120,7 +127,7 @@ def not_old(story: Story) -> Iterator[str]:
         is_at_rest = old.state in _AT_REST and not is_unwell  # else nobody knows what becomes of it
         is_on_its_way = story.after is story.run.after and now.state in TRANSIENT  # of a rival's
         is_other = is_at_rest and not is_on_its_way and _rest(old) != _rest(now)
-        is_sick = is_at_rest and old.serves and not now.serves
+        is_sick = is_at_rest and old.serves and not now.serves and id_ not in story.away
         if old.cordoned != now.cordoned or is_other or is_sick:
             yield (
                 f"{now.name} is {now.state}, cordoned={now.cordoned}, serves={now.serves};"
@@ -129,8 +136,14 @@ def not_old(story: Story) -> Iterator[str]:
 
 
 def not_as_old(story: Story) -> Iterator[str]:
-    """Why the app does not do what it did: on the same machines, or on others in their place."""
+    """Why the app does not do what it did: on the same machines, or on others in their place.
+
+    The dead may still be there beside who stands in for them.
+    """
     before, after = managed(story.before), managed(story.after)
+    names = " ".join(machine.name for machine in after.values())
+    stood_in = {id_ for id_ in story.away if f"-{id_[-8:]}-" in names}
+    after = {id_: machine for id_, machine in after.items() if id_ not in stood_in}
     if not before.keys() - after.keys():
         yield from not_old(story)
         return
@@ -147,12 +160,12 @@ def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
     """Two machines never share a name or a place, and no machine is made that was not planned.
 
     A stand-in that its host would not take has a second one beside it for as long as the deploy
-    is not done.
+    is not done; so has a dead one that cannot be removed.
     """
     shown_the_past = wire.was_shown_the_past(story, story.run)
     there = managed(story.after)
     is_done = story.run.finished is not None and story.run.finished.exit_code == 0
-    refused = set() if is_done else _refused_by_their_hosts(story)
+    refused = story.away | (set() if is_done else _refused_by_their_hosts(story))
     places = Counter(_place(m) for m in there.values() if m.id not in refused)
     for place, count in places.items():
         if count > 1:
@@ -387,9 +400,10 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
 
     A release that cannot do well is not finished by anybody: where the run could not know
     that, what goes on with it ends with 1 and the app as before, or with 3 where `immediate`
-    has taken away what there was. After two deploys at once nobody can tell what the app is to
-    be like: then it is not judged. What a server tells of earlier versions no run has asked
-    before it advises; where that is too little, the command says so and changes nothing.
+    has taken away what there was. Nor could it know of a host that was lost after its last look.
+    After two deploys at once nobody can tell what the app is to be like: then it is not judged.
+    What a server tells of earlier versions no run has asked before it advises; where that is
+    too little, the command says so and changes nothing.
     """
     for advice, after in story.advised:
         run = after.run
@@ -403,12 +417,24 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
         is_apps = run.finished is not None and run.finished.cause is Cause.APP
         is_excused = finishes and is_apps and code in codes and _could_not_know(story)
         amiss: Iterable[str] = ()
+        if any(_was_lost_unseen(story, id_) for id_ in story.away):
+            continue
         if went_wrong and not is_excused:
             amiss = [went_wrong]
         elif judges_app and advice.promise and code != 3:
             amiss = not_new(after) if finishes and not is_excused else not_as_old(after)
         for each in amiss:
             yield f"`{advice.command}` {advice.promise or 'is advised'}, but {each}"
+
+
+def _was_lost_unseen(story: Story, machine_id: str) -> bool:
+    """Whether its host was lost after the moment that the run's last list shows, or it had none."""
+    lists = [c for c in wire.of_run(story, story.run) if c.operation == "list" and c.is_good]
+    shown_s = max((c.applied_s or 0.0 for c in lists), default=math.inf)
+    reported = story.run.finished.machines if story.run.finished else ()
+    if any(m.machine_id == machine_id and m.state == "unknown" for m in reported):
+        return True
+    return story.lost[machine_id] >= shown_s - story.scenario.habits.list_lags_s
 
 
 def _could_not_know(story: Story) -> bool:

@@ -24,6 +24,7 @@ from tests.simulation.laws import broken_laws, managed
 from tests.simulation.laws_of_calls import no_lease_is_lost_that_nobody_took
 from tests.simulation.weather import (
     HICCUPS,
+    Host,
     Weather,
     draw,
     draw_first,
@@ -141,6 +142,20 @@ WITH_HABITS = (
     20002821,
     21101113,
     21101172,
+)
+WITH_A_HOST_LOST = (  # any machine's, and some of them for good
+    40000090,
+    40000195,
+    40000337,
+    40000645,
+    40000898,
+    40000973,
+    40001438,
+    40001515,
+    40010877,
+    40011023,
+    40011789,
+    40012424,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
@@ -316,28 +331,44 @@ def _as_once(weather: Weather) -> Weather:
     No call of a rival failed, and none waited; nobody deployed again after a death.
     """
     scenario = replace(weather.scenario, habits=NO_HABITS, machine_checks="")
-    weather = replace(weather, scenario=scenario, deploys_again=False)
+    weather = _as_lost_once(replace(weather, scenario=scenario, deploys_again=False))
     if weather.play != "rivals":
         return weather
     return replace(weather, rate=0.0, scenario=replace(weather.scenario, wait_for_lease_s=0.0))
 
 
+def _as_lost_once(weather: Weather) -> Weather:
+    """As hosts were lost at first: that of the first machine, for half a minute."""
+    host = Host(share=0.0, at_call=0, after_s=weather.second_after_s, for_s=30.0)
+    habits = replace(weather.scenario.habits, removes_lost=False)
+    return replace(weather, host=host, scenario=replace(weather.scenario, habits=habits))
+
+
+@pytest.mark.parametrize("seed", WITH_A_HOST_LOST)
+def test_a_world_in_which_a_host_is_lost_keeps_the_laws_that_it_once_broke(seed: int) -> None:
+    weather = draw_first(seed)
+    assert weather.play == "host loss"
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
 @pytest.mark.parametrize("seed", WITH_HABITS)
 def test_a_world_whose_server_has_habits_keeps_the_laws_that_it_once_broke(seed: int) -> None:
-    weather = draw_first(seed)
+    weather = _as_lost_once(draw_first(seed))
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
 @pytest.mark.parametrize("seed", [5000644, 5001303, 6000713, 6002701, 20001361, 23001470])
 def test_a_world_with_machine_checks_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
-    weather = draw_first(seed)
+    weather = _as_lost_once(draw_first(seed))
     assert weather.scenario.machine_checks
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
 @pytest.mark.parametrize("seed", JUST_AS_DRAWN)
 def test_a_world_that_once_broke_a_law_keeps_them_all_just_as_it_was_drawn(seed: int) -> None:
-    weather = replace(draw_first(seed), deploys_again=False)  # which was not drawn yet
+    weather = _as_lost_once(
+        replace(draw_first(seed), deploys_again=False)
+    )  # which was not drawn yet
     assert faults_of(weather, live_through(weather)) == [], weather
 
 

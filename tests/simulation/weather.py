@@ -3,11 +3,12 @@
 A seed draws the strategy, the path and the fleet; how the new app behaves, and whether
 machine checks try it; the server's habits; how often calls fail, in bursts or evenly; how
 slow the network is; an outage; a rival; a death with a resume, a rollback or another deploy
-after it; a host that is lost for a while. The laws have to hold in all of it.
+after it; a host that is lost for a while, or for good. The laws have to hold in all of it.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from tests.worlds.simulated.transport import Call
 from tests.worlds.simulated.world import BROKEN, OLD, Scenario, Story, World, tell
 
 HICCUPS = tuple(kind for kind in KINDS if kind.nature is Nature.HICCUP)
+_GROUPS = ("web", "worker")
 _LATENCIES = (USUAL_LATENCY_S, USUAL_LATENCY_S, (0.01, 0.3), (0.05, 1.0), (0.3, 2.0))
 _MISBEHAVING = ("late", "flap", "crash", "exitzero", "nopull", "noimage")
 _HABITS: Mapping[str, Sequence[Any]] = {
@@ -43,6 +45,24 @@ _HABITS: Mapping[str, Sequence[Any]] = {
     "refuses_release": ((409,), (412, 412)),
 }
 PLAYS = ("deploy", "outage", "rivals", "death", "host loss")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Which host is lost: that of the machine at this share of those that are there.
+
+    `at_call` of the deploy, or `after_s` where that is 0; for `for_s`.
+    """
+
+    share: float
+    at_call: int
+    after_s: float
+    for_s: float
+
+    def __str__(self) -> str:
+        when = f"at call {self.at_call}" if self.at_call else f"after {self.after_s:.1f} s"
+        for_ = f"for {self.for_s:g} s" if self.for_s < math.inf else "for good"
+        return f"of machine {self.share:.2f} {when} {for_}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +83,7 @@ class Weather:
     dies_at: tuple[int, bool]
     way: str
     deploys_again: bool
+    host: Host
     beside_another: bool = False
 
     def __str__(self) -> str:
@@ -74,6 +95,7 @@ class Weather:
             "outage": f" {self.outage[1] - self.outage[0]:.0f} s at {self.outage[0]:.1f} s",
             "death": f" {'after' if self.dies_at[1] else 'before'} call {self.dies_at[0]}, "
             f"then {'another tool, then ' if self.beside_another else ''}{self.what_follows}",
+            "host loss": f" {self.host}",
             "rivals": (" with another tool" if self.beside_another else "")
             + (f" that wait {waits_s:g} s for each other" if waits_s else ""),
         }.get(self.play, "")
@@ -143,6 +165,9 @@ def draw_first(seed: int) -> Weather:
     if tried.random() < 0.1:
         word = tried.choice(("exit0", "exit0", "exit0", "exit1"))
         scenario = replace(scenario, machine_checks=word)
+    lost = random.Random(f"host/{seed}")
+    if play == "host loss" and lost.random() < 0.5:
+        scenario = replace(scenario, habits=replace(scenario.habits, removes_lost=True))
     return Weather(
         scenario=scenario,
         play=play,
@@ -153,6 +178,12 @@ def draw_first(seed: int) -> Weather:
         dies_at=(chance.randint(1, 20 * machines), chance.random() < 0.5),
         way=chance.choice(("resume", "rollback")),
         deploys_again=random.Random(f"again/{seed}").random() < 0.3,
+        host=Host(
+            share=lost.random(),
+            at_call=lost.randint(1, 40 * machines) if lost.random() < 0.5 else 0,
+            after_s=lost.uniform(0.0, 60.0),
+            for_s=math.inf if lost.random() < 0.5 else lost.choice((3.0, 30.0, 120.0)),
+        ),
     )
 
 
@@ -194,6 +225,20 @@ class Sky:
         if kind.late_s and not self._is_ours:
             return None
         return kind
+
+
+class Counting:
+    """The faults of another, and a moment that has come with the `nth` call of the run."""
+
+    def __init__(self, sky: Sky, nth: int, has_come: anyio.Event) -> None:
+        self._sky = sky
+        self._nth = nth
+        self._has_come = has_come
+
+    def strike(self, call: Call) -> Kind | None:
+        if call.ordinal == self._nth:
+            self._has_come.set()
+        return self._sky.strike(call)
 
 
 def _may_befall(scenario: Scenario, kind: Kind) -> bool:
@@ -301,15 +346,24 @@ async def _death(world: World, weather: Weather) -> None:
 
 
 async def _host_loss(world: World, weather: Weather) -> None:
-    """The host of a machine is lost during the deploy, for half a minute."""
+    """The host of a machine is lost during the deploy, be it one that the deploy has made."""
+    host, is_time = weather.host, anyio.Event()
+    sky = Counting(Sky(weather, "run1"), host.at_call, is_time)
 
     async def lose() -> None:
-        await anyio.sleep(weather.second_after_s)
-        lost = world.machines()[0].id
+        if host.at_call:
+            await is_time.wait()
+        else:
+            await anyio.sleep(host.after_s)
+        there = [machine.id for machine in world.machines() if machine.config.group in _GROUPS]
+        lost = there[int(host.share * len(there))]
         world.set_host(lost, "unreachable")
-        await anyio.sleep(30.0)
-        world.set_host(lost, "ok")
+        if host.for_s < math.inf:
+            await anyio.sleep(host.for_s)
+            world.set_host(lost, "ok")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lose)
-        await world.deploy(faults=Sky(weather, "run1"))
+        await world.deploy(faults=sky)
+        if not world.story.lost:  # it was over before
+            tasks.cancel_scope.cancel()

@@ -70,7 +70,9 @@ class Habits:
 
     Writing: `drops_unknown_keys`: of configurations, those not in KNOWN_KEYS.
     `unreachable`: ids of machines whose host is lost from the beginning; see
-    `Inhabited.lose`. `paced`: so many updates are answered 429 with `retry_after_s`.
+    `Inhabited.lose`. `removes_lost`: where `World.set_host` has lost one, nothing that
+    needs it is answered, leases included, but a destroy by force is carried out. `paced`:
+    so many updates are answered 429 with `retry_after_s`.
 
     Transport: `redirects_to`: every answer is a 307 to this address. `content_type` of
     JSON. `list_bytes`: a list is at least so long. `packs`: bodies are gzipped under
@@ -89,6 +91,7 @@ class Habits:
     odd_machine: bool = False
     drops_unknown_keys: bool = False
     unreachable: frozenset[str] = frozenset()
+    removes_lost: bool = False
     paced: int = 0
     retry_after_s: int = 86400
     redirects_to: str = ""

@@ -142,6 +142,7 @@ class Story:
     groups: dict[str, str] = field(default_factory=dict)  # id -> group, of all that ever served
     canaries: set[str] = field(default_factory=set)  # of those, the canaries
     lost: dict[str, float] = field(default_factory=dict)  # when a machine's host was first lost
+    away: set[str] = field(default_factory=set)  # of those, whose host has not been found again
     advised: list[tuple[Advice, Story]] = field(default_factory=list)  # what following it came to
 
     @property

@@ -8,7 +8,7 @@ every call, every event and what served when, for the laws to judge.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -123,6 +123,18 @@ def tell(scenario: Scenario, play: Any) -> Story:
         return run_in_time(main, seed=scenario.seed, before_time_passes=look)
 
 
+class _Platform(Platform):
+    """One that removes machines by force though their hosts are `lost`, where it is told so."""
+
+    lost: Set[str] = frozenset()
+
+    def admit(self, machine: Machine, nonce: str) -> None:
+        if machine.id in self.lost and not machine.is_gone:
+            self.leases.guard(machine, nonce)  # all else is refused before it comes here
+        else:
+            super().admit(machine, nonce)
+
+
 class World:
     """A platform with an app on it. An async context manager."""
 
@@ -134,9 +146,11 @@ class World:
         self.scenario = scenario
         self.story = Story(scenario=scenario)
         self.runtime = SimulatedRuntime(scenario.seed, {**_QUICK, **(behaviours or {})})
-        self.platform = Platform(runtime=self.runtime, clock=simulated_clock, seed=scenario.seed)
+        self.platform = _Platform(runtime=self.runtime, clock=simulated_clock, seed=scenario.seed)
         application = api.app(self.platform)
         self.inhabited = inhabit(application, scenario.habits, simulated_clock)
+        if scenario.habits.removes_lost:
+            self.platform.lost = self.inhabited.lost
         self._application = application if scenario.habits == NO_HABITS else self.inhabited
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup
@@ -277,9 +291,14 @@ class World:
         """Lose the host of a machine, or find it again (`ok`)."""
         if status == "ok":
             self.runtime.find_host(machine_id)
+            self.inhabited.find(machine_id)
+            self.story.away.discard(machine_id)
         else:
             self.runtime.lose_host(machine_id, status)
+            if self.scenario.habits.removes_lost:
+                self.inhabited.lose(machine_id)
             self.story.lost.setdefault(machine_id, anyio.current_time())
+            self.story.away.add(machine_id)
         if self._watch is not None:
             self._watch.note(machine_id)
 
