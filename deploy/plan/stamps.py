@@ -86,8 +86,10 @@ def slot_name(group: str, slot: int) -> str:
     return f"{group}-{slot}"
 
 
-def canary_name(group: str, deploy_id: str) -> str:
-    return f"{group}-canary-{deploy_id[-6:]}"
+def canary_name(group: str, deploy_id: str, number: int = 1) -> str:
+    """Of the deploy's first canary in the group, or of one that follows a dead one."""
+    nth = f"{number}-" if number > 1 else ""
+    return f"{group}-canary-{nth}{deploy_id[-6:]}"
 
 
 def replacement_name(machine: Machine, deploy_id: str) -> str:

@@ -283,7 +283,8 @@ def test_a_canary_whose_host_dies_keeps_no_release_from_being_proved() -> None:
                 stage.world.inhabited.lose(dying[0])
             return False
 
-        told = await stage.deploy(strategy="canary", hits=[Hit("read", LOST, on=dies)])
+        hits = [Hit("read", LOST, on=dies), Hit("update", LOST, nth=1)]  # and a pass more
+        told = await stage.deploy(strategy="canary", hits=hits)
         assert (told.exit_code, told.end.result) == (0, Result.DONE), told.end
         assert (sorted(stage.fleet), stage.images) == (["web-1", "web-2"], [NEW] * 2)
 

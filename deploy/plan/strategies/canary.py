@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from deploy.api.machine import Fleet
 from deploy.plan.actions import Create, Update, bring_up
 from deploy.plan.configs import created_config
@@ -22,10 +24,10 @@ def prove(scene: Scene) -> Steps:
     rolls = any(isinstance(action, Update) for action in scene.actions)
     if group is None or not before or not rolls or scene.is_tried:
         return ()
-    name = canary_name(group.name, release.deploy_id)
     by_name = {machine.name: machine for machine in scene.machines}
-    while (there := by_name.get(name)) is not None and there.is_dead:
-        name = f"{name}-2"
+    names = (canary_name(group.name, release.deploy_id, number) for number in count(1))
+    name = next(each for each in names if each not in by_name or not by_name[each].is_dead)
+    there = by_name.get(name)
     if there is not None:
         return (step([bring_up(there)], Gate.HEALTHY, watched=Watched.ALL),)
     bird = Create(

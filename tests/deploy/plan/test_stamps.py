@@ -100,6 +100,7 @@ def test_names_that_a_deploy_gives_end_with_its_own() -> None:
     one = machine("0123456789", group("worker"))
     assert slot_name("web", 3) == "web-3"
     assert canary_name("web", NEW_ID) == f"web-canary-{NEW_ID[-6:]}"
+    assert canary_name("web", NEW_ID, 2) == f"web-canary-2-{NEW_ID[-6:]}"
     assert replacement_name(one, NEW_ID) == f"worker-23456789-{NEW_ID[-6:]}"
 
 
