@@ -160,12 +160,12 @@ def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
     """Two machines never share a name or a place, and no machine is made that was not planned.
 
     A stand-in that its host would not take has a second one beside it for as long as the deploy
-    is not done; so has a dead one that cannot be removed.
+    is not done; so has one whose host was lost, which is named where it is left over.
     """
     shown_the_past = wire.was_shown_the_past(story, story.run)
     there = managed(story.after)
     is_done = story.run.finished is not None and story.run.finished.exit_code == 0
-    refused = story.away | (set() if is_done else _refused_by_their_hosts(story))
+    refused = story.lost.keys() | (set() if is_done else _refused_by_their_hosts(story))
     places = Counter(_place(m) for m in there.values() if m.id not in refused)
     for place, count in places.items():
         if count > 1:
@@ -369,8 +369,8 @@ def _seen_to_serve(story: Story, run: Run) -> set[str]:
 def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
     """When a blue is stopped or destroyed, the last look before has shown every green serving.
 
-    A green whose host is lost, or that is gone, says nothing about the app; `immediate` looks at
-    nobody's health.
+    A green whose host is lost, or that is gone, says nothing about the app, nor does who was made
+    for such a one afterwards; `immediate` looks at nobody's health.
     """
     if story.scenario.strategy == "immediate":
         return
@@ -387,12 +387,20 @@ def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
         greens = {
             id_
             for id_ in story.after
-            if _stands_in(story, id_, blues[call.machine]) and id_ not in story.lost
+            if _stands_in(story, id_, blues[call.machine])
+            if id_ not in story.lost and not _was_made_for_a_lost_one_since(story, id_, call)
         }
         for green in sorted(greens - seen):
             yield f"{green} does not serve, and yet: {call.line()}"
         if greens - seen:
             return
+
+
+def _was_made_for_a_lost_one_since(story: Story, machine_id: str, call: Call) -> bool:
+    name = story.after[machine_id].name
+    made = (c for c in story.calls if (c.operation, c.name) == ("create", name))
+    is_later = all(c.sent_s > call.sent_s for c in made)
+    return is_later and any(f"-{lost[-8:]}-" in name for lost in story.lost)
 
 
 def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[str]:
