@@ -35,6 +35,7 @@ from deploy.orchestrator.passes import Pass
 from deploy.plan.actions import Wait
 from deploy.plan.intent import BACK
 
+_REMOVALS = 1  # passes after which the removal of a dead machine is tried again, and all else done
 _STARTS = 1  # passes after which it is tried again to bring up what the platform could not
 
 OnePass = Callable[[Deployment, Pass], Awaitable[Outcome]]
@@ -114,13 +115,15 @@ async def _converge(
     """Passes until one is complete, or until another could not help."""
     halt, emit = deployment.tools.halt, deployment.tools.emit
     outcome = NOT_BEGUN
-    number = unstartable = 0
+    number = unstartable = unremovable = 0
 
     def is_worth_another(outcome: Outcome) -> bool:
-        nonlocal unstartable
+        nonlocal unstartable, unremovable
         errors = [failure.error for failure in outcome.failures]
         unstartable += any(isinstance(error, CannotStart) for error in errors)
-        decided = any(is_decisive(error) for error in errors) or unstartable > _STARTS
+        unremovable += outcome.leaves_the_dead
+        decided = any(is_decisive(error) for error in errors)
+        decided = decided or unstartable > _STARTS or unremovable > _REMOVALS
         return not (outcome.is_complete or halt.is_set or decided)
 
     async def pause(delay_s: float) -> None:

@@ -51,6 +51,12 @@ class Outcome:
         return bool(removals) and len(removals) == len(self.failures)
 
     @property
+    def leaves_the_dead(self) -> bool:
+        """Whether nothing else has failed but the removal of machines whose hosts do not answer."""
+        removals = [f.action for f in self.failures if isinstance(f.action, Destroy)]
+        return self.is_in_place and all(action.is_unleased for action in removals)
+
+    @property
     def cause(self) -> DeployError | None:
         """The failure that decides: the app's before a rejection, a lease, an outage, a hiccup."""
         errors = (failure.error for failure in self.failures)

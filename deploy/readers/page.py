@@ -16,6 +16,7 @@ from deploy.readers.report import (
     in_order,
     log_lines,
     next_step,
+    recovered,
     report_of,
     state_words,
 )
@@ -97,7 +98,8 @@ def _commands(step: str) -> str:
 
 def _facts(report: Report) -> str:
     moment = (report.started or "").replace("T", " ")[:19]
-    hiccups = f"{report.hiccups_met}" + (", all recovered" if report.hiccups_mended else "")
+    is_all = 0 < report.hiccups_met == report.hiccups_mended
+    hiccups = f"{report.hiccups_met}" + (", all recovered" if is_all else recovered(report))
     passes = str(report.passes_used)
     if report.passes_back:
         passes += f" forward, {report.passes_back} back"

@@ -59,8 +59,8 @@ class Report:
     flag's bucket_by has for it; `assigned` is what the flag says of the deploy, also where
     the number of retries was given by hand.
     Times are ISO 8601 in UTC, durations seconds. All hiccups are in `hiccups_mended` when the run
-    ends done. A machine's duration is from its first phase of work to its last
-    phase, filed under its id (its name, where no id was ever known).
+    ends done, but for those of machines that it leaves over. A machine's duration is from its
+    first phase of work to its last phase, filed under its id (its name, where it had none).
     """
 
     at: float = 0.0
@@ -116,6 +116,10 @@ def report_of(timeline: Timeline) -> Report:
     chosen, finished = timeline.chosen, timeline.finished
     forward = sum(lap.started.direction != "back" for lap in timeline.passes)
     met = len(timeline.hiccups)
+    left = " ".join(finished.leftovers) if finished else ""
+    mended = sum(
+        not (hiccup.machine_id and hiccup.machine_id in left) for _, hiccup in timeline.hiccups
+    )
     is_done = finished is not None and finished.result in (Result.DONE, Result.UNCHANGED)
     return Report(
         **_fields(timeline.started),
@@ -127,7 +131,7 @@ def report_of(timeline: Timeline) -> Report:
         retries_used=max(0, forward - 1),
         passes_back=len(timeline.passes) - forward,
         hiccups_met=met,
-        hiccups_mended=met if is_done else 0,
+        hiccups_mended=mended if is_done else 0,
         notices=tuple(notice.message for notice in timeline.notices),
         started=iso(timeline.begin_s),
         finished=iso(timeline.end_s) if finished else None,
@@ -161,6 +165,14 @@ def headline(report: Report) -> str:
         return f"unfinished: {name} has no end on record ({_facts(report)})"
     words = printable(report.message) or _standing(report)
     return f"{str(report.result).replace('-', ' ')}: {words} ({_facts(report)})"
+
+
+def recovered(report: Report) -> str:
+    """What follows the number of hiccups: ` recovered`, `, 2 recovered`, or nothing."""
+    mended = report.hiccups_mended
+    if mended == report.hiccups_met:
+        return " recovered" if mended else ""
+    return f", {mended} recovered" if mended else ""
 
 
 def log_lines(report: Report) -> list[str]:
@@ -263,8 +275,7 @@ def _facts(report: Report) -> str:
     if report.passes_used > 1:
         facts.append(count(report.passes_used, "pass"))
     if report.hiccups_met:
-        recovered = " recovered" if report.hiccups_mended else ""
-        facts.append(count(report.hiccups_met, "hiccup") + recovered)
+        facts.append(count(report.hiccups_met, "hiccup") + recovered(report))
     return ", ".join([*facts, seconds(report.duration_s)])
 
 
