@@ -20,7 +20,7 @@ from deploy.commands.options import OUTPUT
 from deploy.commands.reading import LOOK_S, read_fleet
 from deploy.commands.target import Target
 from deploy.errors import CallFailed
-from deploy.hints import Invocation, Left, ways_out
+from deploy.hints import Invocation, Left, about_the_dead, ways_out
 from deploy.orchestrator.one_off import MACHINE_CHECK, RELEASE_COMMAND, TITLES, left_behind
 from deploy.plan.intent import BACK, Intent, overtaken_by, overtaker, read_intent
 from deploy.plan.stamps import DEPLOY, is_made_by, is_stamped, replaced_by
@@ -117,7 +117,10 @@ def _warnings(target: Target, machines: Fleet, holders: Sequence[str]) -> list[s
             f"({', '.join(printable(image) for image in images)}); "
             "deploy the one that you want to bring all machines to it"
         )
-    return lines
+    dead = [
+        f"{machine.name or machine.id} ({machine.id})" for machine in machines if machine.is_dead
+    ]
+    return [*lines, *(printable(f"warning: {about_the_dead(dead)}") for _ in dead[:1])]
 
 
 def _unfinished(target: Target, machines: Fleet, intent: Intent, holders: Sequence[str]) -> str:
@@ -160,10 +163,15 @@ def _machine_row(machine: Machine, *, is_short: bool) -> tuple[str, ...]:
         machine.group,
         machine.region,
         short_version(machine.version) if is_short else machine.version,
-        f"{machine.state}, cordoned" if machine.cordoned else machine.state,
+        ", ".join(filter(None, (machine.state, "cordoned" * machine.cordoned, _host(machine)))),
         f"{passing}/{machine.configured_checks}" if machine.configured_checks else "-",
         short_image(machine.image) if is_short else machine.image,
     )
+
+
+def _host(machine: Machine) -> str:
+    """What is wrong with its host, of which nobody knows how the machine does."""
+    return f"host {machine.host_status}" if machine.host_status != "ok" else ""
 
 
 def _machine_json(machine: Machine) -> dict[str, Any]:
@@ -175,6 +183,7 @@ def _machine_json(machine: Machine) -> dict[str, Any]:
         "version": machine.version,
         "state": machine.state,
         "cordoned": machine.cordoned,
+        "host_status": machine.host_status,
         "image": machine.image,
         "release": machine.metadata.get("fly_release_version", ""),
         "checks": [

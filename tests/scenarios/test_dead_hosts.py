@@ -9,7 +9,7 @@ from deploy.readers.report import Report, headline
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.simulated.habits import Habits
 from tests.worlds.simulated.transport import Call
-from tests.worlds.stage import NEW, OLD, Death, Hit, Stage, Told, on_stage, to
+from tests.worlds.stage import BROKEN, NEW, OLD, Death, Hit, Stage, Told, on_stage, to
 
 LOSES_HOSTS = Habits(unreachable=frozenset({"none of these"}))
 LOST = BY_NAME["503 before"]
@@ -308,6 +308,26 @@ def test_a_green_in_the_place_of_a_dead_blue_is_switched_on(command: str) -> Non
         assert again.exit_code == 0, again.end
         assert _alive(stage, dead) == [NEW if command == "resume" else OLD] * 2
         assert all(each.serves for each in stage.fleet.values() if each.id != dead)
+
+    on_stage(play, habits=LOSES_HOSTS)
+
+
+def test_a_dead_machine_is_named_by_status_by_scale_and_by_a_run_that_went_back() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        dead = _dead(stage, "web-2")
+        said = f"the host of web-2 ({dead}) does not answer: a deploy replaces it"
+        assert f"warning: {said}" in await stage.status()
+        assert "started, host unreachable" in await stage.status()
+        scaled = await stage.scale("web", 4)
+        assert (scaled.exit_code, len(stage.fleet)) == (0, 4)
+        assert said in scaled.end.hint
+        sick = await stage.deploy(BROKEN)
+        assert (sick.exit_code, sick.end.result) == (1, Result.ROLLED_BACK)
+        assert said in sick.end.hint
+        told = await stage.deploy(OLD)  # as it was said, though it runs there already
+        assert told.exit_code == 0, told.end
+        assert _alive(stage, dead) == [OLD] * 4
 
     on_stage(play, habits=LOSES_HOSTS)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -27,6 +28,16 @@ def test_a_status_shows_each_machine_with_its_version_state_and_checks() -> None
     assert "1/1" in lines[1]
     assert "started, cordoned" in lines[2]
     assert len(lines) == 3
+
+
+def test_a_status_names_the_host_that_does_not_answer() -> None:
+    dead = replace(machine("m1"), host_status="unreachable", cordoned=True)
+    lines = status(dead, machine("m2")).splitlines()
+    assert "started, cordoned, host unreachable" in lines[1]
+    assert "host" not in lines[2]
+    assert lines[3].endswith(f"{dead.name} (m1) does not answer: a deploy replaces it")
+    told = json.loads(show_status(TARGET, Fleet.of([dead]), [], as_json=True))
+    assert told["machines"][0]["host_status"] == "unreachable"
 
 
 def test_a_status_warns_of_mixed_images_and_says_what_mends_it() -> None:
