@@ -117,10 +117,8 @@ def _warnings(target: Target, machines: Fleet, holders: Sequence[str]) -> list[s
             f"({', '.join(printable(image) for image in images)}); "
             "deploy the one that you want to bring all machines to it"
         )
-    dead = [
-        f"{machine.name or machine.id} ({machine.id})" for machine in machines if machine.is_dead
-    ]
-    return [*lines, *(printable(f"warning: {about_the_dead(dead)}") for _ in dead[:1])]
+    dead = {machine.id: machine.name for machine in machines if machine.is_dead}
+    return [*lines, *([printable(f"warning: {about_the_dead(dead)}")] if dead else [])]
 
 
 def _unfinished(target: Target, machines: Fleet, intent: Intent, holders: Sequence[str]) -> str:
