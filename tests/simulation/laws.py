@@ -496,9 +496,9 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
     listed = {machine.machine_id: machine for machine in run.finished.machines}
     for id_, machine in sorted(managed(run.after).items()):
         said = listed.get(id_)
-        if said is None or said.runs == "unknown" or _was_put_back_unseen(story, run, id_):
+        if said is None or said.runs in ("unknown", "gone"):
             continue  # a machine that nobody names is an orphan, see there
-        if said.runs == "gone":
+        if _was_put_back_unseen(story, run, id_) or _was_changed_unseen(story, run, id_):
             continue
         is_so = _runs(story, run, machine)
         seen = said.state != "unknown"
@@ -690,16 +690,44 @@ def _is_others_and_unlisted(story: Story, name: str) -> bool:
 
 def _was_put_back_unseen(story: Story, run: Run, machine_id: str) -> bool:
     """Whether the platform put it back on its old version after the run had last seen it."""
-    calls, lag_s = wire.of_run(story, run), story.scenario.habits.list_lags_s
-    seen = [c.applied_s or 0.0 for c in calls if (c.operation, c.machine) == ("read", machine_id)]
-    seen += [(c.applied_s or 0.0) - lag_s for c in calls if c.operation == "list"]
+    seen_s = _last_seen_s(story, run, machine_id)
     return any(
         call.machine == machine_id
         and call.fault is not None
         and call.fault.effect.startswith("revert")
-        and (call.applied_s or 0.0) + REVERTED_AFTER_S >= max(seen)
-        for call in calls
+        and (call.applied_s or 0.0) + REVERTED_AFTER_S >= seen_s
+        for call in wire.of_run(story, run)
     )
+
+
+def _was_changed_unseen(story: Story, run: Run, machine_id: str) -> bool:
+    """Whether another run changed it later than any look shows of one that never had its lease.
+
+    Who is kept out tells what the last list shows, and that lags; who has the lease knows that
+    nobody else changes it any more, and can wait for what is shown to be true.
+    """
+    takes = ("acquire", "refresh")
+    had_lease = any(
+        call.operation in takes and call.machine == machine_id and call.is_good
+        for call in wire.of_run(story, run)
+    )
+    seen_s = _last_seen_s(story, run, machine_id)
+    return not had_lease and any(
+        call.run != run.name
+        and call.machine == machine_id
+        and call.operation in CHANGES
+        and call.was_carried_out
+        and (call.applied_s or 0.0) >= seen_s
+        for call in story.calls
+    )
+
+
+def _last_seen_s(story: Story, run: Run, machine_id: str) -> float:
+    """The last moment of which the run was shown the machine: a list may lag."""
+    calls, lag_s = wire.of_run(story, run), story.scenario.habits.list_lags_s
+    seen = [c.applied_s or 0.0 for c in calls if (c.operation, c.machine) == ("read", machine_id)]
+    seen += [(c.applied_s or 0.0) - lag_s for c in calls if c.operation == "list"]
+    return max(seen, default=math.inf)
 
 
 def _starts(run: Run) -> list[tuple[float, PassStarted]]:
