@@ -22,6 +22,7 @@ from deploy.errors import CallFailed, Meaning, Miscounted, NotTheApi
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
+from deploy.plan.history import time_ms
 from deploy.plan.stamps import is_made_by
 
 _LIST_EVERY_S = 1.0  # the platform's limit, whatever the size of the fleet
@@ -245,14 +246,12 @@ class Lookout:
 
         Where the list has a machine that a read does not find, neither is
         believed before the read is repeated: two reads it takes to call it gone.
-        Nor is a read by which what we wrote is not there any more: a cache may
-        have answered it.
+        Nor is a read by which what we wrote is not there any more, or that shows
+        an earlier version than the list: a cache may have answered it.
         """
         found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
         unclear = [
-            each
-            for each, machine in found.items()
-            if (each in listed if machine is None else self._memory.is_denied_by(machine))
+            each for each, machine in found.items() if self._is_unclear(machine, listed.get(each))
         ]
         if unclear:
             await anyio.sleep(_ODD_PAUSE_S)
@@ -261,6 +260,12 @@ class Lookout:
             each: found[each] if machine is None and each in listed else machine
             for each, machine in again.items()
         }
+
+    def _is_unclear(self, read: Machine | None, listed: Machine | None) -> bool:
+        if read is None:
+            return listed is not None
+        is_earlier = listed is not None and time_ms(listed.version) > time_ms(read.version)
+        return is_earlier or self._memory.is_denied_by(read)
 
     def _recognise_own(self, fleet: Fleet) -> None:
         """A machine that we made and do not know of, because the answer was lost."""

@@ -6,10 +6,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import anyio
+import msgspec
 import pytest
 
 from deploy.api.machine import Fleet
 from deploy.errors import CallFailed, Miscounted, NotInTime
+from deploy.local.requests import UpdateMachine
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.look import SharedList
 from deploy.plan.configs import created_config
@@ -174,6 +176,24 @@ def test_a_read_that_does_not_show_what_we_wrote_is_repeated() -> None:
         assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
 
     on_bench(story, hits=[Hit("list", STALE, nth=1), Hit("read", STALE, nth=1)])
+
+
+def test_a_read_that_shows_an_earlier_version_than_the_list_is_repeated() -> None:
+    """Nobody knows whether our last write happened, and the list says that it did."""
+
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        one = await bench.machine("web-1")
+        await anyio.sleep(1)
+        request = msgspec.convert({"config": {**one.config, "image": "new"}}, UpdateMachine)
+        bench.world.platform.update(bench.world.machines()[0], request, owner="somebody")
+        bench.memory.not_told(one.id)
+        fleet = await lookout.look()
+        assert fleet.by_id[one.id].image == "new"
+        assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
+
+    on_bench(story, hits=[Hit("read", STALE, nth=1)])
 
 
 def test_one_that_a_list_has_and_a_read_does_not_is_read_twice() -> None:
