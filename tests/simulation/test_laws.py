@@ -143,8 +143,8 @@ WITH_HABITS = (
     21101113,
     21101172,
 )
-WITH_A_HOST_LOST = (
-    40022820,  # any machine's, and some of them for good
+WITH_A_HOST_LOST = (  # any machine's, and some of them for good
+    40022820,
     40000090,
     40000195,
     40000337,
