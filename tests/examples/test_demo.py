@@ -15,6 +15,7 @@ from rich.console import Console
 
 from deploy.local.hiccups import Hiccups
 from deploy.local.identity import Identity
+from examples.demo import outcomes
 from examples.demo.__main__ import HICCUPS, MACHINES, SEED, V1, V2, Act, is_mixed
 from examples.demo.stage import Broken, Stage
 from examples.demo.traffic import Tally
@@ -52,6 +53,14 @@ def test_what_is_not_true_ends_the_demo_and_is_not_printed(tmp_path: Path) -> No
         stage.claim("four has 5 letters", len("four") == 5, len("four"))
 
     assert screen.getvalue() == ""
+
+
+def test_the_guard_advances_on_simulated_deploys_and_kills_where_retrying_is_broken(
+    tmp_path: Path,
+) -> None:
+    screen = io.StringIO()
+    outcomes.tell(Stage(tmp_path, Console(file=screen)))
+    assert screen.getvalue().count("\N{CHECK MARK}") == 7
 
 
 @pytest.mark.parametrize(
