@@ -86,6 +86,7 @@ def test_it_tries_again_what_is_answered_502_and_stops_at_anything_else() -> Non
         44001683,
         44002763,
         46009955,
+        60005399,
     ],
 )
 def test_beside_another_tool_the_laws_hold(seed: int) -> None:

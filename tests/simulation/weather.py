@@ -207,6 +207,7 @@ class Sky:
         self._kinds = tuple(kind for kind in KINDS if _may_befall(weather.scenario, kind))
         self._burst = weather.burst
         self._is_ours = ours
+        self._is_late = weather.beside_another  # the rollback: no lease is left of the dead run
         self._is_undone = (weather.play, weather.what_follows) == ("death", "rollback")
 
     def strike(self, call: Call) -> Kind | None:
@@ -220,7 +221,7 @@ class Sky:
         if not fitting:
             return None  # the bundled platform's own pages
         kind = self._chance.choice(fitting)
-        if kind.late_s and call.operation == "create" and self._is_undone:
+        if kind.late_s and self._is_undone and (call.operation == "create" or self._is_late):
             return None  # it may land when the rollback is over; no lease keeps a create away
         if kind.late_s and not self._is_ours:
             return None
