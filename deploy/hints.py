@@ -77,7 +77,7 @@ class Invocation:
 
 
 def named(machines: Mapping[str, str]) -> tuple[str, ...]:
-    """Machines, name by id, as they are told."""
+    """`web-1 (d8912)` of each machine; `machines` is name by id."""
     return tuple(f"{name or machine_id} ({machine_id})" for machine_id, name in machines.items())
 
 

@@ -165,8 +165,8 @@ def lease(body: bytes) -> Lease:
 def versions(body: bytes) -> list[tuple[str, Mapping[str, Any]]]:
     """(version, configuration as it was sent then), newest first.
 
-    A version is left out that is told without its configuration, or with one that has no
-    image: nothing can be brought back from that.
+    A version without its configuration, or whose configuration has no image, is left out:
+    nothing can be brought back from that.
     """
     found = ((each.version, each.user_config or {}) for each in _decode(body, list[_Version]))
     return [(version, config) for version, config in found if config.get("image")]

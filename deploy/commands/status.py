@@ -155,13 +155,14 @@ def _left(machines: Fleet, intent: Intent) -> Left:
 
 def _machine_row(machine: Machine, *, is_short: bool) -> tuple[str, ...]:
     passing = sum(1 for check in machine.checks if check.status == "passing")
+    cordoned = "cordoned" if machine.cordoned else ""
     return (
         machine.id,
         machine.name,
         machine.group,
         machine.region,
         short_version(machine.version) if is_short else machine.version,
-        ", ".join(filter(None, (machine.state, "cordoned" * machine.cordoned, _host(machine)))),
+        ", ".join(filter(None, (machine.state, cordoned, _host(machine)))),
         f"{passing}/{machine.configured_checks}" if machine.configured_checks else "-",
         short_image(machine.image) if is_short else machine.image,
     )

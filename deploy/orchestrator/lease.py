@@ -118,7 +118,7 @@ class Leases:
         """
         missing = []
         for machine in sorted(machines, key=lambda each: each.id):
-            if machine.host_status == "unreachable":
+            if machine.is_dead:
                 self._reasons[machine.id] = "its host is unreachable"
             elif not self._held.is_usable(machine.id):
                 missing.append(machine.id)
@@ -186,7 +186,7 @@ class Leases:
             return
         self._arbiter = ""
         for machine in app:
-            if machine.host_status == "unreachable":
+            if machine.is_dead:
                 continue
             if not self._held.is_usable(machine.id):
                 await self._take(machine.id, this)

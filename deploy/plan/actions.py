@@ -116,7 +116,7 @@ class Destroy(Action):
 
 def destroy(machine: Machine) -> Destroy:
     """The end of a machine that is there."""
-    return Destroy(**where(machine), is_unleased=machine.host_status == "unreachable")
+    return Destroy(**where(machine), is_unleased=machine.is_dead)
 
 
 class Where(TypedDict):

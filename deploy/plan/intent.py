@@ -83,8 +83,8 @@ def _read(machine: Machine) -> tuple[Intent | None, str]:
         beside = str(fields.pop("beside", ""))
         finish = tuple(str(word) for word in fields.pop("finish", RESUME))
         number = int(fields.pop("number", 0))
-        told = {key: str(value) for key, value in fields.items()}
-        intent = Intent(**told, finish=finish, number=number)
+        texts = {key: str(value) for key, value in fields.items()}
+        intent = Intent(**texts, finish=finish, number=number)
     except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
         return None, ""
     return intent, beside

@@ -53,7 +53,7 @@ class Place:
     @property
     def heir(self) -> Machine | None:
         """The stand-in that has taken the place: everybody before it is gone, or out of reach."""
-        is_free = self.before is None or self.before.host_status == "unreachable"
+        is_free = self.before is None or self.before.is_dead
         return self.stand_ins[-1] if self.stand_ins and is_free else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from deploy.api.machine import Fleet
@@ -66,8 +66,8 @@ def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
     tracks: list[Track] = []
     for group in dict.fromkeys(action.group for action in rest):
         mine = [action for action in rest if action.group == group]
-        last = [a for a in mine if isinstance(a, Uncordon) and a.machine_id in written]
-        free, costly = parted((a for a in mine if a not in last), serving_now)
+        last, others = _split(mine, lambda a: isinstance(a, Uncordon) and a.machine_id in written)
+        free, costly = parted(others, serving_now)
         steps = (
             step(free, Gate.HEALTHY, required=False),
             step(costly, Gate.HEALTHY, counted=True, required=False),
@@ -80,18 +80,24 @@ def schedule_back(fleet: Fleet, actions: Sequence[Action]) -> Schedule:
 
 def _about_the_dead(
     fleet: Fleet, actions: Sequence[Action]
-) -> tuple[list[Action], list[Destroy], list[Action]]:
+) -> tuple[list[Action], list[Action], list[Action]]:
     """What is to be done to the dead, the removal of their stand-ins, and all the rest."""
-    dead = [a for a in actions if a.machine_id in {m.id for m in fleet.managed if m.is_dead}]
+    lost = {machine.id for machine in fleet.managed if machine.is_dead}
+    dead, living = _split(actions, lambda action: action.machine_id in lost)
     undone = {action.machine_id for action in dead if not isinstance(action, Destroy)}
-    roles = {machine.id: role_of(machine) for machine in fleet.managed}
-    stand_ins = [
-        action
-        for action in actions
-        if isinstance(action, Destroy)
-        if action not in dead and (role := roles.get(action.machine_id)) and role.replaces in undone
-    ]
-    return dead, stand_ins, [a for a in actions if a not in dead and a not in stand_ins]
+    roles = ((machine.id, role_of(machine)) for machine in fleet.managed)
+    waiting = {id_ for id_, role in roles if role is not None and role.replaces in undone}
+    stand_ins, rest = _split(
+        living, lambda action: isinstance(action, Destroy) and action.machine_id in waiting
+    )
+    return dead, stand_ins, rest
+
+
+def _split(
+    actions: Sequence[Action], belongs: Callable[[Action], bool]
+) -> tuple[list[Action], list[Action]]:
+    """Those that belong there, and all others, each in their order."""
+    return [a for a in actions if belongs(a)], [a for a in actions if not belongs(a)]
 
 
 def refuse_unsuited(release: Release, fleet: Fleet) -> None:
