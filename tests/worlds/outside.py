@@ -153,9 +153,12 @@ class Project:
         return replace(self, app=f"{self.app}-{app}")
 
     def machines(self) -> list[dict[str, Any]]:
-        """The machines as the platform lists them."""
+        """The machines as the platform lists them, without those that are on their way out.
+
+        A deploy ends when its last DELETE is answered, and not when that process has ended.
+        """
         found: list[dict[str, Any]] = self.get(f"/v1/apps/{self.app}/machines")
-        return found
+        return [machine for machine in found if machine["state"] != "destroying"]
 
     def images(self) -> list[str]:
         return sorted(machine["config"]["image"] for machine in self.machines())
