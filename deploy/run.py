@@ -227,14 +227,12 @@ async def _conclude(
 async def _last_look(deployment: Deployment) -> Fleet | None:
     """How the app stands; what was not waited for may have changed since any look before.
 
-    Without the machines that this run has destroyed and that are on their way. None where
-    the platform does not say, which is reported.
+    None where the platform does not say, which is reported.
     """
     lookout, waits = deployment.lookout, deployment.waits
     try:
         fleet = await (lookout.look_unless_just_seen() if waits else lookout.look())
-        fleet = await deployment.watch.read_again(fleet)
-        return Fleet.of(each for each in fleet if not deployment.memory.is_going(each))
+        return await deployment.watch.read_again(fleet)
     except DeployError as failure:
         deployment.tools.emit(Noticed(message=f"the last look at the app failed: {failure}"))
         return None

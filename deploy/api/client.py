@@ -16,7 +16,7 @@ import httpx
 
 from deploy.api import wire
 from deploy.api.connection import READ_TIMEOUT_S, Answer, Connection, Headers, open_connection
-from deploy.api.machine import TERMINAL, AppInfo, Lease, Machine
+from deploy.api.machine import AppInfo, Lease, Machine
 from deploy.api.meaning import call_failed
 from deploy.api.pace import Pace
 from deploy.errors import CallFailed, Meaning
@@ -127,14 +127,14 @@ class MachinesClient:
         return self._connection.read("read", machine_id, body, wire.machine)
 
     async def find_machine(self, machine_id: str) -> Machine | None:
-        """The same, or None where it is gone: a destroyed machine may still be told of."""
+        """The same, or None where it is gone or going: it may still be told of."""
         try:
             machine = await self.machine(machine_id)
         except CallFailed as failure:
             if failure.status == 404:
                 return None
             raise
-        return None if machine.state in TERMINAL else machine
+        return None if machine.is_going else machine
 
     async def turn_to_create(self) -> None:
         """Wait until a create may be sent: of all writes the one that queues, per app."""

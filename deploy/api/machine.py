@@ -112,8 +112,16 @@ class Machine:
             self.metadata.get("fly_platform_version") == "v2"
             and bool(self.group)
             and self.group not in RESERVED_GROUPS
-            and self.state not in TERMINAL
+            and not self.is_going
         )
+
+    @property
+    def is_going(self) -> bool:
+        """Whether it is gone, or being destroyed: nothing brings it back, and nobody waits for it.
+
+        A process takes until its kill_timeout to end; until then the platform lists it.
+        """
+        return self.state in TERMINAL or self.state == "destroying"
 
     @property
     def configured_checks(self) -> int:

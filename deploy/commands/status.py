@@ -24,7 +24,7 @@ from deploy.hints import Invocation, Left, about_the_dead, ways_out
 from deploy.orchestrator.one_off import MACHINE_CHECK, RELEASE_COMMAND, TITLES, left_behind
 from deploy.plan.intent import BACK, Intent, overtaken_by, overtaker, read_intent
 from deploy.plan.stamps import DEPLOY, is_made_by, is_stamped, replaced_by
-from deploy.wording import printable, short_image, short_version, table
+from deploy.wording import count, printable, short_image, short_version, table
 
 _COLUMNS = ("machine", "name", "group", "region", "version", "state", "checks", "image")
 
@@ -80,6 +80,7 @@ def show_status(
     On a terminal of `width` columns names are short, and the columns go that do not fit.
     """
     app, machines, left = target.app, fleet.managed, left_behind(fleet)
+    going = [each.id for each in fleet if each.state == "destroying"]
     if as_json:
         told = {
             "v": 1,
@@ -87,10 +88,13 @@ def show_status(
             "machines": [_machine_json(m) for m in machines],
             "release_commands": [_machine_json(m) for m in left if m.group == RELEASE_COMMAND],
             "machine_checks": [_machine_json(m) for m in left if m.group == MACHINE_CHECK],
+            "destroying": going,
             "routes": routes,
         }
         return json.dumps(told)
     helpers = [printable(_one_off(each, holders)) for each in left]
+    if going:
+        helpers.append(f"{count(len(going), 'machine')} being destroyed: {', '.join(going)}")
     if not machines:
         return "\n".join([f"{app} has no machines yet", *helpers])
     rows = [_machine_row(machine, is_short=bool(width)) for machine in machines]

@@ -100,6 +100,13 @@ class Creator:
         if not holder:
             raise failure
         machine = await self._tools.patience.ask(lambda: self._tools.client.machine(holder))
+        if machine.is_going:
+            raise NotInTime(
+                f"the name {action.name} is free once machine {machine.id} is gone, "
+                "which is being destroyed",
+                machine_id=machine.id,
+                hint="try again in a moment",
+            ) from failure
         if machine.name != action.name or not self._is_ours(machine):
             raise LeaseHeld(
                 f"machine {action.name} was made by another deploy just now ({machine.id})",
@@ -131,4 +138,4 @@ class Creator:
         return machine
 
     def _is_ours(self, machine: Machine) -> bool:
-        return is_made_by(machine, self._memory.release.deploy_id)
+        return is_made_by(machine, self._memory.release.deploy_id) and not machine.is_going

@@ -34,7 +34,7 @@ class Marks:
         nobody, and would stay.
         """
         ours = self._memory.release.deploy_id
-        self._carried &= {machine.id for machine in fleet if has_mark_of(machine, ours)}
+        self._carried &= {machine.id for machine in fleet.managed if has_mark_of(machine, ours)}
         self._announced = None
 
     async def announce(self, intent: Intent, fleet: Fleet, otherwise: Iterable[str] = ()) -> None:

@@ -114,8 +114,6 @@ class Memory:
         """The app's machines were seen; versions and last exits of new ones are remembered."""
         self.has_looked = True
         for machine in fleet:
-            if self.is_going(machine):
-                continue
             self.known.setdefault(machine.id, machine.version)
             self._exits_ms.setdefault(machine.id, _last_exit_ms(machine))
 
@@ -152,7 +150,7 @@ class Memory:
             if not self._fits(version, listed.get(machine_id))
         ]
         risen = self.destroyed & listed.keys() - set(amiss)
-        amiss += sorted(each for each in risen if listed[each].state != "destroying")
+        amiss += sorted(each for each in risen if not listed[each].is_going)
         return amiss + sorted(self.unsure - set(amiss))
 
     def is_denied_by(self, found: Machine) -> bool:
@@ -249,10 +247,6 @@ class Memory:
         """A destroy is about to leave."""
         self.touching(machine_id)
         self.destroyed.add(machine_id)
-
-    def is_going(self, machine: Machine) -> bool:
-        """Whether this run has destroyed it, and it is on its way: nothing brings it back."""
-        return machine.id in self.destroyed and machine.state == "destroying"
 
     def destroy_refused(self, machine_id: str) -> None:
         self.destroyed.discard(machine_id)

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from deploy.api.machine import TERMINAL, Fleet, Machine
+from deploy.api.machine import Fleet, Machine
 from deploy.api.meaning import names_missing_image
 from deploy.errors import AppFailed, CallFailed, CannotStart, Meaning
 from deploy.events import MachineMoved, Noticed, Phase
@@ -102,6 +102,7 @@ def left_behind(fleet: Fleet) -> list[Machine]:
         machine
         for machine in fleet
         if machine.group in TITLES
+        and not machine.is_going
         and machine.metadata.get(DEPLOY)
         and machine.name.startswith(one_off_name(machine.group, machine.metadata[DEPLOY]))
     ]
@@ -214,7 +215,7 @@ class OneOffRun:
         """Raises AppFailed for a bad end; CannotStart where there was none, and it is removed."""
         if machine.exits and machine.exits[0].is_bad:
             raise await self._failed(machine.id, machine.exits[0].reason)
-        ended = machine.state in ("stopped", "failed") or machine.state in TERMINAL
+        ended = machine.state in ("stopped", "failed") or machine.is_going
         if ended and machine.exits:
             return True
         if machine.state == "failed" and names_missing_image(machine.failure):

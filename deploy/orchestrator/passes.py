@@ -185,7 +185,7 @@ async def _hold(deployment: Deployment, fleet: Fleet, *, but: Set[str] = frozens
     memory = deployment.memory
     before = memory.base.machines if memory.base else fleet.managed
     mine = (memory.own | before.by_id.keys()) - but
-    wanted = (each for each in deployment.aim.selection.of(fleet) if each.id in mine)
+    wanted = (each for each in deployment.aim.selection.of(fleet.managed) if each.id in mine)
     return await deployment.leases.acquire(wanted, app=fleet.managed)
 
 

@@ -37,7 +37,7 @@ def _plan_back(
 ) -> Iterator[Action]:
     before = base.machines.by_id
     for machine in fleet.managed:
-        if machine.state == "destroying" or machine.id not in written or machine.id in base.lost:
+        if machine.id not in written or machine.id in base.lost:
             continue
         old = before.get(machine.id)
         if old is None:

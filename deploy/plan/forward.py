@@ -68,13 +68,13 @@ def plan(situation: Situation) -> tuple[Action, ...]:
     release, base = situation.release, situation.base
     actions: list[Action] = []
     for group in release.groups:
-        machines = _living(situation.fleet.managed.group(group.name))
+        machines = situation.fleet.managed.group(group.name)
         actions += _bring_all(situation, group, machines)
         if _is_new(group, base) and not release.update_only:
             actions += _missing(release, group, {machine.name for machine in machines})
     if not release.update_only:
-        unknown = [m for m in situation.fleet.managed if release.group(m.group) is None]
-        actions += [destroy(machine) for machine in _living(unknown)]
+        unknown = (m for m in situation.fleet.managed if release.group(m.group) is None)
+        actions += [destroy(machine) for machine in unknown]
     return tuple(actions)
 
 
@@ -95,11 +95,7 @@ def group_count(release: Release, group: Group) -> int:
     return 2
 
 
-def _living(machines: Fleet | list[Machine]) -> list[Machine]:
-    return [machine for machine in machines if machine.state != "destroying"]
-
-
-def _bring_all(situation: Situation, group: Group, machines: list[Machine]) -> Iterator[Action]:
+def _bring_all(situation: Situation, group: Group, machines: Fleet) -> Iterator[Action]:
     """What the machines of a group need; those beside the ones that count go.
 
     What was surplus at first stays so, even when the one that counted has been

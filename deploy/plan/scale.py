@@ -13,13 +13,13 @@ def plan_scale(fleet: Fleet, group: str, count: int, pattern: Create) -> tuple[A
     Those whose hosts do not answer go before any other.
     """
     machines = sorted(
-        (m for m in fleet.managed.group(group) if m.state != "destroying"),
+        fleet.managed.group(group),
         key=lambda machine: (machine.is_out_of_reach, len(machine.name), machine.name),
     )
     if count <= len(machines):
         return tuple(destroy(machine) for machine in machines[count:])
-    taken = {machine.name for machine in machines}
-    free = (slot_name(group, slot) for slot in range(1, count + len(machines) + 1))
+    taken = {machine.name for machine in fleet}  # also by one that is being destroyed
+    free = (slot_name(group, slot) for slot in range(1, count + len(fleet) + 1))
     names = [name for name in free if name not in taken][: count - len(machines)]
     return tuple(
         Create(name=name, group=group, region=pattern.region, config=pattern.config)

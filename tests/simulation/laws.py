@@ -516,11 +516,7 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
         if c.operation == "read" and c.fault and c.fault.answer is Answer.STALE
     }
     for id_, said in listed.items():
-        if (
-            said.runs == "gone"
-            and id_ in run.after.keys() - denied
-            and run.after[id_].state != "destroying"
-        ):
+        if said.runs == "gone" and id_ in run.after.keys() - denied:
             yield f"{said.name} is said to be gone and is {run.after[id_].state}"
         is_there = id_ in run.after or id_ in last_seen_there
         if said.runs not in ("gone", "unknown") and not is_there:

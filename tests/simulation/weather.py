@@ -115,7 +115,15 @@ class Weather:
 
 def draw(seed: int) -> Weather:
     """What this seed holds."""
-    weather = draw_first(seed)
+    weather = _beside_or_with_more_habits(draw_first(seed), seed)
+    ends = random.Random(f"ends/{seed}")
+    if ends.random() < 0.1:
+        habits = replace(weather.scenario.habits, destroys_for_s=ends.choice((3.0, 12.0, 60.0)))
+        return replace(weather, scenario=replace(weather.scenario, habits=habits))
+    return weather
+
+
+def _beside_or_with_more_habits(weather: Weather, seed: int) -> Weather:
     more = random.Random(f"more/{seed}")
     if weather.play in ("rivals", "death") and more.random() < 0.3:
         return replace(weather, beside_another=True)

@@ -84,3 +84,19 @@ def test_a_status_fits_a_terminal_of_80_columns_and_keeps_ids_states_and_images(
     assert max(map(len, text.splitlines())) <= 80
     for word in ("148e0000000002", "started", "hello:deployment-01JDEPLOY"):
         assert word in text
+
+
+def test_a_status_names_machines_that_are_being_destroyed_and_counts_none() -> None:
+    going = replace(
+        machine("m2"),
+        state="destroying",
+        config={**machine().config, "image": "registry.test/hello:0"},
+    )
+    lines = status(machine("m1"), going).splitlines()
+    assert lines[2:] == ["1 machine being destroyed: m2"]
+    told = json.loads(show_status(TARGET, Fleet.of([machine("m1"), going]), [], as_json=True))
+    assert ([one["id"] for one in told["machines"]], told["destroying"]) == (["m1"], ["m2"])
+    assert status(going).splitlines() == [
+        "hello has no machines yet",
+        "1 machine being destroyed: m2",
+    ]

@@ -197,6 +197,22 @@ def test_a_name_that_somebody_else_gave_is_left_to_them() -> None:
     on_bench(story, scenario=NOBODY)
 
 
+@pytest.mark.parametrize("deploy_id", ["0dddddddddother", release_for().deploy_id])
+def test_a_name_is_free_only_once_its_machine_is_gone(deploy_id: str) -> None:
+    async def story(bench: Bench) -> None:
+        wanted = release_for(deploy_id=deploy_id)
+        going = bench.world.create("web-1", created_config(wanted, wanted.groups[0]))
+        bench.world.platform.destroy_slowly(5.0)
+        bench.world.platform.destroy(going, force=True)
+        with pytest.raises(NotInTime, match="is free once machine"):
+            await _creator(bench).create(_web())
+        await anyio.sleep(20)
+        machine = await _creator(bench).create(_web())
+        assert machine.id != going.id
+
+    on_bench(story, scenario=NOBODY)
+
+
 def test_nothing_is_made_once_the_run_is_halted_while_it_waits_for_its_turn() -> None:
     async def story(bench: Bench) -> None:
         creator = _creator(bench)

@@ -489,8 +489,12 @@ def test_a_worker_that_did_its_work_is_left_stopped_and_no_other(
     assert kinds(plan_of(release(worker), now, base)) == ([] if is_left else ["start"])
 
 
-def test_a_machine_that_is_being_destroyed_is_left_alone() -> None:
-    assert plan_of(release(), Fleet.of([machine(state="destroying")])) == ()
+def test_a_machine_that_is_being_destroyed_is_as_good_as_gone() -> None:
+    going = machine(state="destroying")
+    assert plan_of(release(), Fleet.of([going])) == plan_of(release(), Fleet())
+    assert plan_of(release(), Fleet.of([going, machine("m2")])) == plan_of(
+        release(), Fleet.of([machine("m2")])
+    )
 
 
 def test_force_updates_what_is_there_already_once() -> None:

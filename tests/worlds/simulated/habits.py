@@ -72,7 +72,8 @@ class Habits:
     `unreachable`: ids of machines whose host is lost from the beginning; see
     `Inhabited.lose`. `removes_lost`: where `World.set_host` has lost one, nothing that
     needs it is answered, leases included, but a destroy by force is carried out. `paced`:
-    so many updates are answered 429 with `retry_after_s`.
+    so many updates are answered 429 with `retry_after_s`. `destroys_for_s`: so long a
+    machine is `destroying` once its process has ended.
 
     Transport: `redirects_to`: every answer is a 307 to this address. `content_type` of
     JSON. `list_bytes`: a list is at least so long. `packs`: bodies are gzipped under
@@ -94,6 +95,7 @@ class Habits:
     removes_lost: bool = False
     paced: int = 0
     retry_after_s: int = 86400
+    destroys_for_s: float = 0.0
     redirects_to: str = ""
     content_type: str = ""
     list_bytes: int = 0

@@ -128,6 +128,16 @@ class _Platform(Platform):
 
     lost: Set[str] = frozenset()
 
+    def destroy_slowly(self, for_s: float) -> None:
+        """From now on a machine is `destroying` for so long after its process has ended."""
+        lifecycle, at_once = self._lifecycle, self._lifecycle._destroy
+
+        async def destroy(machine: Machine) -> None:
+            await anyio.sleep(for_s)
+            await at_once(machine)
+
+        lifecycle._destroy = destroy  # type: ignore[method-assign] # the slow world of this test
+
     def admit(self, machine: Machine, nonce: str) -> None:
         if machine.id in self.lost and not machine.is_gone:
             self.leases.guard(machine, nonce)  # all else is refused before it comes here
@@ -160,6 +170,8 @@ class World:
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.platform)
+        if self.scenario.habits.destroys_for_s:
+            self.platform.destroy_slowly(self.scenario.habits.destroys_for_s)
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(self._tasks.cancel_scope.cancel)
         self.platform.create_app(APP)
@@ -327,8 +339,9 @@ class World:
             self._watch.look(now)
 
     def snapshot(self) -> dict[str, Snapshot]:
-        """Every living machine as it is now."""
-        return {machine.id: self._snapshot(machine) for machine in self.machines()}
+        """Every living machine as it is now; none brings back one that is being destroyed."""
+        staying = (machine for machine in self.machines() if machine.state != "destroying")
+        return {machine.id: self._snapshot(machine) for machine in staying}
 
     def _snapshot(self, machine: Machine) -> Snapshot:
         held = machine.lease
