@@ -20,7 +20,14 @@ from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet, Machine
 from deploy.api.patience import Patience
 from deploy.ending import judge
-from deploy.errors import EXIT_INTERRUPTED, DeadlinePassed, DeployError, Interrupted, Overtaken
+from deploy.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    DeadlinePassed,
+    DeployError,
+    Interrupted,
+    Overtaken,
+)
 from deploy.events import Emit, Noticed, RunFinished
 from deploy.evidence import Evidence, Traces
 from deploy.hints import Invocation
@@ -214,7 +221,9 @@ async def _conclude(
     finished = judge(evidence)
     with anyio.move_on_after(_GRACE_S, shield=True):
         if finished.is_settled:
-            await deployment.marks.remove(fleet or Fleet())
+            is_undone = finished.event.exit_code != EXIT_DONE
+            leased = deployment.leases.is_usable if is_undone else None
+            await deployment.marks.remove(fleet or Fleet(), leased)
         elif fleet is not None:
             finished = judge(replace(evidence, is_unmarked=True))  # if there is no time to renew it
             if await deployment.marks.renew(fleet, deployment.leases.is_usable):

@@ -21,6 +21,7 @@ class Marks:
         self._tools = tools
         self._memory = memory
         self._carried: set[str] = set()
+        self._theirs: dict[str, str] = {}  # machine id -> the mark that was there before ours
         self._announced: Intent | None = None
 
     def took_up(self, machine_ids: Iterable[str]) -> None:
@@ -35,6 +36,7 @@ class Marks:
         """
         ours = self._memory.release.deploy_id
         self._carried &= {machine.id for machine in fleet.managed if has_mark_of(machine, ours)}
+        self._theirs.clear()
         self._announced = None
 
     async def announce(self, intent: Intent, fleet: Fleet, otherwise: Iterable[str] = ()) -> None:
@@ -72,6 +74,7 @@ class Marks:
         ours = self._memory.release.deploy_id
         others = {id_: left for id_, left in intents.items() if left and left.deploy != ours}
         self._carried |= others.keys()
+        self._theirs |= {id_: fleet.by_id[id_].metadata[INTENT] for id_ in others}
         for deploy, image in {(left.deploy, left.image): None for left in others.values()}:
             message = f"taking over deploy {deploy} of {image}, which was not finished"
             self._tools.emit(Noticed(message=message))
@@ -95,15 +98,23 @@ class Marks:
             return False
         return bool(held)
 
-    async def remove(self, fleet: Fleet) -> None:
-        """The deploy is over, either way. What fails is said, and changes nothing about that."""
+    async def remove(self, fleet: Fleet, leased: Callable[[str], bool] | None = None) -> None:
+        """The deploy is over, either way. What fails is said, and changes nothing about that.
+
+        `leased` is given where it is undone: the app is as it was before, and a deploy that
+        was unfinished then is so again, on the machines that others are kept from.
+        """
         self.find_own(fleet)
+        client = self._tools.client
         marked = self._carried | self._memory.born_marked
         for machine_id in sorted(marked & self._memory.known.keys()):
-            delete = partial(self._tools.client.delete_metadata, machine_id, INTENT)
+            write = partial(client.delete_metadata, machine_id, INTENT)
+            if machine_id in self._theirs and leased is not None and leased(machine_id):
+                before = self._theirs[machine_id]
+                write = partial(client.write_metadata, machine_id, INTENT, before)
             await clean_up(
                 self._tools,
-                self._tools.patience.ask(delete),
+                self._tools.patience.ask(write),
                 f"the mark of this deploy stays on {machine_id}",
                 "it does no harm: the next deploy writes over it",
             )

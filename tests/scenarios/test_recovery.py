@@ -550,6 +550,26 @@ def test_a_plain_deploy_takes_over_a_bluegreen_that_died_on_either_side_of_the_s
     on_stage(play)
 
 
+@pytest.mark.parametrize(("command", "image"), [("resume", NEW), ("rollback", OLD)])
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_an_unfinished_deploy_is_so_again_when_one_that_took_it_over_is_undone(
+    strategy: str, command: str, image: str
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, strategy=strategy, dies=Death("update", 1))
+        await anyio.sleep(20)
+        marks, images = stage.marks, stage.images
+        undone = await stage.deploy(BROKEN, strategy=strategy)
+        assert (undone.exit_code, undone.end.result) == (1, Result.ROLLED_BACK)
+        assert (stage.marks, stage.images) == (marks, images)
+        told = await (stage.resume() if command == "resume" else stage.rollback())
+        assert told.exit_code == 0
+        assert (stage.images, stage.serving, stage.marks) == ([image] * 3, 3, [])
+
+    on_stage(play)
+
+
 def test_of_two_rivals_one_wins_and_the_other_changes_nothing() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(3)

@@ -140,6 +140,43 @@ def test_what_another_deploy_left_unfinished_is_said_and_written_over() -> None:
     on_bench(story)
 
 
+@pytest.mark.parametrize(
+    ("is_undone", "is_leased", "carriers"),
+    [
+        (True, True, {"web-2": THEIRS}),
+        (True, False, {}),  # it may be another's by now
+        (False, True, {}),
+    ],
+)
+def test_what_was_unfinished_before_a_deploy_that_is_undone_is_so_again(
+    is_undone: bool, is_leased: bool, carriers: dict[str, Intent]
+) -> None:
+    async def story(bench: Bench) -> None:
+        marks = bench.deployment.marks
+        await _leave_theirs(bench, "web-2")
+        fleet = await _look(bench)
+        marks.take_over(fleet)
+        await marks.announce(MINE, fleet)
+        await marks.remove(await _look(bench), (lambda _: is_leased) if is_undone else None)
+        assert await _carriers(bench) == carriers
+
+    on_bench(story)
+
+
+def test_what_was_unfinished_is_not_so_again_when_another_has_overtaken_us() -> None:
+    async def story(bench: Bench) -> None:
+        marks = bench.deployment.marks
+        await _leave_theirs(bench, "web-2")
+        fleet = await _look(bench)
+        marks.take_over(fleet)
+        await marks.announce(MINE, fleet)
+        marks.lost(await _look(bench))
+        await marks.remove(await _look(bench), lambda _: True)
+        assert await _carriers(bench) == {}
+
+    on_bench(story)
+
+
 def test_our_own_mark_is_nothing_to_take_over() -> None:
     async def story(bench: Bench) -> None:
         await bench.tools.client.write_metadata(bench.id("web-1"), INTENT, MINE.dump())
