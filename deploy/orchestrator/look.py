@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,8 @@ import anyio
 from deploy.api.client import MachinesClient
 from deploy.api.machine import TERMINAL, Fleet, Machine
 from deploy.api.patience import Patience
-from deploy.errors import CallFailed, Meaning, Miscounted, NotTheApi
+from deploy.errors import CallFailed, DeployError, Meaning, Miscounted, NotTheApi
+from deploy.orchestrator.bounded import for_each
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
@@ -193,27 +194,40 @@ class Lookout:
             return await self.look()
         raise Cut  # for the type checker: a block that is cut raises by itself
 
-    async def look_after(self, held: AbstractSet[str]) -> Fleet:
-        """The same, where somebody else has `held` these machines until just now.
+    async def look_after(self, wrote: AbstractSet[str]) -> Fleet:
+        """The same, where somebody else `wrote` to these machines until just now.
 
-        A list may lag behind what that one did: it is believed once it shows of them what
-        a read of each shows, or when the time is over in which that comes true.
+        A list may lag behind what that one did, to these and to others: it is believed once
+        it shows of each machine what a read shows, and as many as the app counts, or when the
+        time is over in which that comes true.
         """
-        until = anyio.current_time() + SETTLE_S
-        with self._tools.halt.cuts():
-            while True:
-                fleet = await self.look()
-                if anyio.current_time() >= until or await self._shows(fleet, held):
-                    return fleet
-                await anyio.sleep(_ODD_PAUSE_S)
-        raise Cut  # for the type checker, as above
+        if wrote:
+            with self._tools.halt.cuts():
+                await self._await_shown(wrote)
+        return await self.look_unless_halted()
 
-    async def _shows(self, fleet: Fleet, machine_ids: AbstractSet[str]) -> bool:
-        for machine_id in sorted(machine_ids):
-            listed, read = fleet.by_id.get(machine_id), await self._read(machine_id)
-            if _marked(listed) != _marked(read):
-                return False
-        return True
+    async def _await_shown(self, wrote: AbstractSet[str]) -> None:
+        client, patience = self._tools.client, self._tools.patience
+        until = anyio.current_time() + SETTLE_S
+        reads: dict[str, Machine | None] = {}
+
+        async def read(machine_id: str) -> None:
+            with suppress(DeployError):  # it is read again
+                reads[machine_id] = await self._read(machine_id)
+                self._memory.read(machine_id, reads[machine_id])
+
+        while True:
+            listed = await self._list()
+            ids = wrote | listed.managed.by_id.keys()
+            await for_each(sorted(ids - reads.keys()), read)
+            for each in ids & reads.keys():
+                if not _is_so(listed.by_id.get(each), reads[each]):
+                    del reads[each]
+            is_shown = ids <= reads.keys() and not await _missing(client, patience, listed)
+            if is_shown or anyio.current_time() >= until:
+                self._listed = listed
+                return
+            await anyio.sleep(_ODD_PAUSE_S)
 
     async def _read(self, machine_id: str) -> Machine | None:
         client, patience = self._tools.client, self._tools.patience
@@ -288,14 +302,19 @@ async def believable(
     fleet = await _unless_empty(list_once)
     if fleet.managed:
         return fleet
-    counted = (await patience.ask(client.read_app)).machine_count or 0
-    listed = sum(1 for machine in fleet if machine.state not in TERMINAL)
-    if counted > listed:
+    if missing := await _missing(client, patience, fleet):
         raise Miscounted(
-            f"{listed} machines are listed, and the app has {counted}",
+            missing,
             hint="see https://status.flyio.net; nothing is done before the list is right",
         )
     return fleet
+
+
+async def _missing(client: MachinesClient, patience: Patience, fleet: Fleet) -> str:
+    """In words, that a list has fewer machines than the app counts; empty where it has not."""
+    counted = (await patience.ask(client.read_app)).machine_count or 0
+    listed = sum(1 for machine in fleet if machine.state not in TERMINAL)
+    return f"{listed} machines are listed, and the app has {counted}" if counted > listed else ""
 
 
 async def _unless_empty(list_once: Callable[[], Awaitable[Fleet]]) -> Fleet:
@@ -309,6 +328,9 @@ async def _unless_empty(list_once: Callable[[], Awaitable[Fleet]]) -> Fleet:
     return fleet
 
 
-def _marked(machine: Machine | None) -> tuple[object, ...] | None:
-    """What a deploy changes of a machine first: its marks, and then its version."""
-    return None if machine is None else (machine.version, dict(machine.metadata))
+def _is_so(listed: Machine | None, read: Machine | None) -> bool:
+    """Whether a list shows what a deploy changes of a machine, and what came of that, as a read."""
+    if listed is None or read is None:
+        return listed is read
+    shows, is_true = ((m.version, m.metadata, m.is_serving) for m in (listed, read))
+    return shows == is_true

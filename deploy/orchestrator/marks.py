@@ -68,11 +68,15 @@ class Marks:
             if intent is not None and intent.deploy == self._memory.release.deploy_id:
                 self._carried.add(machine.id)
 
-    def take_over(self, fleet: Fleet) -> None:
-        """Say which unfinished deploy this one goes over, and write on its marks."""
+    def others(self, fleet: Fleet) -> dict[str, Intent]:
+        """The intents of deploys that are not this one, by machine."""
         intents = {machine.id: read_intent(machine) for machine in fleet.managed}
         ours = self._memory.release.deploy_id
-        others = {id_: left for id_, left in intents.items() if left and left.deploy != ours}
+        return {id_: left for id_, left in intents.items() if left and left.deploy != ours}
+
+    def take_over(self, fleet: Fleet) -> None:
+        """Say which unfinished deploy this one goes over, and write on its marks."""
+        others = self.others(fleet)
         self._carried |= others.keys()
         self._theirs |= {id_: fleet.by_id[id_].metadata[INTENT] for id_ in others}
         for deploy, image in {(left.deploy, left.image): None for left in others.values()}:

@@ -193,7 +193,7 @@ async def _see_what_landed(deployment: Deployment) -> None:
     """Under our leases nothing more of a dead run's can land: what it left is known now."""
     if deployment.aim.take_up is None or deployment.memory.knows_what_landed:
         return
-    fleet = await deployment.lookout.look_unless_halted()
+    fleet = await deployment.lookout.look_after(frozenset(deployment.memory.known))
     found = await deployment.aim.take_up(deployment.tools, fleet)
     deployment.take_up(found, anyio.current_time())
     deployment.memory.knows_what_landed = True
@@ -202,14 +202,17 @@ async def _see_what_landed(deployment: Deployment) -> None:
 async def _look_under_leases(deployment: Deployment) -> Fleet:
     """What only this look shows is leased as well, each once, and looked at again.
 
-    That is what we made, and what a deploy that we have waited for did.
+    That is what we made, and what a deploy that we have waited for or go over did.
     """
     asked: set[str] = set()
+    others = deployment.leases.outwaited
     while True:
-        fleet = await deployment.lookout.look_after(deployment.leases.outwaited)
-        if not await _hold(deployment, fleet, but=asked):
-            deployment.leases.outwaited.clear()
+        fleet = await deployment.lookout.look_after(others)
+        unfinished = set() if deployment.memory.base else deployment.marks.others(fleet).keys()
+        if not await _hold(deployment, fleet, but=asked) and unfinished <= others:
+            others.clear()
             return fleet
+        others |= unfinished
         asked |= fleet.by_id.keys()
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 
+from deploy.commands.deploy import deploy_app
 from deploy.errors import Miscounted, UsageProblem
 from deploy.events import Result
+from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.simulated.habits import NO_HABITS, Habits
-from tests.worlds.stage import NEW, OLD, Death, Stage, on_stage
+from tests.worlds.stage import NEW, OLD, Death, Hit, Stage, on_stage
+
+NEWER = "registry.test/hello:3"
+UNFINISHED: Mapping[str, Any] = {
+    "retries": 1,
+    "rolls_back": False,
+    "hits": [Hit("update", BY_NAME["503 before"], nth=2, times=99)],
+}
 
 
 def _name(habits: Habits) -> str:
@@ -153,3 +163,43 @@ def test_a_deploy_that_died_is_taken_up_although_no_list_shows_it_yet(
         assert (told.exit_code, stage.images) == (0, [image] * 3)
 
     on_stage(play, habits=Habits(list_lags_s=5))
+
+
+@pytest.mark.parametrize(
+    ("command", "image"), [("resume", NEW), ("rollback", OLD), ("deploy", NEWER)]
+)
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_what_was_left_unfinished_just_now_is_seen_although_lists_lag(
+    strategy: str, command: str, image: str
+) -> None:
+    """Its leases are given back, so that nothing else keeps the next command waiting."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        left = await stage.deploy(strategy=strategy, **UNFINISHED)
+        assert left.end.result is Result.IN_BETWEEN
+        if command == "deploy":
+            told = await stage.deploy(NEWER, strategy=strategy)
+        else:
+            told = await (stage.resume() if command == "resume" else stage.rollback())
+        assert (told.exit_code, stage.images) == (0, [image] * 3)
+        assert told.passes() + told.passes("back") == 1
+
+    on_stage(play, habits=Habits(list_lags_s=9))
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_who_has_waited_sees_all_that_the_other_did_although_lists_lag(strategy: str) -> None:
+    """The other's mark shows long before the rest."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        options = {"image": NEW, "strategy": strategy, **UNFINISHED}
+        first = await stage.start(deploy_app, options)
+        await anyio.sleep(2)
+        second = await stage.deploy(NEWER, strategy=strategy, wait_for_lease_s=300.0)
+        assert (first.exit_code, second.exit_code, second.passes()) == (3, 0, 1)
+        assert stage.images == [NEWER] * 3
+
+    # what the first advised is overtaken by the second
+    on_stage(play, habits=Habits(list_lags_s=9), follows=False)

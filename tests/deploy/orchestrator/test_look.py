@@ -19,7 +19,7 @@ from deploy.run import App
 from tests.contract.clocks import BACKENDS
 from tests.deploy.orchestrator.bench import Bench, on_bench, release_for
 from tests.worlds.simulated.faults import BY_NAME, Kind
-from tests.worlds.simulated.world import Scenario
+from tests.worlds.simulated.world import APP, Scenario
 from tests.worlds.stage import Hit
 
 EMPTY = BY_NAME["empty list"]
@@ -307,6 +307,45 @@ def test_after_another_deploy_a_list_is_believed_once_it_shows_what_that_one_did
         fleet = await bench.deployment.lookout.look_after(held)
         assert ("theirs" in fleet.by_id[machine_id].metadata) is waited
         assert len(bench.calls("list")) == lists
+
+    on_bench(story, hits=[Hit("list", STALE, nth=1, times=2)])
+
+
+def test_it_is_not_believed_before_it_shows_what_was_done_to_others() -> None:
+    """What was waited for is one machine, and that may have been changed long before."""
+
+    async def story(bench: Bench) -> None:
+        await bench.fleet()
+        await bench.tools.client.write_metadata(bench.id("web-2"), "theirs", "yes")
+        fleet = await bench.deployment.lookout.look_after({bench.id("web-1")})
+        assert "theirs" in fleet.by_id[bench.id("web-2")].metadata
+        assert len(bench.calls("list")) == 4
+
+    on_bench(story, hits=[Hit("list", STALE, nth=1, times=2)])
+
+
+def test_it_is_not_believed_before_it_has_as_many_machines_as_the_app_counts() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.fleet()
+        bench.world.create("web-3", created_config(release_for(), release_for().groups[0]))
+        await anyio.sleep(30)
+        fleet = await bench.deployment.lookout.look_after({bench.id("web-1")})
+        assert bench.id("web-3") in fleet.by_id
+        assert len(bench.calls("list")) == 4
+
+    on_bench(story, hits=[Hit("list", STALE, nth=1, times=2)])
+
+
+def test_it_is_not_believed_before_it_shows_who_serves() -> None:
+    async def story(bench: Bench) -> None:
+        machine_id = bench.id("web-1")
+        await bench.fleet()
+        bench.world.platform.cordon(
+            bench.world.platform.apps[APP].machines[machine_id], cordoned=True
+        )
+        fleet = await bench.deployment.lookout.look_after({machine_id})
+        assert fleet.by_id[machine_id].cordoned
+        assert len(bench.calls("list")) == 4
 
     on_bench(story, hits=[Hit("list", STALE, nth=1, times=2)])
 
