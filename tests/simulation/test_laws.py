@@ -165,6 +165,7 @@ AS_DRAWN_TODAY = (
     60007026,
     *(60006327, 71036015, 71045995, 71052146),  # rivals, and lists that lag
     *(71064886, 71087176, 71090888, 71101985, 71107947),
+    73002069,
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),

@@ -71,7 +71,7 @@ class _Deploy:
 
     async def _lease_all(self, machine_ids: Sequence[str]) -> None:
         async def one(machine_id: str) -> None:
-            asked = {"ttl": _TTL_S, "description": "another tool"}
+            asked = {"ttl": _TTL_S, "description": f"another tool/{NAME}"}  # it says whose
             with suppress(_GivesUp):
                 lease = await self._ask("POST", f"/machines/{machine_id}/lease", asked)
                 self._nonces[machine_id] = lease["data"]["nonce"]
