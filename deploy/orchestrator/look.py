@@ -218,10 +218,11 @@ class Lookout:
 
         while True:
             listed = await self._list()
-            ids = wrote | listed.managed.by_id.keys()
+            there = listed.managed.by_id
+            ids = wrote | there.keys()
             await for_each(sorted(ids - reads.keys()), read)
             for each in ids & reads.keys():
-                if not _is_so(listed.by_id.get(each), reads[each]):
+                if not _is_so(there.get(each), reads[each]):
                     del reads[each]
             is_shown = ids <= reads.keys() and not await _missing(client, patience, listed)
             if is_shown or anyio.current_time() >= until:
