@@ -28,16 +28,23 @@ class Marks:
         """These machines carry the intent of the deploy that is taken up."""
         self._carried |= set(machine_ids)
 
-    def lost(self, fleet: Fleet) -> None:
-        """Another deploy has been here: of our marks, those that this look shows are left.
+    async def lost(self) -> None:
+        """Another deploy has been here: of our marks, those that a read shows are left.
 
         One that old lists led us to write over what that deploy had finished counts for
-        nobody, and would stay.
+        nobody, and would stay. A list may be from before we wrote it.
         """
-        ours = self._memory.release.deploy_id
-        self._carried &= {machine.id for machine in fleet.managed if has_mark_of(machine, ours)}
+        self._carried = {each for each in sorted(self._carried) if await self._still_has_ours(each)}
         self._theirs.clear()
         self._announced = None
+
+    async def _still_has_ours(self, machine_id: str) -> bool:
+        read = partial(self._tools.client.find_machine, machine_id)
+        try:
+            machine = await self._tools.patience.ask(read)
+        except DeployError:
+            return False  # then it may be the other's: that is not removed
+        return machine is not None and has_mark_of(machine, self._memory.release.deploy_id)
 
     async def announce(self, intent: Intent, fleet: Fleet, otherwise: Iterable[str] = ()) -> None:
         """Write the intent where it stands already, or on the machines `otherwise`; once.

@@ -124,7 +124,7 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
         marks.take_over(fleet)
         memory.doubt(unproved(fleet))
         memory.began(fleet)
-    _refuse_overtaken(deployment, fleet)
+    await _refuse_overtaken(deployment, fleet)
     intent = Intent.of(memory.release)
     await marks.announce(intent, fleet, carriers(fleet))
     if deployment.release_command is not None:
@@ -216,7 +216,7 @@ async def _look_under_leases(deployment: Deployment) -> Fleet:
         asked |= fleet.by_id.keys()
 
 
-def _refuse_overtaken(deployment: Deployment, fleet: Fleet) -> None:
+async def _refuse_overtaken(deployment: Deployment, fleet: Fleet) -> None:
     """Who came by while our leases were lost is the later deploy: it is not undone."""
     memory = deployment.memory
     before = memory.known_base.machines.by_id
@@ -228,7 +228,7 @@ def _refuse_overtaken(deployment: Deployment, fleet: Fleet) -> None:
         is_same = release_id == fly_release(old)[0] if old else number < memory.release.number
         if is_same:
             continue
-        deployment.marks.lost(fleet)
+        await deployment.marks.lost()
         memory.was_overtaken()
         raise Overtaken(f"{overtaken_by(machine)} since this one began", machine_id=machine.id)
 

@@ -28,6 +28,7 @@ from tests.simulation.weather import (
     Weather,
     draw,
     draw_first,
+    draw_second,
     faults_of,
     live_through,
 )
@@ -158,7 +159,7 @@ WITH_A_HOST_LOST = (  # any machine's, and some of them for good
     40011789,
     40012424,
 )
-AS_DRAWN_TODAY = (
+WITH_ANOTHER_TOOL = (  # or more habits
     47000832,
     47001840,
     60003525,
@@ -167,6 +168,7 @@ AS_DRAWN_TODAY = (
     *(71064886, 71087176, 71090888, 71101985, 71107947),
     73002069,
 )
+AS_DRAWN_TODAY = (70005151,)
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
     Rule(Spot("release", "web first", "over"), 0, BY_NAME["HTML"]),
@@ -396,6 +398,12 @@ def test_rivals_that_once_broke_a_law_keep_them_all(seed: int) -> None:
     drawn = draw_first(seed)
     scenario = replace(drawn.scenario, habits=NO_HABITS, machine_checks="")
     weather = replace(drawn, scenario=scenario)
+    assert faults_of(weather, live_through(weather)) == [], weather
+
+
+@pytest.mark.parametrize("seed", WITH_ANOTHER_TOOL)
+def test_a_world_with_another_tool_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
+    weather = draw_second(seed)
     assert faults_of(weather, live_through(weather)) == [], weather
 
 

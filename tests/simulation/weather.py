@@ -115,7 +115,7 @@ class Weather:
 
 def draw(seed: int) -> Weather:
     """What this seed holds."""
-    weather = _beside_or_with_more_habits(draw_first(seed), seed)
+    weather = draw_second(seed)
     ends = random.Random(f"ends/{seed}")
     if ends.random() < 0.1:
         habits = replace(weather.scenario.habits, destroys_for_s=ends.choice((3.0, 12.0, 60.0)))
@@ -123,7 +123,9 @@ def draw(seed: int) -> Weather:
     return weather
 
 
-def _beside_or_with_more_habits(weather: Weather, seed: int) -> Weather:
+def draw_second(seed: int) -> Weather:
+    """What it held before machines took time to go."""
+    weather = draw_first(seed)
     more = random.Random(f"more/{seed}")
     if weather.play in ("rivals", "death") and more.random() < 0.3:
         return replace(weather, beside_another=True)

@@ -170,7 +170,7 @@ def test_what_was_unfinished_is_not_so_again_when_another_has_overtaken_us() -> 
         fleet = await _look(bench)
         marks.take_over(fleet)
         await marks.announce(MINE, fleet)
-        marks.lost(await _look(bench))
+        await marks.lost()
         await marks.remove(await _look(bench), lambda _: True)
         assert await _carriers(bench) == {}
 
@@ -228,7 +228,7 @@ def test_marks_of_a_deploy_that_has_overtaken_us_are_not_taken_off() -> None:
         fleet = await _look(bench)
         await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-1")])
         await _leave_theirs(bench, "web-1")
-        bench.deployment.marks.lost(await _look(bench))
+        await bench.deployment.marks.lost()
         await bench.deployment.marks.remove(await _look(bench))
         assert await _carriers(bench) == {"web-1": THEIRS}
 
@@ -242,7 +242,7 @@ def test_a_mark_of_ours_on_what_has_overtaken_us_is_taken_off_though_it_counts_f
         text = MINE.dump(beside="a release that is gone")
         await bench.tools.client.write_metadata(bench.id("web-1"), INTENT, text)
         assert await _carriers(bench) == {}
-        bench.deployment.marks.lost(await _look(bench))
+        await bench.deployment.marks.lost()
         await bench.deployment.marks.remove(await _look(bench))
         assert INTENT not in (await bench.machine("web-1")).metadata
 
