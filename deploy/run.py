@@ -224,7 +224,7 @@ async def _conclude(
             is_undone = finished.event.exit_code != EXIT_DONE
             leased = deployment.leases.is_usable if is_undone else None
             await deployment.marks.remove(fleet or Fleet(), leased)
-        elif fleet is not None:
+        else:
             finished = judge(replace(evidence, is_unmarked=True))  # if there is no time to renew it
             if await deployment.marks.renew(fleet, deployment.leases.is_usable):
                 finished = judge(evidence)

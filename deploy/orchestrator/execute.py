@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from deploy.api.machine import Machine
-from deploy.errors import DeployError
+from deploy.errors import DeployError, TakenBack
 from deploy.events import HiccupMet, MachineMoved, Phase
 from deploy.orchestrator.actions import Actions
 from deploy.orchestrator.halt import Cut
@@ -197,6 +197,8 @@ class Executor:
 
     def _note(self, failure: Failure) -> None:
         self._failures.append(failure)
+        if isinstance(failure.error, TakenBack):
+            self._memory.taken_back.add(failure.error.machine_id)
         tell_hiccup(self._tools, self._memory, failure)
         if self._is_decisive(failure.error):
             self._tools.halt.set(failure.error)

@@ -90,13 +90,19 @@ class Marks:
             message = f"taking over deploy {deploy} of {image}, which was not finished"
             self._tools.emit(Noticed(message=message))
 
-    async def renew(self, fleet: Fleet, leased: Callable[[str], bool]) -> bool:
+    async def renew(self, fleet: Fleet | None, leased: Callable[[str], bool]) -> bool:
         """The deploy is left unfinished: who takes it up has to find it. Whether that is so.
 
         The platform may have put the machines that carried its mark back to what they
         were. Only where no mark is left, and on machines that our leases keep others from.
+        Where nothing can be seen any more (None), what was seen of them before counts.
         """
         ours = self._announced
+        if fleet is None:
+            gone = self._carried & self._memory.taken_back
+            fleet = Fleet.of(m for m in self._memory.known_base.machines if m.id in gone)
+            if not fleet:
+                return True
         if ours is None or any(map(read_intent, fleet.managed)):
             return True
         held = carriers(Fleet.of(machine for machine in fleet if leased(machine.id)))

@@ -55,6 +55,7 @@ class Memory:
     doubtful: set[str] = field(default_factory=set)  # of those, not seen to serve since
     unsure: set[str] = field(default_factory=set)  # of those, not read since a write of ours failed
     known: dict[str, str] = field(default_factory=dict)  # the version we last saw or wrote
+    taken_back: set[str] = field(default_factory=set)  # that the platform has put back since
     cordons: dict[str, bool] = field(default_factory=dict)  # last written or read, in no version
     runs: dict[str, bool] = field(default_factory=dict)  # last asked for or read, in none
     ids: dict[str, str] = field(default_factory=dict)  # name -> id of what we created
@@ -178,6 +179,7 @@ class Memory:
         """An update of this machine is about to leave."""
         self.touching(machine_id)
         self.doubtful.add(machine_id)
+        self.taken_back.discard(machine_id)
 
     def touching(self, machine_id: str) -> None:
         """A write that makes no version is about to leave."""

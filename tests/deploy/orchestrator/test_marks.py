@@ -8,6 +8,7 @@ from deploy.api.machine import Fleet
 from deploy.errors import CallFailed
 from deploy.events import Noticed
 from deploy.orchestrator.marks import clean_up
+from deploy.plan.base import Base
 from deploy.plan.configs import created_config
 from deploy.plan.intent import Intent, read_intent
 from deploy.plan.stamps import INTENT
@@ -76,6 +77,23 @@ def test_a_mark_that_the_platform_took_back_is_written_again_for_who_takes_it_up
         lowest = min(("web-1", "web-2"), key=bench.id)
         expected = {lowest if name == "web-1" else name: one for name, one in carriers.items()}
         assert await _carriers(bench) == expected
+
+    on_bench(story)
+
+
+@pytest.mark.parametrize("taken_back", ["web-1", "web-2"])
+def test_a_mark_that_went_with_what_was_written_is_renewed_though_no_look_shows_it(
+    taken_back: str,
+) -> None:
+    async def story(bench: Bench) -> None:
+        marks = bench.deployment.marks
+        fleet = await _look(bench)
+        bench.memory.base = Base.of(fleet)
+        await marks.announce(MINE, fleet, [bench.id("web-2")])
+        await bench.tools.client.delete_metadata(bench.id("web-2"), INTENT)
+        bench.memory.taken_back.add(bench.id(taken_back))
+        assert await marks.renew(None, lambda _: True)
+        assert await _carriers(bench) == ({"web-2": MINE} if taken_back == "web-2" else {})
 
     on_bench(story)
 
