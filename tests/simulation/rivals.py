@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deploy.api.machine import Machine
 from deploy.events import Result
+from deploy.plan.stamps import is_made_by
 from tests.simulation.laws import broken_laws, every_hint_comes_true, managed
 from tests.simulation.laws_of_calls import has_written, of_run
 from tests.worlds.simulated.faults import CHANGES
@@ -34,12 +36,32 @@ def broken_by_rivals(story: Story) -> list[str]:
     if first.ended_s > turn_s:
         return found  # while it gave its last lease back: nobody saw the app between the turns
     between = second.before if first.died else first.after
-    turns = ((first, story.before, first.after), (second, between, story.after))
+    late = _born_late(story, first, second) if first.died else set()
+    after = {id_: machine for id_, machine in story.after.items() if id_ not in late}
+    turns = ((first, story.before, first.after), (second, between, after))
     for run, before, after in turns:
         calls = of_run(story, run)
         turn = replace(story, runs=[run], calls=calls, before=before, after=after, advised=[])
         found += [f"{run.name}: {each}" for each in broken_laws(turn)]
     return found + list(every_hint_comes_true(story, judges_app=False))
+
+
+def _born_late(story: Story, dead: Run, second: Run) -> set[str]:
+    """What a create of the dead run made after the second had looked, and that one left alone.
+
+    No lease keeps a create away, and whoever is undone owes nothing to what others made.
+    """
+    if second.finished is None or second.finished.exit_code == 0:
+        return set()
+    return {
+        id_
+        for id_, one in story.after.items()
+        if id_ not in second.before
+        and is_made_by(
+            Machine(id=id_, state=one.state, name=one.name, config=one.config),
+            dead.release.deploy_id,
+        )
+    }
 
 
 def broken_beside_another(story: Story) -> list[str]:
