@@ -113,11 +113,12 @@ def _not_the_arbiter(
 
 
 def _leasable(call: Call) -> set[str]:
-    """The machines of the app in a list, as far as their hosts answer; none of a large one."""
+    """The machines in a list that are to stay, and whose hosts answer; none of a large one."""
     return {
         machine["id"]
         for machine in msgspec.json.decode(call.listed or b"[]")
         if machine.get("host_status") != "unreachable"
+        and machine["state"] != "destroying"
         and (machine["config"] or {}).get("metadata", {}).get("fly_process_group") in _GROUPS
     }
 
