@@ -100,9 +100,9 @@ class Marks:
         ours = self._announced
         if fleet is None:
             gone = self._carried & self._memory.taken_back
-            fleet = Fleet.of(m for m in self._memory.known_base.machines if m.id in gone)
-            if not fleet:
+            if not gone:
                 return True
+            fleet = Fleet.of(m for m in self._memory.known_base.machines if m.id in gone)
         if ours is None or any(map(read_intent, fleet.managed)):
             return True
         held = carriers(Fleet.of(machine for machine in fleet if leased(machine.id)))

@@ -98,6 +98,15 @@ def test_a_mark_that_went_with_what_was_written_is_renewed_though_no_look_shows_
     on_bench(story)
 
 
+def test_nothing_is_renewed_where_nothing_was_ever_seen() -> None:
+    async def story(bench: Bench) -> None:
+        assert bench.memory.base is None
+        assert await bench.deployment.marks.renew(None, lambda _: True)
+        assert bench.calls("mark") == []
+
+    on_bench(story)
+
+
 def test_a_mark_that_is_gone_is_written_on_what_is_still_ours() -> None:
     """A rival holds the lease of the machine that carried it."""
 
