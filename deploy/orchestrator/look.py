@@ -198,8 +198,8 @@ class Lookout:
         """The same, where somebody else `wrote` to these machines until just now.
 
         A list may lag behind what that one did, to these and to others: it is believed once
-        it shows of each machine what a read shows, and as many as the app counts, or when the
-        time is over in which that comes true.
+        it shows of each machine what a read shows, and as many as the app counts where that
+        is told, or when the time is over in which that comes true.
         """
         if wrote:
             with self._tools.halt.cuts():
@@ -207,7 +207,6 @@ class Lookout:
         return await self.look_unless_halted()
 
     async def _await_shown(self, wrote: AbstractSet[str]) -> None:
-        client, patience = self._tools.client, self._tools.patience
         until = anyio.current_time() + SETTLE_S
         reads: dict[str, Machine | None] = {}
 
@@ -220,15 +219,24 @@ class Lookout:
             listed = await self._list()
             there = listed.managed.by_id
             ids = wrote | there.keys()
-            await for_each(sorted(ids - reads.keys()), read)
-            for each in ids & reads.keys():
-                if not _is_so(there.get(each), reads[each]):
-                    del reads[each]
-            is_shown = ids <= reads.keys() and not await _missing(client, patience, listed)
+            is_shown = False
+            with anyio.CancelScope(deadline=until):  # what cannot be read does not lengthen it
+                await for_each(sorted(ids - reads.keys()), read)
+                for each in ids & reads.keys():
+                    if not _is_so(there.get(each), reads[each]):
+                        del reads[each]
+                is_shown = ids <= reads.keys() and not await self._is_short(listed)
             if is_shown or anyio.current_time() >= until:
                 self._listed = listed
                 return
             await anyio.sleep(_ODD_PAUSE_S)
+
+    async def _is_short(self, listed: Fleet) -> bool:
+        """Whether the app counts more machines; who may not read it is not told."""
+        try:
+            return bool(await _missing(self._tools.client, self._tools.patience, listed))
+        except DeployError:
+            return False
 
     async def _read(self, machine_id: str) -> Machine | None:
         client, patience = self._tools.client, self._tools.patience

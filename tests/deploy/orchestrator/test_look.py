@@ -24,6 +24,8 @@ from tests.worlds.stage import Hit
 
 EMPTY = BY_NAME["empty list"]
 STALE = BY_NAME["stale"]
+UNAVAILABLE = BY_NAME["503 before"]
+FORBIDDEN = Kind(name="forbidden", status=403, body='{"error":"not allowed"}')
 NOT_FOUND = Kind(name="not found", status=404, body='{"error":"machine not found"}')
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -360,3 +362,20 @@ def test_a_list_that_never_shows_it_is_believed_when_the_time_is_over() -> None:
         assert 10.0 <= anyio.current_time() - began_s <= 13.0
 
     on_bench(story, hits=[Hit("list", STALE, nth=1, times=99)])
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [("read app", FORBIDDEN), ("read app", UNAVAILABLE), ("read", UNAVAILABLE)],
+)
+def test_what_cannot_be_read_does_not_keep_a_list_from_being_believed(
+    operation: str, kind: Kind
+) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.fleet()
+        began = anyio.current_time()
+        fleet = await bench.deployment.lookout.look_after({bench.id("web-1")})
+        assert len(fleet.managed) == 2
+        assert anyio.current_time() - began < 15
+
+    on_bench(story, hits=[Hit(operation, kind, times=999)])
