@@ -293,7 +293,7 @@ def _stands(evidence: Evidence) -> list[MachineStands]:
     now = evidence.fleet.managed
     before = evidence.base.machines if evidence.base else Fleet()
     gone = [machine for machine in before if machine.id not in now.by_id]
-    unseen = sorted(traces.own - now.by_id.keys() - traces.destroyed)
+    unseen = sorted(traces.own - evidence.fleet.by_id.keys() - traces.destroyed)
     return [
         *(_stand(machine, _runs(evidence, machine)) for machine in now),
         *(_stand(machine, "gone") for machine in gone),

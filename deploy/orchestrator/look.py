@@ -179,9 +179,10 @@ class Lookout:
             return Fleet()
         listed = dict((await self._list()).by_id)
         for machine_id, again in (await self._read_the_odd(listed)).items():
-            listed.pop(machine_id, None)
             if again is not None:
                 listed[machine_id] = again
+            elif machine_id in listed and not listed[machine_id].is_going:
+                del listed[machine_id]
             self._memory.read(machine_id, again)
         fleet = Fleet.of(listed.values())
         self._recognise_own(fleet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from deploy.commands.deploy import deploy_app
 from tests.worlds.simulated.habits import Habits
 from tests.worlds.stage import NEW, OLD, Stage, on_stage
 
@@ -76,6 +77,22 @@ def test_scale_gives_no_name_that_is_not_free_yet() -> None:
         assert (await stage.scale("web", 2)).exit_code == 0
         names = {m.name for m in stage.world.machines() if m.state == "started"}
         assert names == {"web-1", "web-3"}
+
+    on_stage(play, habits=SLOW)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_what_others_are_destroying_of_ours_is_not_told_as_unknown(retries: int) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        options = {"image": NEW, "strategy": "canary", "retries": retries}
+        told = await stage.start(deploy_app, options)
+        await anyio.sleep(12)
+        (canary,) = (name for name in stage.fleet if "canary" in name)
+        stage.world.platform.destroy(stage.machine(canary), force=True)
+        await told.is_over.wait()
+        assert "destroying" in told.end.message
+        assert "unknown" not in {each.runs for each in told.end.machines}
 
     on_stage(play, habits=SLOW)
 
