@@ -122,6 +122,8 @@ def _newest_deploy(app: str, fleet: Fleet) -> Intent | None:
     ours = (m for m in fleet.managed if is_stamped(m, fly_release(m)[0]))
     newest = max(ours, key=lambda m: (fly_release(m)[1], time_ms(m.version)))
     deploy_id, number = fly_release(newest)
+    others = Fleet.of(m for m in fleet.managed if fly_release(m)[0] != deploy_id)
+    number = max(number, next_number(others))  # what a scale made has that of its siblings
     return Intent(deploy=deploy_id, digest="", image=newest.image, strategy=DEFAULT, number=number)
 
 

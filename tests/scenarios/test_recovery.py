@@ -281,6 +281,22 @@ def test_rollback_to_an_earlier_release_by_its_number(retries: int) -> None:
     on_stage(play)
 
 
+@pytest.mark.parametrize("retries", [0, 3])
+def test_rollback_takes_away_what_a_scale_made_and_then_the_release_before_it(
+    retries: int,
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(2)
+        await stage.deploy()
+        await stage.scale("web", 4)
+        for image in (NEW, OLD):
+            told = await stage.rollback(retries=retries)
+            assert told.exit_code == 0, told.end
+            assert (stage.images, stage.serving) == ([image] * 2, 2)
+
+    on_stage(play)
+
+
 def test_rollback_to_uses_a_siblings_version_for_a_newer_machine() -> None:
     async def play(stage: Stage) -> None:
         await stage.settle(2)
