@@ -222,8 +222,8 @@ async def _conclude(
     with anyio.move_on_after(_GRACE_S, shield=True):
         if finished.is_settled:
             is_undone = finished.event.exit_code != EXIT_DONE
-            leased = deployment.leases.is_usable if is_undone else None
-            await deployment.marks.remove(fleet or Fleet(), leased)
+            is_kept = deployment.leases.keeps_away if is_undone else None
+            await deployment.marks.remove(fleet or Fleet(), is_kept)
         else:
             finished = judge(replace(evidence, is_unmarked=True))  # if there is no time to renew it
             if await deployment.marks.renew(fleet, deployment.leases.is_usable):

@@ -168,6 +168,10 @@ class Leases:
         """Whether a write may leave under the lease now."""
         return self._held.is_usable(machine_id)
 
+    def keeps_away(self, machine_id: str) -> bool:
+        """Whether no other run can begin on it: its lease is ours, or the arbiter's."""
+        return self._held.is_usable(machine_id) or self._held.is_usable(self._arbiter)
+
     def holds(self, machine_id: str) -> bool:
         return self._held.holds(machine_id)
 

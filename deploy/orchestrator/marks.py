@@ -115,10 +115,10 @@ class Marks:
             return False
         return bool(held)
 
-    async def remove(self, fleet: Fleet, leased: Callable[[str], bool] | None = None) -> None:
+    async def remove(self, fleet: Fleet, is_kept: Callable[[str], bool] | None = None) -> None:
         """The deploy is over, either way. What fails is said, and changes nothing about that.
 
-        `leased` is given where it is undone: the app is as it was before, and a deploy that
+        `is_kept` is given where it is undone: the app is as it was before, and a deploy that
         was unfinished then is so again, on the machines that others are kept from.
         """
         self.find_own(fleet)
@@ -126,7 +126,7 @@ class Marks:
         marked = self._carried | self._memory.born_marked
         for machine_id in sorted(marked & self._memory.known.keys()):
             write = partial(client.delete_metadata, machine_id, INTENT)
-            if machine_id in self._theirs and leased is not None and leased(machine_id):
+            if machine_id in self._theirs and is_kept is not None and is_kept(machine_id):
                 before = self._theirs[machine_id]
                 write = partial(client.write_metadata, machine_id, INTENT, before)
             await clean_up(

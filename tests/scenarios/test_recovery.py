@@ -8,6 +8,7 @@ import pytest
 from deploy.commands.deploy import deploy_app
 from deploy.errors import Overtaken, UsageProblem
 from deploy.events import Noticed, Result
+from deploy.plan.selection import Selection
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import (
     BROKEN,
@@ -582,6 +583,25 @@ def test_an_unfinished_deploy_is_so_again_when_one_that_took_it_over_is_undone(
         told = await (stage.resume() if command == "resume" else stage.rollback())
         assert told.exit_code == 0
         assert (stage.images, stage.serving, stage.marks) == ([image] * 3, 3, [])
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_it_is_so_again_also_where_none_of_its_marks_were_on_what_the_second_selected(
+    strategy: str,
+) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await _killed(stage, strategy=strategy, dies=Death("update", 2))
+        await anyio.sleep(20)
+        marks = stage.marks
+        (other, *_) = sorted(stage.fleet.keys() - set(marks), key=stage.id, reverse=True)
+        undone = await stage.deploy(BROKEN, selection=Selection(only_machines=frozenset({other})))
+        assert undone.exit_code == 1
+        assert stage.marks == marks
+        assert (await stage.resume()).exit_code == 0
+        assert (stage.images, stage.serving, stage.marks) == ([NEW] * 3, 3, [])
 
     on_stage(play)
 
