@@ -96,8 +96,11 @@ def test_beside_another_tool_the_laws_hold(seed: int) -> None:
 
 
 def goes_on_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse_nothing(*_: object) -> None:
+        """As if nobody had been here."""
+
     monkeypatch.setattr(taking_up, "overtaker", lambda *_: None)
-    monkeypatch.setattr(passes, "_refuse_overtaken", lambda *_: None)
+    monkeypatch.setattr(passes, "_refuse_overtaken", refuse_nothing)
 
 
 @pytest.mark.parametrize(
