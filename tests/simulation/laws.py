@@ -121,7 +121,8 @@ def not_old(story: Story) -> Iterator[str]:
         yield f"{before[gone].name} ({gone}) is gone"
     for id_ in sorted(before.keys() & after.keys()):
         old, now = before[id_], after[id_]
-        if own_config(old) != own_config(now):
+        is_waited_for = old.state not in _OFF or not _was_put_back_unseen(story, story.run, id_)
+        if own_config(old) != own_config(now) and is_waited_for:
             yield f"{now.name} has another configuration: {_differing(old, now)}"
         is_unwell = bool(_words(old.image) & (_UNSTEADY_WORDS | _BROKEN_WORDS))
         is_at_rest = old.state in _AT_REST and not is_unwell  # else nobody knows what becomes of it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from deploy.api.machine import Machine
@@ -13,7 +13,7 @@ from tests.simulation.laws import broken_laws, every_hint_comes_true, managed
 from tests.simulation.laws_of_calls import has_written, of_run
 from tests.worlds.simulated.faults import CHANGES
 from tests.worlds.simulated.transport import Call
-from tests.worlds.simulated.world import Run, Story
+from tests.worlds.simulated.world import Run, Snapshot, Story
 
 _LEASED = 5  # the exit code of whoever finds the app leased
 _BY_OTHERS = ("409 leased", "lease stolen")  # faults that make it look leased by a third
@@ -37,13 +37,19 @@ def broken_by_rivals(story: Story) -> list[str]:
         return found  # while it gave its last lease back: nobody saw the app between the turns
     between = second.before if first.died else first.after
     late = _born_late(story, first, second) if first.died else set()
-    after = {id_: machine for id_, machine in story.after.items() if id_ not in late}
+    after = _without(late, story.after)
+    told = {each.machine_id for each in second.finished.machines} if second.finished else set()
+    second = replace(second, after=_without(late - told, second.after))
     turns = ((first, story.before, first.after), (second, between, after))
     for run, before, after in turns:
         calls = of_run(story, run)
         turn = replace(story, runs=[run], calls=calls, before=before, after=after, advised=[])
         found += [f"{run.name}: {each}" for each in broken_laws(turn)]
     return found + list(every_hint_comes_true(story, judges_app=False))
+
+
+def _without(ids: set[str], machines: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
+    return {id_: machine for id_, machine in machines.items() if id_ not in ids}
 
 
 def _born_late(story: Story, dead: Run, second: Run) -> set[str]:

@@ -168,7 +168,7 @@ WITH_ANOTHER_TOOL = (  # or more habits
     *(71064886, 71087176, 71090888, 71101985, 71107947),
     73002069,
 )
-AS_DRAWN_TODAY = (70005151, 81008042, 82002996, 82004420)
+AS_DRAWN_TODAY = (70005151, 81008042, 82002996, 82004420, 89002586, 89004096)
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
     Rule(Spot("release", "web first", "over"), 0, BY_NAME["HTML"]),
