@@ -88,7 +88,7 @@ def broken_beside_another(story: Story) -> list[str]:
     if ours.ended_s < their_first:
         return broken_laws(replace(alone, after=ours.after))
     if _changes(story, ours)[0].sent_s > theirs.ended_s:
-        return broken_laws(replace(alone, before=theirs.after))
+        return broken_laws(replace(alone, before=_as_looked_at(story, ours, theirs.after)))
     return [
         f"rivals: {ours.name} writes in another's turn: {call.line()}"
         for call in _changes(story, ours)
@@ -96,6 +96,18 @@ def broken_beside_another(story: Story) -> list[str]:
         and call.was_carried_out
         and their_first < call.sent_s < their_last
     ]
+
+
+def _as_looked_at(story: Story, run: Run, machines: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
+    """The machines, serving as when this run looked for the last time before its first change.
+
+    Another tool does not wait for what it starts: that may have come up since.
+    """
+    first_s = _turn_begins_s(story, run)
+    looks = (c for c in of_run(story, run) if c.operation == "list" and c.is_good)
+    looked_s = max((c.applied_s or 0.0 for c in looks if c.sent_s < first_s), default=first_s)
+    serving = [ids for at_s, ids in story.serving if at_s <= looked_s][-1]
+    return {id_: replace(machine, serves=id_ in serving) for id_, machine in machines.items()}
 
 
 def broken_after_another(story: Story, *, goes_over: bool) -> list[str]:
