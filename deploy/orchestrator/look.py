@@ -199,8 +199,8 @@ class Lookout:
         """The same, where somebody else `wrote` to these machines until just now.
 
         A list may lag behind what that one did, to these and to others: it is believed once
-        it shows of each machine what a read shows, and as many as the app counts where that
-        is told, or when the time is over in which that comes true.
+        it shows of each machine what a read shows, and as many as the app counts where the
+        server says so, or when the time is over in which that comes true.
         """
         if wrote:
             with self._tools.halt.cuts():
@@ -233,7 +233,7 @@ class Lookout:
             await anyio.sleep(_ODD_PAUSE_S)
 
     async def _is_short(self, listed: Fleet) -> bool:
-        """Whether the app counts more machines; who may not read it is not told."""
+        """Whether the app counts more machines; not, where it cannot be read."""
         try:
             return bool(await _missing(self._tools.client, self._tools.patience, listed))
         except DeployError:
