@@ -7,7 +7,7 @@
     |-- HookFailed              the owner of the app, whose pre-deploy hook says no
     |-- CallFailed              one call to the platform; its meaning comes from the answer
     |-- NotTheApi               who set the address or the proxy: nothing there can be read
-    |-- Miscounted              the platform: its list of machines is not the one that it counts
+    |-- Miscounted              the platform: its list is not what it counts, or what a read shows
     |-- NotInTime               a machine did not get where it was sent; no reason was given
     |-- TakenBack               a machine runs another version than the one that was written
     |-- ShownUndone             an action was seen to be done, and a later look shows it undone
@@ -204,7 +204,7 @@ class NotTheApi(DeployError):
 
 
 class Miscounted(DeployError):
-    """Fewer machines are listed than the app is said to have."""
+    """Fewer machines are listed than the app is said to have, or others than are there."""
 
     meaning = Meaning.REPEAT
     operation = "list"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import anyio
 
 from deploy.api.client import MachinesClient, connect
-from deploy.api.machine import Fleet
-from deploy.commands.reading import patience, read_fleet, read_versions
+from deploy.api.machine import Fleet, Machine
+from deploy.commands.reading import LOOK_S, patience, read_fleet, read_versions
 from deploy.commands.target import Target
-from deploy.errors import LeaseHeld, Miscounted, Overtaken, UsageProblem
+from deploy.errors import CallFailed, LeaseHeld, Miscounted, Overtaken, UsageProblem
 from deploy.hints import Invocation, Left, ways_out
 from deploy.orchestrator.memory import TakenUp
 from deploy.orchestrator.tools import Tools
@@ -44,29 +46,46 @@ async def find_unfinished(
 async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | None]:
     """The machines, and the intent that they carry.
 
-    A list may lag behind a run that died just now, and show no intent yet; then its
-    leases are held, or it is empty. Raises LeaseHeld or Miscounted where that does not end.
+    A list may lag behind a run that died or ended just now, and show nothing of it yet.
+    Raises LeaseHeld or Miscounted where that does not end.
     """
     until = anyio.current_time() + _LAG_S
     while True:
         try:
             fleet = await read_fleet(client)
-        except Miscounted:
+            intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
+            if intents:
+                return fleet, max(intents, key=lambda i: (i.deploy, i.direction == BACK))
+            await _refuse_outdated(client, fleet)
+        except (LeaseHeld, Miscounted):
             if anyio.current_time() >= until:
                 raise
-            continue
-        intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
-        if intents:
-            return fleet, max(intents, key=lambda i: (i.deploy, i.direction == BACK))
-        holder = await _holder(client, fleet)
-        if not holder:
+            await anyio.sleep(_LOOK_EVERY_S)
+        else:
             return fleet, None
-        if anyio.current_time() >= until:
-            raise LeaseHeld(
-                f"deploy {holder} holds the leases of {client.app}, and no machine shows it yet",
-                hint="wait until it is over; after a kill that is when its leases have run out",
+
+
+async def _refuse_outdated(client: MachinesClient, fleet: Fleet) -> None:
+    """Raise where the list, which shows no intent, is from before a run began or ended.
+
+    While that one is at it, its leases are held; of what it has done, the first and the last
+    writes are to the machines that carry its intent, and a read does not lag.
+    """
+    if holder := await _holder(client, fleet):
+        raise LeaseHeld(
+            f"deploy {holder} holds the leases of {client.app}, and no machine shows it yet",
+            hint="wait until it is over; after a kill that is when its leases have run out",
+        )
+    for machine_id in carriers(fleet):
+        listed = fleet.by_id[machine_id]
+        read: Machine | None = listed
+        with suppress(CallFailed):  # then the list is what there is
+            read = await patience(LOOK_S).ask(partial(client.find_machine, machine_id))
+        if read is None or (read.version, read_intent(read)) != (listed.version, None):
+            raise Miscounted(
+                f"machine {machine_id} is not as the list of machines shows it",
+                hint="see https://status.flyio.net; nothing is done before the list is right",
             )
-        await anyio.sleep(_LOOK_EVERY_S)
 
 
 async def _holder(client: MachinesClient, fleet: Fleet) -> str:

@@ -198,9 +198,9 @@ class Lookout:
     async def look_after(self, wrote: AbstractSet[str]) -> Fleet:
         """The same, where somebody else `wrote` to these machines until just now.
 
-        A list may lag behind what that one did, to these and to others: it is believed once
+        A list may lag behind what that one did, to these and to others: it is waited for until
         it shows of each machine what a read shows, and as many as the app counts where the
-        server says so, or when the time is over in which that comes true.
+        server says so. Where that does not come true in time, the reads are believed.
         """
         if wrote:
             with self._tools.halt.cuts():
@@ -210,6 +210,7 @@ class Lookout:
     async def _await_shown(self, wrote: AbstractSet[str]) -> None:
         until = anyio.current_time() + SETTLE_S
         reads: dict[str, Machine | None] = {}
+        shown: set[str] = set()
 
         async def read(machine_id: str) -> None:
             with suppress(DeployError):  # it is read again
@@ -222,13 +223,12 @@ class Lookout:
             ids = wrote | there.keys()
             is_shown = False
             with anyio.CancelScope(deadline=until):  # what cannot be read does not lengthen it
-                await for_each(sorted(ids - reads.keys()), read)
-                for each in ids & reads.keys():
-                    if not _is_so(there.get(each), reads[each]):
-                        del reads[each]
-                is_shown = ids <= reads.keys() and not await self._is_short(listed)
+                await for_each(sorted(ids - shown), read)
+                read_now = ids & reads.keys()
+                shown = {each for each in read_now if _is_so(there.get(each), reads[each])}
+                is_shown = ids <= shown and not await self._is_short(listed)
             if is_shown or anyio.current_time() >= until:
-                self._listed = listed
+                self._listed = _corrected(listed, reads)
                 return
             await anyio.sleep(_ODD_PAUSE_S)
 
@@ -336,6 +336,16 @@ async def _unless_empty(list_once: Callable[[], Awaitable[Fleet]]) -> Fleet:
         await anyio.sleep(_ODD_PAUSE_S)
         fleet = await list_once()
     return fleet
+
+
+def _corrected(listed: Fleet, reads: Mapping[str, Machine | None]) -> Fleet:
+    """The list, with what was read of its machines; what it shows of later than that stays."""
+    by_id: dict[str, Machine | None] = dict(listed.by_id)
+    for machine_id, read in reads.items():
+        known = by_id.get(machine_id)
+        if read is None or known is None or time_ms(known.version) <= time_ms(read.version):
+            by_id[machine_id] = read
+    return Fleet.of(machine for machine in by_id.values() if machine is not None)
 
 
 def _is_so(listed: Machine | None, read: Machine | None) -> bool:

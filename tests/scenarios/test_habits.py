@@ -165,17 +165,31 @@ def test_a_deploy_that_died_is_taken_up_although_no_list_shows_it_yet(
     on_stage(play, habits=Habits(list_lags_s=5))
 
 
+async def _settle_and_look(stage: Stage) -> None:
+    """Lists that lag show how things were when somebody looked."""
+    await stage.settle(3)
+    await stage.status()
+    await anyio.sleep(60)
+
+
 @pytest.mark.parametrize(
-    ("command", "image"), [("resume", NEW), ("rollback", OLD), ("deploy", NEWER)]
+    ("command", "image", "lag_s"),
+    [
+        ("resume", NEW, 7),
+        ("resume", NEW, 15),
+        ("rollback", OLD, 7),
+        ("rollback", OLD, 15),
+        ("deploy", NEWER, 7),
+    ],
 )
 @pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
 def test_what_was_left_unfinished_just_now_is_seen_although_lists_lag(
-    strategy: str, command: str, image: str
+    strategy: str, command: str, image: str, lag_s: float
 ) -> None:
     """Its leases are given back, so that nothing else keeps the next command waiting."""
 
     async def play(stage: Stage) -> None:
-        await stage.settle(3)
+        await _settle_and_look(stage)
         left = await stage.deploy(strategy=strategy, **UNFINISHED)
         assert left.end.result is Result.IN_BETWEEN
         if command == "deploy":
@@ -185,7 +199,35 @@ def test_what_was_left_unfinished_just_now_is_seen_although_lists_lag(
         assert (told.exit_code, stage.images) == (0, [image] * 3)
         assert told.passes() + told.passes("back") == 1
 
-    on_stage(play, habits=Habits(list_lags_s=7))  # the mark is 9 s old, and shown
+    on_stage(play, habits=Habits(list_lags_s=lag_s))  # the mark is 9 s old
+
+
+@pytest.mark.parametrize("lag_s", [7, 15, 25])
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_a_deploy_that_ended_just_now_is_taken_back_although_lists_lag(
+    strategy: str, lag_s: float
+) -> None:
+    """The lists show it as it was under way, or the app as it was before."""
+
+    async def play(stage: Stage) -> None:
+        await _settle_and_look(stage)
+        assert (await stage.deploy(strategy=strategy)).exit_code == 0
+        told = await stage.rollback()
+        assert (told.exit_code, stage.images) == (0, [OLD] * 3)
+
+    on_stage(play, habits=Habits(list_lags_s=lag_s))
+
+
+def test_nothing_is_taken_back_while_the_list_shows_what_reads_do_not_find() -> None:
+    async def play(stage: Stage) -> None:
+        await _settle_and_look(stage)
+        assert (await stage.deploy(strategy="bluegreen")).exit_code == 0
+        told = await stage.rollback()
+        assert isinstance(told.error, Miscounted)
+        assert "is not as the list of machines shows it" in str(told.error)
+        assert (told.changes, stage.images) == ([], [NEW] * 3)
+
+    on_stage(play, habits=Habits(list_lags_s=40))
 
 
 @pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
