@@ -409,7 +409,8 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
 
     A release that cannot do well is not finished by anybody: where the run could not know
     that, what goes on with it ends with 1 and the app as before, or with 3 where `immediate`
-    has taken away what there was, a dead host keeps it or no version tells it. Nor could it
+    has taken away what there was, a dead host keeps it or no version tells it, or where it is
+    everywhere and turns sick as the last look comes. Nor could it
     know of a host that was lost after its last look. After two deploys at once nobody can tell
     what the app is to be like: then it is not judged. What a server tells of earlier versions no
     run has asked before it advises; where that is too little to go back by, the command says so
@@ -425,6 +426,7 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
         finishes = advice.promise.startswith("finishes")
         may_be_stuck = story.scenario.strategy == "immediate" or bool(story.lost)
         may_be_stuck |= story.scenario.habits.versions_without_config
+        may_be_stuck |= bool(_words(story.run.release.image) & _UNSTEADY_WORDS)
         codes = (1, 3) if may_be_stuck else (1,)
         is_apps = run.finished is not None and run.finished.cause is Cause.APP
         is_excused = finishes and is_apps and code in codes and _could_not_know(story)

@@ -80,7 +80,8 @@ def _not_held(story: Story, calls: list[Call], first: Call) -> Iterator[str]:
 def _without_arbiter(calls: list[Call]) -> Iterator[str]:
     """Who holds nothing asks for one lease alone: the lowest in a list of the app that it saw.
 
-    One that it has asked for already may be gone: then the next is it.
+    One that it has asked for already may be gone: then the next is it. What it made and read
+    by itself counts although no list shows it yet.
     """
     held: dict[str, float] = {}
     asked: list[Call] = []
@@ -89,6 +90,8 @@ def _without_arbiter(calls: list[Call]) -> Iterator[str]:
         if is_answer:
             if call.operation == "list" and call.is_good:
                 lists.append(_leasable(call))
+            if call.operation == "read" and call.is_good and lists:
+                lists.append(lists[-1] | {call.machine})
             if call.operation in ("acquire", "refresh") and call.is_good:
                 held[call.machine] = call.sent_s + _granted_s(call)
         elif call.operation in ("release", "destroy"):
