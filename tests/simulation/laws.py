@@ -161,12 +161,14 @@ def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
     """Two machines never share a name or a place, and no machine is made that was not planned.
 
     A stand-in that its host would not take has a second one beside it for as long as the deploy
-    is not done; so has one whose host was lost, which is named where it is left over.
+    is not done, or it is named as left over; so has one whose host was lost.
     """
     shown_the_past = wire.was_shown_the_past(story, story.run)
     there = managed(story.after)
-    is_done = story.run.finished is not None and story.run.finished.exit_code == 0
-    refused = story.lost.keys() | (set() if is_done else _refused_by_their_hosts(story))
+    finished, unwanted = story.run.finished, _refused_by_their_hosts(story)
+    if finished is not None and finished.exit_code == 0:
+        unwanted = {id_ for id_ in unwanted if f"({id_})" in " ".join(finished.leftovers)}
+    refused = story.lost.keys() | unwanted
     places = Counter(_place(m) for m in there.values() if m.id not in refused)
     for place, count in places.items():
         if count > 1:
