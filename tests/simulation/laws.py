@@ -113,13 +113,16 @@ def not_new(story: Story) -> Iterator[str]:
 
 
 def not_old(story: Story) -> Iterator[str]:
-    """Why the app is not wholly as it was before; nobody makes the dead serve."""
+    """Why the app is not wholly as it was before; nobody makes the dead serve.
+
+    Nor does anybody hear of what a dead run had sent, and that lands when all is over.
+    """
     before, after = managed(story.before), managed(story.after)
     for extra in sorted(after.keys() - before.keys()):
         yield f"{after[extra].name} ({extra}) was not there before"
     for gone in sorted(before.keys() - after.keys()):
         yield f"{before[gone].name} ({gone}) is gone"
-    for id_ in sorted(before.keys() & after.keys()):
+    for id_ in sorted(before.keys() & after.keys() - _hit_by_the_dead(story)):
         old, now = before[id_], after[id_]
         is_waited_for = old.state not in _OFF or not _was_put_back_unseen(story, story.run, id_)
         if own_config(old) != own_config(now) and is_waited_for:
@@ -702,6 +705,17 @@ def _was_put_back_unseen(story: Story, run: Run, machine_id: str) -> bool:
         and (call.applied_s or 0.0) + REVERTED_AFTER_S >= seen_s
         for call in wire.of_run(story, run)
     )
+
+
+def _hit_by_the_dead(story: Story) -> set[str]:
+    """The machines that a write of a run that had died changed after the last run's end."""
+    return {
+        call.machine
+        for run in story.runs
+        if run.died
+        for call in wire.of_run(story, run)
+        if call.operation in CHANGES and (call.applied_s or 0.0) > story.run.ended_s
+    }
 
 
 def _was_changed_unseen(story: Story, run: Run, machine_id: str) -> bool:

@@ -170,7 +170,7 @@ WITH_ANOTHER_TOOL = (  # or more habits
 )
 AS_DRAWN_TODAY = (
     *(70005151, 81008042, 82002996, 82004420, 88005249, 89002586, 89004096),
-    *(90004591, 100004613, 100006153),
+    *(90004591, 100004613, 100006153, 90006377),
 )
 ONCE_STRUCK = (
     Rule(Spot("acquire", "web first", "hold"), 0, BY_NAME["409 leased"]),
