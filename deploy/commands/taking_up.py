@@ -10,7 +10,7 @@ import anyio
 
 from deploy.api.client import MachinesClient, connect
 from deploy.api.machine import Fleet, Machine
-from deploy.commands.reading import LOOK_S, patience, read_fleet, read_versions
+from deploy.commands.reading import patience, read_fleet, read_versions
 from deploy.commands.target import Target
 from deploy.errors import CallFailed, LeaseHeld, Miscounted, Overtaken, UsageProblem
 from deploy.hints import Invocation, Left, ways_out
@@ -80,7 +80,7 @@ async def _refuse_outdated(client: MachinesClient, fleet: Fleet) -> None:
         listed = fleet.by_id[machine_id]
         read: Machine | None = listed
         with suppress(CallFailed):  # then the list is what there is
-            read = await patience(LOOK_S).ask(partial(client.find_machine, machine_id))
+            read = await patience(_LAG_S).ask(partial(client.find_machine, machine_id))
         if read is None or (read.version, read_intent(read)) != (listed.version, None):
             raise Miscounted(
                 f"machine {machine_id} is not as the list of machines shows it",

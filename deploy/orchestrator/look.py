@@ -210,12 +210,19 @@ class Lookout:
     async def _await_shown(self, wrote: AbstractSet[str]) -> None:
         until = anyio.current_time() + SETTLE_S
         reads: dict[str, Machine | None] = {}
+        missed: set[str] = set()
         shown: set[str] = set()
+        there: Mapping[str, Machine] = {}
 
         async def read(machine_id: str) -> None:
             with suppress(DeployError):  # it is read again
-                reads[machine_id] = await self._read(machine_id)
-                self._memory.read(machine_id, reads[machine_id])
+                found = await self._read(machine_id)
+                if found is None and machine_id in there and machine_id not in missed:
+                    missed.add(machine_id)  # two reads it takes to call it gone
+                    return
+                missed.discard(machine_id)
+                reads[machine_id] = found
+                self._memory.read(machine_id, found)
 
         while True:
             listed = await self._list()
