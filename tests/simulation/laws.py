@@ -73,6 +73,17 @@ def it_converges_or_stands_still(story: Story) -> Iterator[str]:
         yield from (f"exit {finished.exit_code}, but {why}" for why in not_old(story))
 
 
+def what_was_left_is_found(story: Story) -> Iterator[str]:
+    """Who finds nothing to finish has a finished app before it, or one that nothing was done to;
+    who finds nothing to undo has it as it was."""
+    run = story.run
+    if not run.had_nothing_to_do or run.refusal or story.scenario.habits.versions_without_config:
+        return
+    changed = list(not_old(story))
+    if changed and (run.is_rollback or any(not_new(story))):
+        yield f"{run.name} found nothing to do, but {changed[0]}"
+
+
 def not_new(story: Story) -> Iterator[str]:
     """Why the app is not wholly on the release of the last run; leftovers that are named aside.
 
@@ -541,6 +552,7 @@ LAWS: Mapping[str, Law] = {
     for law in (
         it_ends_by_itself,
         it_converges_or_stands_still,
+        what_was_left_is_found,
         no_duplicates_no_orphans,
         the_app_stays_available,
         unmanaged_things_are_untouched,

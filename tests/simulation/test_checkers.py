@@ -12,6 +12,7 @@ from tenacity import stop_after_attempt
 from deploy import ending, evidence, legacy, retrying
 from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet, Machine
+from deploy.commands import taking_up
 from deploy.errors import CallFailed, Meaning
 from deploy.events import RunFinished
 from deploy.hints import Left
@@ -32,7 +33,7 @@ from deploy.plan import base, configs
 from deploy.plan import forward as plan
 from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
-from tests.simulation.weather import draw_first, faults_of, live_through
+from tests.simulation.weather import Weather, draw, draw_first, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
 from tests.worlds.simulated.world import BROKEN, NEW, Scenario, simulate
 
@@ -317,6 +318,10 @@ def leaves_what_a_dead_run_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "_remove_dead_one_offs", _nothing)
 
 
+def believes_any_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking_up, "_refuse_outdated", _nothing)
+
+
 async def _nothing(*_: object) -> None:
     return
 
@@ -583,7 +588,17 @@ def test_an_orchestrator_that_breaks_a_law_is_caught(
 def test_one_of_two_runs_that_breaks_a_law_is_caught(
     seed: int, breaks: Break, law: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weather = draw_first(seed)
+    _is_caught(draw_first(seed), breaks, law, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", [7031, 13357])
+def test_a_rollback_that_believes_an_old_list_is_caught(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _is_caught(draw(seed), believes_any_list, "what was left is found", monkeypatch)
+
+
+def _is_caught(weather: Weather, breaks: Break, law: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert faults_of(weather, live_through(weather)) == []
     breaks(monkeypatch)
     found = faults_of(weather, live_through(weather))

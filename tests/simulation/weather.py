@@ -115,6 +115,16 @@ class Weather:
 
 def draw(seed: int) -> Weather:
     """What this seed holds."""
+    weather = draw_third(seed)
+    lists = random.Random(f"lists/{seed}")
+    if lists.random() < 0.05:
+        habits = replace(weather.scenario.habits, list_lags_s=lists.choice((9.0, 15.0)))
+        return replace(weather, scenario=replace(weather.scenario, habits=habits))
+    return weather
+
+
+def draw_third(seed: int) -> Weather:
+    """What it held before lists showed things as they were before a whole deploy."""
     weather = draw_second(seed)
     ends = random.Random(f"ends/{seed}")
     if ends.random() < 0.1:
