@@ -205,12 +205,12 @@ async def _conclude(
     deployment: Deployment, ending: Ending | None, task: Task, app: App
 ) -> RunFinished:
     """Tidy up after a run that was cut short, look once more, and judge."""
-    halt, memory = deployment.tools.halt, deployment.memory
+    halt = deployment.tools.halt
     if halt.is_final:
         with anyio.move_on_after(_GRACE_S, shield=True):
             await tidy(deployment)
     elif ending is None or not ending.last.is_complete:
-        await await_unanswered(memory)
+        await await_unanswered(deployment)
         if ending is not None and isinstance(ending.forward.cause, Overtaken):
             await tidy(deployment)
     fleet = None

@@ -140,6 +140,10 @@ class MachinesClient:
         """Wait until a create may be sent: of all writes the one that queues, per app."""
         await self._pace_app.turn("create", "")
 
+    async def turn_to_write(self, operation: str, machine_id: str) -> None:
+        """The same for a write that takes a nonce, which may run out while it waits."""
+        await self._pace.turn(operation, machine_id)
+
     async def create(
         self,
         *,
@@ -172,7 +176,10 @@ class MachinesClient:
         launch: bool,
         nonce: str,
     ) -> Machine:
-        """Replace the whole configuration; refused if `current_version` has been overtaken."""
+        """Replace the whole configuration; refused if `current_version` has been overtaken.
+
+        As all writes that take a nonce: after `turn_to_write`.
+        """
         whole = _whole("update", machine_id, config)
         request: dict[str, Any] = {"config": whole, "skip_launch": not launch}
         if current_version:
@@ -182,7 +189,6 @@ class MachinesClient:
 
     async def destroy(self, machine_id: str, *, nonce: str) -> None:
         """Remove a machine even if it runs; both spellings of that are sent."""
-        await self._pace.turn("destroy", machine_id)
         await self._connection.send(
             "destroy",
             machine_id,
@@ -320,7 +326,6 @@ class MachinesClient:
     async def _write(
         self, operation: str, machine_id: str, verb: str, nonce: str, *, json: Any = None
     ) -> bytes:
-        await self._pace.turn(operation, machine_id)
         path = self._path(machine_id) + verb
         return await self._call(
             operation, "POST", path, machine_id, headers=_nonce(nonce), json=json

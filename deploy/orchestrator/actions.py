@@ -92,18 +92,18 @@ class Actions:
                 await self._see(action, action.version, see)
             case Start():
                 self._show(action, Phase.STARTING)
-                await self._ask_for_state(action, self._tools.client.start)
+                await self._ask_for_state(action, "start", self._tools.client.start)
                 self._memory.state_asked(action.machine_id, runs=True)
                 await self._see(action, action.version, see)
             case Stop():
                 await self._stop(action)
             case Cordon():
                 self._show(action, Phase.CORDONING)
-                await self._ask_for_state(action, self._tools.client.cordon)
+                await self._ask_for_state(action, "cordon", self._tools.client.cordon)
                 self._memory.cordon_written(action.machine_id, cordoned=True)
             case Uncordon():
                 self._show(action, Phase.UNCORDONING)
-                await self._ask_for_state(action, self._tools.client.uncordon)
+                await self._ask_for_state(action, "uncordon", self._tools.client.uncordon)
                 self._memory.cordon_written(action.machine_id, cordoned=False)
                 self._show(action, Phase.DONE)
             case Destroy():
@@ -137,6 +137,7 @@ class Actions:
 
     async def _update(self, action: Update, see: _Sight) -> None:
         await self._leases.late(action.machine_id)
+        await self._tools.client.turn_to_write("update", action.machine_id)
         nonce = self._leases.nonce(action.machine_id)
         self._show(action, Phase.UPDATING)
         was_doubtful = action.machine_id in self._memory.doubtful
@@ -182,7 +183,7 @@ class Actions:
             raise Cut  # it only drained so far, and nothing new begins any more
         self._show(action, Phase.STOPPING)
         self._watch.forget(action.machine_id)
-        await self._ask_for_state(action, self._tools.client.stop)
+        await self._ask_for_state(action, "stop", self._tools.client.stop)
         self._memory.state_asked(action.machine_id, runs=False)
         await self._health.stopped(action.machine_id, timeout_s=_STOP_TIMEOUT_S)
 
@@ -194,7 +195,7 @@ class Actions:
         is_free = action.is_unleased and not self._leases.is_usable(action.machine_id)
         if is_free:
             await self._leases.run_out(action.machine_id)
-        nonce = "" if is_free else await self._nonce(action.machine_id)
+        nonce = "" if is_free else await self._nonce("destroy", action.machine_id)
         self._memory.destroying(action.machine_id)
         self._watch.forget(action.machine_id)
         try:
@@ -208,9 +209,11 @@ class Actions:
         self._memory.gone(action.machine_id)
         self._show(action, Phase.GONE)
 
-    async def _ask_for_state(self, action: Action, write: Callable[..., Awaitable[None]]) -> None:
+    async def _ask_for_state(
+        self, action: Action, operation: str, write: Callable[..., Awaitable[None]]
+    ) -> None:
         """A write that asks for a state: doing it twice is doing it once."""
-        nonce = await self._nonce(action.machine_id)
+        nonce = await self._nonce(operation, action.machine_id)
         self._memory.touching(action.machine_id)
         try:
             await write(action.machine_id, nonce=nonce)
@@ -219,12 +222,13 @@ class Actions:
                 self._memory.not_told(action.machine_id)
             raise
 
-    async def _nonce(self, machine_id: str) -> str:
+    async def _nonce(self, operation: str, machine_id: str) -> str:
         """Of a machine of our own making that has no lease, one is taken now.
 
         The platform may not honour `lease_ttl`, and not know of a new machine at first.
         """
         await self._leases.late(machine_id)
+        await self._tools.client.turn_to_write(operation, machine_id)
         if machine_id not in self._memory.own or self._leases.holds(machine_id):
             return self._leases.nonce(machine_id)
         await self._leases.take_own(machine_id)

@@ -276,6 +276,8 @@ class Leases:
             held = await self._tools.patience.ask(lambda: self._tools.client.read_lease(machine_id))
             if held is not None:
                 return await self._meet(machine_id, held, failure, doubts, this)
+        if meaning is Meaning.LEASED:
+            self.outwaited.add(machine_id)
         return await self._ask_again(failure, doubts, this)
 
     async def _meet(

@@ -239,12 +239,22 @@ class Lookout:
                 return
             await anyio.sleep(_ODD_PAUSE_S)
 
+    async def await_the_counted(self) -> None:
+        """Wait for a list as long as the app counts: a create may have made what none shows yet."""
+        with suppress(DeployError), anyio.move_on_after(SETTLE_S):
+            while self._memory.lost_creates:
+                if not await self._is_short(await self._list()):
+                    return
+                await anyio.sleep(_ODD_PAUSE_S)
+
     async def _is_short(self, listed: Fleet) -> bool:
-        """Whether the app counts more machines; not, where it cannot be read."""
+        """Whether the app counts more machines than are listed or known; no where it is secret."""
         try:
-            return bool(await _missing(self._tools.client, self._tools.patience, listed))
+            counted = await _counted(self._tools.client, self._tools.patience)
         except DeployError:
             return False
+        alive = {machine.id for machine in listed if machine.state not in TERMINAL}
+        return counted > len((alive | self._memory.known.keys()) - self._memory.destroyed)
 
     async def _read(self, machine_id: str) -> Machine | None:
         client, patience = self._tools.client, self._tools.patience
@@ -319,19 +329,19 @@ async def believable(
     fleet = await _unless_empty(list_once)
     if fleet.managed:
         return fleet
-    if missing := await _missing(client, patience, fleet):
+    counted = await _counted(client, patience)
+    listed = sum(1 for machine in fleet if machine.state not in TERMINAL)
+    if counted > listed:
         raise Miscounted(
-            missing,
+            f"{listed} machines are listed, and the app has {counted}",
             hint="see https://status.flyio.net; nothing is done before the list is right",
         )
     return fleet
 
 
-async def _missing(client: MachinesClient, patience: Patience, fleet: Fleet) -> str:
-    """In words, that a list has fewer machines than the app counts; empty where it has not."""
-    counted = (await patience.ask(client.read_app)).machine_count or 0
-    listed = sum(1 for machine in fleet if machine.state not in TERMINAL)
-    return f"{listed} machines are listed, and the app has {counted}" if counted > listed else ""
+async def _counted(client: MachinesClient, patience: Patience) -> int:
+    """How many machines the app has, other tools' included; 0 where the server does not say."""
+    return (await patience.ask(client.read_app)).machine_count or 0
 
 
 async def _unless_empty(list_once: Callable[[], Awaitable[Fleet]]) -> Fleet:

@@ -17,7 +17,7 @@ from deploy.events import Noticed, PassFinished, PassStarted, Planned
 from deploy.orchestrator.deployment import Deployment
 from deploy.orchestrator.execute import Executor, tell_hiccup
 from deploy.orchestrator.halt import Cut
-from deploy.orchestrator.memory import SETTLE_S, Memory
+from deploy.orchestrator.memory import SETTLE_S
 from deploy.orchestrator.one_off import RELEASE_COMMAND, left_behind, remove
 from deploy.orchestrator.outcome import NOT_BEGUN, Failure, IsDecisive, Outcome
 from deploy.orchestrator.window import windows
@@ -63,7 +63,7 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
 
     async def steps() -> Outcome:
         with deployment.tools.halt.cuts():
-            await await_unanswered(deployment.memory)
+            await await_unanswered(deployment)
         fleet = await deployment.lookout.look_unless_halted()
         await _hold(deployment, fleet)
         await _see_what_landed(deployment)
@@ -79,12 +79,13 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
     return await _run(deployment, this, BACK, steps)
 
 
-async def await_unanswered(memory: Memory) -> None:
+async def await_unanswered(deployment: Deployment) -> None:
     """A write that timed out may still land; wait, so that it can be undone or reported.
 
-    So may what a run that ended just now has made.
+    So may what a run that ended just now has made. Lists may lag behind either.
     """
-    await anyio.sleep_until(memory.last_unanswered + SETTLE_S)
+    await anyio.sleep_until(deployment.memory.last_unanswered + SETTLE_S)
+    await deployment.lookout.await_the_counted()
 
 
 async def tidy(deployment: Deployment) -> None:

@@ -290,14 +290,18 @@ def legacy_begins_nothing_after_a_failure(story: Story) -> Iterator[str]:
 
     Reads and leases are asked again on both paths alike: neither changes a
     machine. A machine that is made in two calls, a create and an update, has
-    begun with the first. The machine of a check is removed when the run is over.
+    begun with the first, be it that the name was taken and the machine is ours.
+    The machine of a check is removed when the run is over.
     """
     for run in story.runs:
         if run.retries:
             continue
         calls = of_run(story, run)
         failed_s = min((at for at, _ in _failures(run, calls)), default=float("inf"))
-        begun = {_made(c) for c in calls if c.operation == "create" and c.sent_s <= failed_s}
+        creates = [c for c in calls if c.operation == "create" and c.sent_s <= failed_s]
+        named = {c.name for c in creates}
+        begun = {machine.id for machine in run.after.values() if machine.name in named}
+        begun |= {_made(c) for c in creates}
         for call in calls:
             goes_on = call.operation == "update" and call.machine in begun
             goes_on |= call.operation == "destroy" and is_about_check(call)

@@ -128,6 +128,7 @@ BY_HAND: Mapping[str, Saying] = {
     "machine": (MACHINE, lambda c: c.machine("m1")),
     "find_machine": (MACHINE, lambda c: c.find_machine("m1")),
     "turn_to_create": (None, lambda c: c.turn_to_create()),
+    "turn_to_write": (None, lambda c: c.turn_to_write("stop", "m1")),
     "create": (
         MACHINE,
         lambda c: c.create(
@@ -258,7 +259,10 @@ def test_every_method_of_the_client_is_asked_by_hand(by_hand: dict[str, list[Cal
         and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method))
     }
     assert by_hand.keys() == public
-    assert {method for method, calls in by_hand.items() if not calls} == {"turn_to_create"}
+    assert {method for method, calls in by_hand.items() if not calls} == {
+        "turn_to_create",
+        "turn_to_write",
+    }
 
 
 def test_a_list_is_asked_for_page_by_page(by_hand: dict[str, list[Call]]) -> None:

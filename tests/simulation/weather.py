@@ -118,7 +118,10 @@ def draw(seed: int) -> Weather:
     weather = draw_third(seed)
     lists = random.Random(f"lists/{seed}")
     if lists.random() < 0.05:
-        habits = replace(weather.scenario.habits, list_lags_s=lists.choice((9.0, 15.0)))
+        takes_up = weather.play == "death" and not weather.beside_another
+        takes_up &= weather.what_follows != "deploy"  # which waits for what others are seen to do
+        lag_s = lists.choice((9.0, 15.0)) if takes_up else 9.0
+        habits = replace(weather.scenario.habits, list_lags_s=lag_s)
         return replace(weather, scenario=replace(weather.scenario, habits=habits))
     return weather
 

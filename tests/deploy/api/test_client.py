@@ -114,9 +114,13 @@ def test_one_action_a_second_per_machine_and_none_slows_another(backend: str) ->
     server = Server(ok({}))
 
     async def say(client: MachinesClient) -> None:
+        async def start(machine_id: str) -> None:
+            await client.turn_to_write("start", machine_id)
+            await client.start(machine_id, nonce="")
+
         async with anyio.create_task_group() as tasks:
             for machine_id in ("m1", "m1", "m1", "m2"):
-                tasks.start_soon(partial(client.start, machine_id, nonce=""))
+                tasks.start_soon(start, machine_id)
             tasks.start_soon(partial(client.stop, "m1", nonce=""))
 
     talk(server, say, backend=backend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import anyio
 import pytest
 
 from deploy.errors import DeployError, LeaseLost
@@ -43,6 +44,28 @@ def test_every_kind_of_action_is_carried_out() -> None:
         assert one.id in bench.memory.destroyed
         with pytest.raises(TypeError, match="no way"):
             await perform(Action(machine_id="m"), Gate.NONE)
+
+    on_bench(story)
+
+
+def test_a_lease_that_is_lost_while_a_write_waits_for_its_turn_is_not_used() -> None:
+    """One action a second is what the platform takes for each machine (2000967, drawn)."""
+
+    async def story(bench: Bench) -> None:
+        leases, perform = bench.deployment.leases, bench.deployment.actions.perform
+        one = await bench.machine("web-1")
+        await leases.acquire([one], app=await bench.deployment.lookout.look())
+        await perform(Cordon(**where(one)), Gate.NONE)
+
+        async def lose() -> None:
+            await anyio.sleep(0.5)
+            leases.forget(one.id)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lose)
+            with pytest.raises(LeaseLost):
+                await perform(Cordon(**where(one)), Gate.NONE)
+        assert len(bench.calls("cordon")) == 1
 
     on_bench(story)
 
