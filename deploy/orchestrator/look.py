@@ -286,9 +286,10 @@ class Lookout:
         """Machines that do not fit what we know, each by itself; None is gone.
 
         Where the list has a machine that a read does not find, neither is
-        believed before the read is repeated: two reads it takes to call it gone.
-        Nor is a read by which what we wrote is not there any more, or that shows
-        an earlier version than the list: a cache may have answered it.
+        believed before the read is repeated: two reads it takes to call it gone, or
+        one and the answer to its destroy. Nor is a read by which what we wrote is
+        not there any more, or that shows an earlier version than the list: a cache
+        may have answered it.
         """
         found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
         unclear = [
@@ -298,9 +299,15 @@ class Lookout:
             await anyio.sleep(_ODD_PAUSE_S)
         again = {each: await self._read(each) for each in unclear}
         return found | {
-            each: found[each] if machine is None and each in listed else machine
+            each: found[each] if self._is_doubted(machine, each, listed) else machine
             for each, machine in again.items()
         }
+
+    def _is_doubted(
+        self, again: Machine | None, machine_id: str, listed: Mapping[str, Machine]
+    ) -> bool:
+        """Whether the first read counts, and not the one that finds nothing."""
+        return again is None and machine_id in listed and not self._memory.has_ended(machine_id)
 
     def _is_unclear(self, read: Machine | None, listed: Machine | None) -> bool:
         if read is None:

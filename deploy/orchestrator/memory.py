@@ -155,17 +155,23 @@ class Memory:
         return amiss + sorted(self.unsure - set(amiss))
 
     def is_denied_by(self, found: Machine) -> bool:
-        """Whether a read shows another version or cordon than we last saw or wrote.
+        """Whether a read shows a machine otherwise than we last saw, wrote or destroyed it.
 
-        Neither changes by itself. What may still come of a write of ours denies nothing.
+        None changes by itself. What may still come of a write of ours denies nothing.
         """
         if found.id in self.unsure:
             return False
+        if self.has_ended(found.id):
+            return True
         is_cordoned = self.cordons.get(found.id, found.cordoned)
         return (self.known.get(found.id, found.version), is_cordoned) != (
             found.version,
             found.cordoned,
         )
+
+    def has_ended(self, machine_id: str) -> bool:
+        """Whether our destroy of it was answered."""
+        return machine_id in self.destroyed and machine_id not in self.known
 
     def _fits(self, version: str, seen: Machine | None) -> bool:
         if seen is None or version not in ("", seen.version):

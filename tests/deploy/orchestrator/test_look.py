@@ -14,7 +14,9 @@ from deploy.errors import CallFailed, Miscounted, NotInTime
 from deploy.local.requests import UpdateMachine
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.look import SharedList
+from deploy.plan.actions import Destroy, where
 from deploy.plan.configs import created_config
+from deploy.plan.steps import Gate
 from deploy.run import App
 from tests.contract.clocks import BACKENDS
 from tests.deploy.orchestrator.bench import Bench, on_bench, release_for
@@ -226,6 +228,20 @@ def test_one_read_takes_nothing_away_that_a_list_and_another_read_have_shown() -
         assert [call.heard for call in bench.calls("read")[reads:]] == ["200", "404"]
 
     on_bench(story, hits=[Hit("read", NOT_FOUND, nth=2)])
+
+
+def test_one_that_was_destroyed_is_gone_by_one_read_though_a_list_and_an_older_read_have_it() -> (
+    None
+):
+    async def story(bench: Bench) -> None:
+        lookout, one = bench.deployment.lookout, await bench.machine("web-1")
+        fleet = await lookout.look()
+        await bench.deployment.leases.acquire([one], app=fleet)
+        await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
+        assert one.id not in (await lookout.look()).by_id
+        assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
+
+    on_bench(story, hits=[Hit("list", STALE, nth=1), Hit("read", STALE, nth=1)])
 
 
 def test_what_neither_a_list_nor_a_read_finds_is_gone_after_one_read() -> None:
