@@ -363,11 +363,14 @@ async def _unless_empty(list_once: Callable[[], Awaitable[Fleet]]) -> Fleet:
 
 
 def _corrected(listed: Fleet, reads: Mapping[str, Machine | None]) -> Fleet:
-    """The list, with what was read of its machines; what it shows of later than that stays."""
+    """The list, with later versions that were read, those it lacks, and without what is gone.
+
+    Of the same version either may be the older one: a look reads it again.
+    """
     by_id: dict[str, Machine | None] = dict(listed.by_id)
     for machine_id, read in reads.items():
         known = by_id.get(machine_id)
-        if read is None or known is None or time_ms(known.version) <= time_ms(read.version):
+        if read is None or known is None or time_ms(known.version) < time_ms(read.version):
             by_id[machine_id] = read
     return Fleet.of(machine for machine in by_id.values() if machine is not None)
 
