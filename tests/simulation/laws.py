@@ -511,14 +511,24 @@ def the_plan_is_told_before_it_is_carried_out(story: Story) -> Iterator[str]:
 
 
 def the_report_tells_the_truth(story: Story) -> Iterator[str]:
-    """About every machine: what it runs, and whether the run did anything."""
+    """About every machine: what it runs, and whether the run did anything.
+
+    As far as it was shown: lists that lag and a read that was old, too, leave nothing to go by.
+    """
     run = story.run
     if run.finished is None or wire.was_shown_the_past(story, run):
         return
+    last = {c.machine: c for c in wire.of_run(story, run) if c.operation in ("read", "destroy")}
+    shown_old = {
+        id_
+        for id_, c in last.items()
+        if c.operation == "read" and c.fault and c.fault.answer is Answer.STALE
+    }
+    unseen = shown_old if story.scenario.habits.list_lags_s else set()
     listed = {machine.machine_id: machine for machine in run.finished.machines}
     for id_, machine in sorted(managed(run.after).items()):
         said = listed.get(id_)
-        if said is None or said.runs in ("unknown", "gone"):
+        if said is None or said.runs in ("unknown", "gone") or id_ in unseen:
             continue  # a machine that nobody names is an orphan, see there
         if _was_put_back_unseen(story, run, id_) or _was_changed_unseen(story, run, id_):
             continue
@@ -531,16 +541,10 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
                 f" {' or '.join(is_so)} {machine.image} cordoned={machine.cordoned} is true"
             )
     denied = {call.machine for call in wire.of_run(story, run) if _is_lie(call)}
-    last = {c.machine: c for c in wire.of_run(story, run) if c.operation in ("read", "destroy")}
-    last_seen_there = {
-        id_
-        for id_, c in last.items()
-        if c.operation == "read" and c.fault and c.fault.answer is Answer.STALE
-    }
     for id_, said in listed.items():
         if said.runs == "gone" and id_ in run.after.keys() - denied:
             yield f"{said.name} is said to be gone and is {run.after[id_].state}"
-        is_there = id_ in run.after or id_ in last_seen_there
+        is_there = id_ in run.after or id_ in shown_old
         if said.runs not in ("gone", "unknown") and not is_there:
             yield f"{said.name} is said to run {said.runs} and is gone"
     if run.finished.result is Result.UNCHANGED and wire.has_written(story, run):
@@ -616,10 +620,18 @@ def _refused_by_their_hosts(story: Story) -> set[str]:
 
 
 def _is_to_serve(story: Story, machine: Snapshot) -> bool:
-    """Whether it served, or did before a deploy that was left unfinished has written it."""
+    """Whether it served, or did before a deploy that was left unfinished has written it.
+
+    One that another tool has gone over since is unfinished no more.
+    """
     metadata = machine.config["metadata"]
-    marks = [m.config["metadata"].get(INTENT) for m in managed(story.before).values()]
-    unfinished = {msgspec.json.decode(mark)["deploy"] for mark in marks if mark}
+    held = [m.config["metadata"] for m in managed(story.before).values()]
+    marks = [(each, msgspec.json.decode(each[INTENT])) for each in held if each.get(INTENT)]
+    unfinished = {
+        mark["deploy"]
+        for each, mark in marks
+        if each.get("fly_release_id") in (mark.get("beside"), mark["deploy"])
+    }
     is_its = metadata.get(DEPLOY) in unfinished
     return machine.serves or (is_its and read_was(metadata.get(WAS, "")).state == "started")
 

@@ -11,6 +11,7 @@ from deploy.events import Result
 from deploy.plan.stamps import is_made_by
 from tests.simulation.laws import broken_laws, every_hint_comes_true, managed
 from tests.simulation.laws_of_calls import has_written, of_run
+from tests.worlds.simulated.effects import REVERTED_AFTER_S
 from tests.worlds.simulated.faults import CHANGES
 from tests.worlds.simulated.transport import Call
 from tests.worlds.simulated.world import Run, Snapshot, Story
@@ -88,7 +89,7 @@ def broken_beside_another(story: Story) -> list[str]:
     if ours.ended_s < their_first:
         return broken_laws(replace(alone, after=ours.after))
     if _changes(story, ours)[0].sent_s > theirs.ended_s:
-        return broken_laws(replace(alone, before=_as_looked_at(story, ours, theirs.after)))
+        return broken_laws(replace(alone, before=_as_looked_at(story, ours, theirs)))
     return [
         f"rivals: {ours.name} writes in another's turn: {call.line()}"
         for call in _changes(story, ours)
@@ -98,16 +99,25 @@ def broken_beside_another(story: Story) -> list[str]:
     ]
 
 
-def _as_looked_at(story: Story, run: Run, machines: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
-    """The machines, serving as when this run looked for the last time before its first change.
+def _as_looked_at(story: Story, run: Run, other: Run) -> dict[str, Snapshot]:
+    """What the other left, serving as when this run looked last before its first change.
 
-    Another tool does not wait for what it starts: that may have come up since.
+    Another tool does not wait for what it starts: that may have come up since, or the platform
+    may have put it back.
     """
     first_s = _turn_begins_s(story, run)
     looks = (c for c in of_run(story, run) if c.operation == "list" and c.is_good)
     looked_s = max((c.applied_s or 0.0 for c in looks if c.sent_s < first_s), default=first_s)
     serving = [ids for at_s, ids in story.serving if at_s <= looked_s][-1]
-    return {id_: replace(machine, serves=id_ in serving) for id_, machine in machines.items()}
+    back = {
+        call.machine
+        for call in of_run(story, other)
+        if call.fault is not None
+        and call.fault.effect.startswith("revert")
+        and (call.applied_s or math.inf) + REVERTED_AFTER_S <= looked_s
+    }
+    left = {id_: story.before[id_] if id_ in back else one for id_, one in other.after.items()}
+    return {id_: replace(machine, serves=id_ in serving) for id_, machine in left.items()}
 
 
 def broken_after_another(story: Story, *, goes_over: bool) -> list[str]:
