@@ -683,12 +683,21 @@ def _runs(story: Story, run: Run, machine: Snapshot) -> tuple[str, ...]:
         return ("new",)
     old = story.before.get(machine.id)
     if old is not None and own_config(old) == own_config(machine):
-        return ("old",)
+        return ("old", "mixed") if _began_from_the_past(story, run) else ("old",)
     if any(_is_on(other.release, machine) for other in story.runs if other is not run):
         return "old", "mixed"  # what a rival, done before this one began, has put there
     if old is None and machine.image == story.scenario.old:
         return "old", "mixed"  # made beside the old ones, with their configuration
     return ("mixed",)
+
+
+def _began_from_the_past(story: Story, run: Run) -> bool:
+    """Whether the last list before its first change was an old one."""
+    calls = wire.of_run(story, run)
+    first_s = min((c.sent_s for c in calls if c.operation in CHANGES), default=math.inf)
+    lists = [c for c in calls if c.operation == "list" and c.is_good and c.sent_s < first_s]
+    last = lists[-1].fault if lists else None
+    return last is not None and last.answer is Answer.STALE
 
 
 def _is_on(release: Release, machine: Snapshot) -> bool:
