@@ -355,10 +355,14 @@ class Leases:
             await anyio.sleep(_LOOK_AGAIN_S)
 
     def _may_be_ours(self, machine_id: str, held: Lease, meaning: Meaning) -> bool:
-        """Whether it may be left over from a run of this deploy that has died."""
+        """Whether it may be left over from a run of this deploy that has died.
+
+        Where the platform does not say whose it is, that is so for whoever takes a deploy up.
+        """
         if held.description:
             return held.description.startswith(lease_description(self._deploy_id, ""))
-        return meaning is Meaning.UNSETTLED or machine_id in self._memory.inherited
+        takes_up = not self._memory.knows_what_landed or machine_id in self._memory.inherited
+        return takes_up or meaning is Meaning.UNSETTLED
 
 
 def _held_by_another(machine_id: str, held: Lease) -> LeaseHeld:

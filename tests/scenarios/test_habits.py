@@ -230,6 +230,28 @@ def test_nothing_is_taken_back_while_the_list_shows_what_reads_do_not_find() -> 
     on_stage(play, habits=Habits(list_lags_s=40))
 
 
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_a_lease_without_a_name_is_outwaited_where_its_run_is_dead_and_only_there(
+    command: str,
+) -> None:
+    """Who takes a deploy up waits whether a lease is refreshed: a dead run refreshes none."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        first = await stage.start(deploy_app, {"image": NEW})
+        await anyio.sleep(3)
+        kept_out = await getattr(stage, command)()
+        assert (kept_out.error or kept_out.end).exit_code == 3
+        assert kept_out.changes == []
+        await first.is_over.wait()
+        assert (first.exit_code, stage.images) == (0, [NEW] * 3)
+        assert (await stage.deploy(NEWER, dies=Death("update", 1))).has_died
+        told = await getattr(stage, command)()
+        assert (told.exit_code, len(set(stage.images))) == (0, 1)
+
+    on_stage(play, habits=Habits(lease_hides_description=True), follows=False)
+
+
 def test_what_a_create_made_whose_answer_is_lost_is_named_although_lists_lag() -> None:
     """The app counts it before a list shows it."""
 

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from tests.simulation.deaths import LEASE_S, Death, deaths, judge_death
 from tests.simulation.enumeration import (
+    FOREIGN,
     boughs,
     broken_fleets,
     describe,
@@ -157,9 +158,14 @@ def _grid() -> int:
 
 
 def _all_deaths() -> int:
-    """Before and after every call of the smaller clean runs, and every way to go on."""
+    """Before and after every call of the smaller clean runs, and every way to go on.
+
+    And of those on a server that says little, with lists older than that run is long.
+    """
     bad = 0
-    mortal = (replace(fleet, lease_ttl_s=LEASE_S) for fleet in fleets() if fleet.machines < 4)
+    old_lists = replace(FOREIGN, list_lags_s=9.0)
+    mortal = [replace(fleet, lease_ttl_s=LEASE_S) for fleet in fleets() if fleet.machines < 4]
+    mortal += [replace(fleet, habits=old_lists) for fleet in foreign_fleets()]
     ends = _spread(_died, (death for fleet in mortal for death in deaths(fleet)))
     for fleet, of_fleet in groupby(ends, lambda end: end[0].scenario):
         outcomes: Counter[str] = Counter()

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from deploy.plan.strategies import STRATEGY_NAMES
 from tests.simulation.deaths import WAYS, Death, deaths, judge_death
+from tests.simulation.enumeration import FOREIGN
+from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.world import Scenario, World, tell
 
 
+@pytest.mark.parametrize(
+    "habits", [NO_HABITS, replace(FOREIGN, list_lags_s=9.0)], ids=["plain", "foreign"]
+)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("strategy", STRATEGY_NAMES)
-def test_a_death_at_any_call_leaves_what_can_be_finished_or_undone(strategy: str, way: str) -> None:
+def test_a_death_at_any_call_leaves_what_can_be_finished_or_undone(
+    strategy: str, way: str, habits: Habits
+) -> None:
     """A sample; `scripts/simulate --all` tries every call."""
-    moments = list(deaths(Scenario(strategy=strategy, machines=3), (way,)))
+    moments = list(deaths(Scenario(strategy=strategy, machines=3, habits=habits), (way,)))
     for death in random.Random(strategy + way).sample(moments, 5):
         _, faults = judge_death(death)
         assert faults == (), death
