@@ -357,7 +357,7 @@ class Leases:
     def _may_be_ours(self, machine_id: str, held: Lease, meaning: Meaning) -> bool:
         """Whether it may be left over from a run of this deploy that has died.
 
-        Where the platform does not say whose it is, that is so for whoever takes a deploy up.
+        Where the platform does not say whose it is, it may where a deploy is taken up.
         """
         if held.description:
             return held.description.startswith(lease_description(self._deploy_id, ""))
