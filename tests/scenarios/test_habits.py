@@ -252,20 +252,6 @@ def test_a_lease_without_a_name_is_outwaited_where_its_run_is_dead_and_only_ther
     on_stage(play, habits=Habits(lease_hides_description=True), follows=False)
 
 
-def test_what_a_create_made_whose_answer_is_lost_is_named_although_lists_lag() -> None:
-    """The app counts it before a list shows it."""
-
-    async def play(stage: Stage) -> None:
-        await _settle_and_look(stage)
-        lost = Hit("create", BY_NAME["reply lost"], nth=2)
-        told = await stage.deploy(strategy="bluegreen", retries=0, hits=[lost])
-        listed = {machine.name for machine in told.end.machines}
-        assert (told.exit_code, len(listed)) == (3, 6)
-        assert listed == {machine.name for machine in stage.fleet.values()}
-
-    on_stage(play, habits=Habits(list_lags_s=15))
-
-
 @pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
 def test_who_has_waited_sees_all_that_the_other_did_although_lists_lag(strategy: str) -> None:
     """The other's mark shows long before the rest."""

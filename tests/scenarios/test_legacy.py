@@ -91,3 +91,19 @@ def test_what_was_not_waited_for_and_has_failed_is_left_as_it_is_and_named(
     word: str, how: Mapping[str, Any]
 ) -> None:
     on_stage(failed_unseen(word, how, retries=0, code=3))
+
+
+def test_what_a_create_made_whose_answer_is_lost_is_named_although_lists_lag() -> None:
+    """The app counts it before a list shows it."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        await stage.status()  # lists that lag show how things were when somebody looked
+        await anyio.sleep(60)
+        lost = Hit("create", BY_NAME["reply lost"], nth=2)
+        told = await stage.deploy(strategy="bluegreen", retries=0, hits=[lost])
+        listed = {machine.name for machine in told.end.machines}
+        assert (told.exit_code, len(listed)) == (3, 6)
+        assert listed == {machine.name for machine in stage.fleet.values()}
+
+    on_stage(play, habits=Habits(list_lags_s=15))
