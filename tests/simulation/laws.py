@@ -368,7 +368,11 @@ def done_means_serving(story: Story) -> Iterator[str]:
 
 
 def _seen_to_serve(story: Story, run: Run) -> set[str]:
-    """Who served when the last list was answered, or when it was read by itself after that."""
+    """Who served when the last list was answered, or when it was read by itself after that.
+
+    A list that lags shows how things were then, as far as somebody had asked for anything.
+    """
+    lag_s = 2 * story.scenario.habits.list_lags_s
     looks = [
         (call.applied_s, call)
         for call in wire.of_run(story, run)
@@ -378,8 +382,9 @@ def _seen_to_serve(story: Story, run: Run) -> set[str]:
     seen: set[str] = set()
     for at, call in looks:
         if at >= last_s:
-            served = _served_between(story, at, at)
-            seen |= served if call.operation == "list" else served & {call.machine}
+            is_list = call.operation == "list"
+            served = _served_between(story, at - lag_s if is_list else at, at)
+            seen |= served if is_list else served & {call.machine}
     return seen
 
 
@@ -449,6 +454,8 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
         amiss: Iterable[str] = ()
         if any(_was_lost_unseen(story, id_) for id_ in story.away):
             continue
+        if _put_back_in_the_dark(story):
+            continue  # with the mark that it carried
         if went_wrong and not is_excused:
             amiss = [went_wrong]
         elif judges_app and advice.promise and code != 3:
@@ -513,7 +520,8 @@ def the_plan_is_told_before_it_is_carried_out(story: Story) -> Iterator[str]:
 def the_report_tells_the_truth(story: Story) -> Iterator[str]:
     """About every machine: what it runs, and whether the run did anything.
 
-    As far as it was shown: lists that lag and a read that was old, too, leave nothing to go by.
+    As far as it was shown: a list that lags, or a read that denies the machine, and another that
+    is old, too, leave nothing to go by.
     """
     run = story.run
     if run.finished is None or wire.was_shown_the_past(story, run):
@@ -524,7 +532,8 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
         for id_, c in last.items()
         if c.operation == "read" and c.fault and c.fault.answer is Answer.STALE
     }
-    unseen = shown_old if story.scenario.habits.list_lags_s else set()
+    denied = {call.machine for call in wire.of_run(story, run) if _is_lie(call)}
+    unseen = shown_old if story.scenario.habits.list_lags_s else shown_old & denied
     listed = {machine.machine_id: machine for machine in run.finished.machines}
     for id_, machine in sorted(managed(run.after).items()):
         said = listed.get(id_)
@@ -540,7 +549,6 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
                 f"{machine.name}: {said.runs} {said.image} cordoned={said.cordoned} is said,"
                 f" {' or '.join(is_so)} {machine.image} cordoned={machine.cordoned} is true"
             )
-    denied = {call.machine for call in wire.of_run(story, run) if _is_lie(call)}
     for id_, said in listed.items():
         if said.runs == "gone" and id_ in run.after.keys() - denied:
             yield f"{said.name} is said to be gone and is {run.after[id_].state}"
@@ -748,6 +756,17 @@ def _hit_by_the_dead(story: Story) -> set[str]:
         if run.died
         for call in wire.of_run(story, run)
         if call.operation in CHANGES and (call.applied_s or 0.0) > story.run.ended_s
+    }
+
+
+def _put_back_in_the_dark(story: Story) -> set[str]:
+    """The machines that the platform put back, and of which the last look told nothing any more."""
+    finished = story.run.finished
+    unknown = {m.machine_id for m in finished.machines if m.state == "unknown"} if finished else ()
+    return {
+        call.machine
+        for call in wire.of_run(story, story.run)
+        if call.machine in unknown and call.fault and call.fault.effect.startswith("revert")
     }
 
 
