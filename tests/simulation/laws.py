@@ -38,6 +38,11 @@ _UNTOLD = "the platform does not tell the configuration"
 _DRAIN_S = 2.0  # between the last look and the call that stops
 
 
+def is_unsteady(image: str) -> bool:
+    """Whether its app is healthy at one look, and not at the next."""
+    return bool(_words(image) & _UNSTEADY_WORDS)
+
+
 def broken_laws(story: Story) -> list[str]:
     """Everything that the story breaks, each with the law's name and the reason."""
     return [f"{name}: {why}" for name, law in LAWS.items() for why in law(story)]
@@ -115,7 +120,7 @@ def not_new(story: Story) -> Iterator[str]:
         dead = sum(
             m.id in story.away and (m.id in told or _was_lost_unseen(story, m.id)) for m in mine
         )
-        if _words(story.run.release.image) & _UNSTEADY_WORDS:
+        if is_unsteady(story.run.release.image):
             continue  # what becomes of such an app later is its own affair: see the law of done
         is_so = served - dead <= serves <= ran  # what was sick may be well now
         if before and not is_so and story.scenario.strategy != "immediate":
@@ -273,7 +278,7 @@ def _was_seen_sick(story: Story, call: Call, written: Iterable[float]) -> bool:
     Such an app may have let it in again for a moment when the write comes. One that has
     not served since the write before is out for that write.
     """
-    if not _words(story.run.release.image) & _UNSTEADY_WORDS:
+    if not is_unsteady(story.run.release.image):
         return False
     lists = [c for c in story.calls if c.run == call.run and c.operation == "list" and c.is_good]
     heard = [c for c in lists if c.listed and c.heard_s is not None and c.heard_s <= call.sent_s]
@@ -447,7 +452,7 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
         finishes = advice.promise.startswith("finishes")
         may_be_stuck = story.scenario.strategy == "immediate" or bool(story.lost)
         may_be_stuck |= story.scenario.habits.versions_without_config
-        may_be_stuck |= bool(_words(story.run.release.image) & _UNSTEADY_WORDS)
+        may_be_stuck |= is_unsteady(story.run.release.image)
         codes = (1, 3) if may_be_stuck else (1,)
         is_apps = run.finished is not None and run.finished.cause is Cause.APP
         is_excused = finishes and is_apps and code in codes and _could_not_know(story)

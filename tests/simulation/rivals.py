@@ -9,7 +9,7 @@ from dataclasses import replace
 from deploy.api.machine import Machine
 from deploy.events import Result
 from deploy.plan.stamps import is_made_by
-from tests.simulation.laws import broken_laws, every_hint_comes_true, managed
+from tests.simulation.laws import broken_laws, every_hint_comes_true, is_unsteady, managed
 from tests.simulation.laws_of_calls import has_written, of_run
 from tests.worlds.simulated.effects import REVERTED_AFTER_S
 from tests.worlds.simulated.faults import CHANGES
@@ -37,6 +37,8 @@ def broken_by_rivals(story: Story) -> list[str]:
     if first.ended_s > turn_s:
         return found  # while it gave its last lease back: nobody saw the app between the turns
     between = second.before if first.died else first.after
+    if is_unsteady(first.release.image):  # who served when the first was over may not any more
+        between = _serving_at(story, _looked_s(story, second), between)
     late = _born_late(story, first, second) if first.died else set()
     after = _without(late, story.after)
     told = {each.machine_id for each in second.finished.machines} if second.finished else set()
@@ -105,10 +107,7 @@ def _as_looked_at(story: Story, run: Run, other: Run) -> dict[str, Snapshot]:
     Another tool does not wait for what it starts: that may have come up since, or the platform
     may have put it back.
     """
-    first_s = _turn_begins_s(story, run)
-    looks = (c for c in of_run(story, run) if c.operation == "list" and c.is_good)
-    looked_s = max((c.applied_s or 0.0 for c in looks if c.sent_s < first_s), default=first_s)
-    serving = [ids for at_s, ids in story.serving if at_s <= looked_s][-1]
+    looked_s = _looked_s(story, run)
     back = {
         call.machine
         for call in of_run(story, other)
@@ -117,7 +116,21 @@ def _as_looked_at(story: Story, run: Run, other: Run) -> dict[str, Snapshot]:
         and (call.applied_s or math.inf) + REVERTED_AFTER_S <= looked_s
     }
     left = {id_: story.before[id_] if id_ in back else one for id_, one in other.after.items()}
-    return {id_: replace(machine, serves=id_ in serving) for id_, machine in left.items()}
+    return _serving_at(story, looked_s, left)
+
+
+def _looked_s(story: Story, run: Run) -> float:
+    """When this run looked for the last time before its first change."""
+    first_s = _turn_begins_s(story, run)
+    looks = (c for c in of_run(story, run) if c.operation == "list" and c.is_good)
+    return max((c.applied_s or 0.0 for c in looks if c.sent_s < first_s), default=first_s)
+
+
+def _serving_at(
+    story: Story, moment_s: float, machines: Mapping[str, Snapshot]
+) -> dict[str, Snapshot]:
+    serving = [ids for at_s, ids in story.serving if at_s <= moment_s][-1]
+    return {id_: replace(machine, serves=id_ in serving) for id_, machine in machines.items()}
 
 
 def broken_after_another(story: Story, *, goes_over: bool) -> list[str]:
