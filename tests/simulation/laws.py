@@ -80,8 +80,12 @@ def it_converges_or_stands_still(story: Story) -> Iterator[str]:
 
 def what_was_left_is_found(story: Story) -> Iterator[str]:
     """Who finds nothing to finish has a finished app before it, or one that nothing was done to;
-    who finds nothing to undo has it as it was."""
+    who finds nothing to undo has it as it was. Unless the platform has put back who was marked.
+    """
     run = story.run
+    marked = {call.machine for call in story.calls if call.operation == "mark"}
+    if any(c.machine in marked and c.fault and "revert" in c.fault.effect for c in story.calls):
+        return
     if not run.had_nothing_to_do or run.refusal or story.scenario.habits.versions_without_config:
         return
     changed = list(not_old(story))

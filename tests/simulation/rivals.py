@@ -9,7 +9,7 @@ from dataclasses import replace
 from deploy.api.machine import Machine
 from deploy.events import Result
 from deploy.plan.stamps import is_made_by
-from tests.simulation.laws import broken_laws, every_hint_comes_true, is_unsteady, managed
+from tests.simulation.laws import broken_laws, every_hint_comes_true, managed
 from tests.simulation.laws_of_calls import has_written, of_run
 from tests.worlds.simulated.effects import REVERTED_AFTER_S
 from tests.worlds.simulated.faults import CHANGES
@@ -37,7 +37,7 @@ def broken_by_rivals(story: Story) -> list[str]:
     if first.ended_s > turn_s:
         return found  # while it gave its last lease back: nobody saw the app between the turns
     between = second.before if first.died else first.after
-    if is_unsteady(first.release.image):  # who served when the first was over may not any more
+    if not first.died:  # who booted, or served, when the first was over may not any more
         between = _serving_at(story, _looked_s(story, second), between)
     late = _born_late(story, first, second) if first.died else set()
     after = _without(late, story.after)
