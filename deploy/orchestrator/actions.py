@@ -195,6 +195,7 @@ class Actions:
         is_free = action.is_unleased and not self._leases.is_usable(action.machine_id)
         if is_free:
             await self._leases.run_out(action.machine_id)
+            await self._tools.client.turn_to_write("destroy", action.machine_id)
         nonce = "" if is_free else await self._nonce("destroy", action.machine_id)
         self._memory.destroying(action.machine_id)
         self._watch.forget(action.machine_id)

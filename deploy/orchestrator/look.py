@@ -248,7 +248,7 @@ class Lookout:
                 await anyio.sleep(_ODD_PAUSE_S)
 
     async def _is_short(self, listed: Fleet) -> bool:
-        """Whether the app counts more machines than are listed or known; no where it is secret."""
+        """Whether the app counts more machines than are listed or known, if it may be read."""
         try:
             counted = await _counted(self._tools.client, self._tools.patience)
         except DeployError:

@@ -157,7 +157,7 @@ class Memory:
     def is_denied_by(self, found: Machine) -> bool:
         """Whether a read shows a machine otherwise than we last saw, wrote or destroyed it.
 
-        None changes by itself. What may still come of a write of ours denies nothing.
+        None of that changes by itself. What may still come of a write of ours denies nothing.
         """
         if found.id in self.unsure:
             return False

@@ -120,6 +120,7 @@ async def remove(tools: Tools, group: str, machine_id: str) -> None:
 
 async def _destroy(tools: Tools, machine_id: str) -> None:
     """One that has gone already is fine: a list may lag."""
+    await tools.client.turn_to_write("destroy", machine_id)
     try:
         await tools.client.destroy(machine_id, nonce="")
     except CallFailed as failure:

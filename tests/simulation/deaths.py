@@ -13,7 +13,7 @@ from deploy.commands.rollback import rollback_app
 from deploy.commands.target import Target
 from deploy.errors import UsageProblem
 from deploy.events import Emit, RunFinished
-from tests.simulation.laws import broken_laws
+from tests.simulation.laws import broken_laws, not_new, not_old
 from tests.worlds.simulated.world import Command, Scenario, Story, World, simulate, tell
 
 LEASE_S = 13
@@ -84,7 +84,10 @@ def _faults(story: Story) -> Iterator[str]:
     run = story.run
     yield from broken_laws(story)
     is_done = run.finished is not None and not run.finished.exit_code
-    if not is_done and (run.refusal or not run.had_nothing_to_do):
+    if run.had_nothing_to_do and not run.refusal:
+        has_begun = any(call.operation == "mark" and call.was_carried_out for call in story.calls)
+        yield from not_new(story) if has_begun else not_old(story)
+    elif not is_done:
         yield f"it ends with {_outcome(story)}"
     longest_s = LEASE_S + 3 * (story.runs[0].ended_s - story.runs[0].started_s) + 60.0
     if run.ended_s - run.started_s > longest_s:

@@ -379,9 +379,11 @@ def done_means_serving(story: Story) -> Iterator[str]:
 def _seen_to_serve(story: Story, run: Run) -> set[str]:
     """Who served when the last list was answered, or when it was read by itself after that.
 
-    A list that lags shows how things were then, as far as somebody had asked for anything.
+    A list that lags shows of an app that flaps how it was then, as far as somebody had asked
+    for anything.
     """
-    lag_s = 2 * story.scenario.habits.list_lags_s
+    flaps = is_unsteady(run.release.image)
+    lag_s = 2 * story.scenario.habits.list_lags_s if flaps else 0.0
     looks = [
         (call.applied_s, call)
         for call in wire.of_run(story, run)

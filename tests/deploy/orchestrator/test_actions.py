@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
 from deploy.errors import DeployError, LeaseLost
+from deploy.orchestrator.one_off import RELEASE_COMMAND, remove
 from deploy.plan.actions import Action, Cordon, Create, Destroy, Start, Uncordon, Wait, where
 from deploy.plan.steps import Gate
 from tests.deploy.orchestrator.bench import Bench, on_bench
@@ -66,6 +69,23 @@ def test_a_lease_that_is_lost_while_a_write_waits_for_its_turn_is_not_used() -> 
             with pytest.raises(LeaseLost):
                 await perform(Cordon(**where(one)), Gate.NONE)
         assert len(bench.calls("cordon")) == 1
+
+    on_bench(story)
+
+
+def test_destroys_without_a_lease_keep_the_platforms_pace_too() -> None:
+    """One a second for each machine: one-off machines, and those on a lost host."""
+
+    async def story(bench: Bench) -> None:
+        one, other = await bench.machine("web-1"), await bench.machine("web-2")
+        unleased = replace(Destroy(**where(one)), is_unleased=True)
+        for _ in range(2):
+            await remove(bench.tools, RELEASE_COMMAND, other.id)
+            with suppress(DeployError):
+                await bench.deployment.actions.perform(unleased, Gate.NONE)
+        for machine in (one, other):
+            first, second = [c.sent_s for c in bench.calls("destroy") if c.machine == machine.id]
+            assert second - first >= 1.0
 
     on_bench(story)
 
