@@ -49,6 +49,8 @@ def _name(habits: Habits) -> str:
         Habits(refuses_release=(409,)),
         Habits(refuses_release=(412, 412)),
         Habits(paced=1),
+        Habits(closes_every=7),
+        Habits(closes_every=20),
     ],
     ids=_name,
 )

@@ -343,7 +343,8 @@ def n_means_n(story: Story) -> Iterator[str]:
 def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
     """On a quiet platform a broken app is tried once."""
     words = _words(story.run.release.image)
-    unheard = ("ConnectError", "ReadTimeout", "429")  # out, too slow, or over its limit
+    # Out, too slow, over its limit, or a connection that the server has closed.
+    unheard = ("ConnectError", "ReadTimeout", "429", "RemoteProtocolError")
     is_quiet = not story.lost and not any(c.fault or c.heard in unheard for c in story.calls)
     broken = (_BROKEN_WORDS | _UNSTEADY_WORDS) & BEHAVIOURS.keys()
     if not is_quiet or not (words & broken or story.scenario.machine_checks == "exit1"):

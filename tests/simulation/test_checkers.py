@@ -33,7 +33,7 @@ from deploy.plan import base, configs
 from deploy.plan import forward as plan
 from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
-from tests.simulation.weather import Weather, draw, draw_first, faults_of, live_through
+from tests.simulation.weather import Weather, draw_first, draw_fourth, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
 from tests.worlds.simulated.world import BROKEN, NEW, Scenario, simulate
 
@@ -595,7 +595,7 @@ def test_one_of_two_runs_that_breaks_a_law_is_caught(
 def test_a_rollback_that_believes_an_old_list_is_caught(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _is_caught(draw(seed), believes_any_list, "what was left is found", monkeypatch)
+    _is_caught(draw_fourth(seed), believes_any_list, "what was left is found", monkeypatch)
 
 
 def _is_caught(weather: Weather, breaks: Break, law: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,16 @@ class Weather:
 
 def draw(seed: int) -> Weather:
     """What this seed holds."""
+    weather = draw_fourth(seed)
+    closes = random.Random(f"closes/{seed}")
+    if closes.random() < 0.05:
+        habits = replace(weather.scenario.habits, closes_every=closes.choice((7, 20, 50)))
+        return replace(weather, scenario=replace(weather.scenario, habits=habits))
+    return weather
+
+
+def draw_fourth(seed: int) -> Weather:
+    """What it held before servers closed connections that they had kept."""
     weather = draw_third(seed)
     lists = random.Random(f"lists/{seed}")
     if lists.random() < 0.05:
@@ -313,7 +323,7 @@ def _plainer(weather: Weather) -> Iterator[Weather]:
     one = weather.scenario
     scenarios = [
         replace(one, habits=replace(one.habits, **{key: getattr(NO_HABITS, key)}))
-        for key in _HABITS
+        for key in NO_HABITS.__slots__
     ]
     scenarios += [replace(one, latency_s=USUAL_LATENCY_S), replace(one, groups=1)]
     scenarios += [replace(one, cold=0), replace(one, wait_for_lease_s=0.0)]

@@ -208,6 +208,16 @@ async def test_an_update_is_put_off_for_a_day() -> None:
         assert (await update(w, machine)).status_code == 200
 
 
+async def test_a_write_is_carried_out_and_its_connection_closed() -> None:
+    async with world(habits=Habits(closes_every=1)) as w:
+        with pytest.raises(ConnectionResetError):
+            await w.call("POST", "", json={"name": "one", "config": config()})
+        w.inhabited.closes_every = 3
+        assert await listed(w) == [("one", "ok")]
+        with pytest.raises(ConnectionResetError):
+            await listed(w)
+
+
 async def lease(w: World, machine: dict[str, Any]) -> dict[str, Any]:
     data: dict[str, Any] = (await w.call("GET", f"/{machine['id']}/lease")).json()["data"]
     return data

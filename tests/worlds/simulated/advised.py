@@ -62,6 +62,7 @@ def _told_by(child: int, reader: int) -> Story:
 async def _live_on(world: World, run: Run, advice: Advice, writer: int) -> NoReturn:
     """The life of the copy; what trio would put away at its end, it shares with the other."""
     try:
+        world.inhabited.closes_every = 0  # a platform at rest loses no answer
         name, options = parse(advice.command)
         order = order_of(options)
         with commands_in(world.scenario.seed + _OTHER_IDS):

@@ -77,7 +77,8 @@ class Habits:
 
     Transport: `redirects_to`: every answer is a 307 to this address. `content_type` of
     JSON. `list_bytes`: a list is at least so long. `packs`: bodies are gzipped under
-    this name of an encoding, whether it was asked for or not.
+    this name of an encoding, whether it was asked for or not. `closes_every`: each
+    so-manyth request is taken and carried out, and its connection, kept until then, closed.
     """
 
     lease_hides_description: bool = False
@@ -100,6 +101,7 @@ class Habits:
     content_type: str = ""
     list_bytes: int = 0
     packs: str = ""
+    closes_every: int = 0
 
     def __str__(self) -> str:
         """Those that it has."""
@@ -168,6 +170,7 @@ class Inhabited:
         self._times: Counter[tuple[str, str]] = Counter()
         self._lists: dict[str, list[tuple[float, Any]]] = {}
         self.lost = set(habits.unreachable)
+        self.closes_every = habits.closes_every
 
     def lose(self, machine_id: str) -> None:
         """Its host cannot be reached from now on."""
@@ -179,12 +182,14 @@ class Inhabited:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
         body = await _read(receive)
-        if path is None:
-            await self._send(await self._ask(scope, body), send, is_list=False)
+        asked = _asked(scope, path, body) if path else None
+        if asked is None:
+            answered = await self._ask(scope, body)
         else:
-            asked = _asked(scope, path, body)
             answered = self._at_once(asked) or await self._carry_out(scope, asked, body)
-            await self._send(answered, send, is_list=asked.is_list)
+        await self._send(answered, send, is_list=asked is not None and asked.is_list)
+        if self.closes_every and (self._count("request", "") + 1) % self.closes_every == 0:
+            raise ConnectionResetError  # nothing of it arrives
 
     # -- what is answered without being carried out ------------------------------------
 
