@@ -10,6 +10,7 @@ import pytest
 from tenacity import stop_after_attempt
 
 from deploy import ending, evidence, legacy, retrying
+from deploy.api import connection
 from deploy.api.client import MachinesClient
 from deploy.api.machine import Fleet, Machine
 from deploy.commands import taking_up
@@ -33,7 +34,7 @@ from deploy.plan import base, configs
 from deploy.plan import forward as plan
 from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
-from tests.simulation.weather import Weather, draw_first, draw_fourth, faults_of, live_through
+from tests.simulation.weather import Weather, draw, draw_first, draw_fourth, faults_of, live_through
 from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
 from tests.worlds.simulated.world import BROKEN, NEW, Scenario, simulate
 
@@ -596,6 +597,19 @@ def test_a_rollback_that_believes_an_old_list_is_caught(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _is_caught(draw_fourth(seed), believes_any_list, "what was left is found", monkeypatch)
+
+
+def takes_any_page_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_unexpected", lambda _: "")
+
+
+@pytest.mark.parametrize("seed", [150000548, 150000709])
+def test_who_takes_a_strangers_page_for_an_answer_is_caught(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weather = draw(seed)
+    assert weather.stranger is not None
+    _is_caught(weather, takes_any_page_for_an_answer, "leases are released", monkeypatch)
 
 
 def _is_caught(weather: Weather, breaks: Break, law: str, monkeypatch: pytest.MonkeyPatch) -> None:

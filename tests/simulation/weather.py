@@ -2,8 +2,9 @@
 
 A seed draws the strategy, the path and the fleet; how the new app behaves, and whether
 machine checks try it; the server's habits; how often calls fail, in bursts or evenly; how
-slow the network is; an outage; a rival; a death with a resume, a rollback or another deploy
-after it; a host that is lost for a while, or for good. The laws have to hold in all of it.
+slow the network is; an outage, or a stranger who answers; a rival; a death with a resume, a
+rollback or another deploy after it; a host that is lost for a while, or for good. The laws
+have to hold in all of it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.simulation.laws import broken_laws
 from tests.simulation.laws_of_calls import has_written
 from tests.simulation.rivals import broken_after_another, broken_beside_another, broken_by_rivals
 from tests.worlds.simulated import other_tool
-from tests.worlds.simulated.faults import KINDS, Kind, Nature
+from tests.worlds.simulated.faults import KINDS, STRANGERS, Kind, Nature
 from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.story import USUAL_LATENCY_S
 from tests.worlds.simulated.transport import Call
@@ -85,6 +86,7 @@ class Weather:
     deploys_again: bool
     host: Host
     beside_another: bool = False
+    stranger: Kind | None = None
 
     def __str__(self) -> str:
         one = self.scenario
@@ -92,7 +94,8 @@ class Weather:
         of = f"{one.machines}x{one.groups}, {one.cold} cold, max {one.max_unavailable}"
         waits_s = one.wait_for_lease_s
         more = {
-            "outage": f" {self.outage[1] - self.outage[0]:.0f} s at {self.outage[0]:.1f} s",
+            "outage": f" {self.outage[1] - self.outage[0]:.0f} s at {self.outage[0]:.1f} s"
+            + (f", a stranger answers: {self.stranger}" if self.stranger else ""),
             "death": f" {'after' if self.dies_at[1] else 'before'} call {self.dies_at[0]}, "
             f"then {'another tool, then ' if self.beside_another else ''}{self.what_follows}",
             "host loss": f" {self.host}",
@@ -116,6 +119,9 @@ class Weather:
 def draw(seed: int) -> Weather:
     """What this seed holds."""
     weather = draw_fourth(seed)
+    proxy = random.Random(f"proxy/{seed}")
+    if weather.play == "outage" and proxy.random() < 0.3:
+        weather = replace(weather, stranger=proxy.choice(STRANGERS))
     closes = random.Random(f"closes/{seed}")
     if closes.random() < 0.05:
         habits = replace(weather.scenario.habits, closes_every=closes.choice((7, 20, 50)))
@@ -124,7 +130,7 @@ def draw(seed: int) -> Weather:
 
 
 def draw_fourth(seed: int) -> Weather:
-    """What it held before servers closed connections that they had kept."""
+    """What it held before servers closed what they had kept, and strangers answered for them."""
     weather = draw_third(seed)
     lists = random.Random(f"lists/{seed}")
     if lists.random() < 0.05:
@@ -333,6 +339,7 @@ def _plainer(weather: Weather) -> Iterator[Weather]:
     scenarios += [replace(one, retries=n) for n in (1, 3) if n < one.retries]
     weathers = [replace(weather, burst=None), replace(weather, second_after_s=0.0)]
     weathers += [replace(weather, deploys_again=False), replace(weather, beside_another=False)]
+    weathers += [replace(weather, stranger=None)]
     weathers += [replace(weather, rate=rate) for rate in (0.0, 0.01, 0.05) if rate < weather.rate]
     weathers += [replace(weather, scenario=scenario) for scenario in scenarios]
     yield from (each for each in weathers if each != weather)
@@ -345,7 +352,8 @@ async def _deploy(world: World, weather: Weather) -> None:
 async def _outage(world: World, weather: Weather) -> None:
     now = anyio.current_time()
     begins_s, ends_s = weather.outage
-    await world.deploy(faults=Sky(weather, "run1"), outage=(now + begins_s, now + ends_s))
+    outage = (now + begins_s, now + ends_s)
+    await world.deploy(faults=Sky(weather, "run1"), outage=outage, stranger=weather.stranger)
 
 
 async def _rivals(world: World, weather: Weather) -> None:

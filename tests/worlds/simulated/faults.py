@@ -212,6 +212,15 @@ KINDS: tuple[Kind, ...] = (
 )
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
+_LOGIN = (("location", "http://portal.test/login"), *_HTML)
+STRANGERS: tuple[Kind, ...] = (
+    BY_NAME["HTML"],
+    BY_NAME["HTML 502"],
+    Kind(name="redirect", status=302, headers=_LOGIN, garbled=True),
+    Kind(name="packed", status=200, headers=(("content-encoding", "br"),), garbled=True),
+)
+"""What a proxy in between may say, whatever it is asked, while it lets nothing through."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Spot:

@@ -249,6 +249,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         self._earlier: dict[str, tuple[int, bytes]] = {}
         self.is_dead = False
         self.outage: tuple[float, float] | None = None  # from, to
+        self.stranger: Kind | None = None  # who answers meanwhile; nobody, if it is none
         self.dies_at: tuple[int, bool] | None = None  # the n-th call of the run; after it?
         self.died = anyio.Event()
         self._sent = 0
@@ -269,7 +270,9 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         try:
             kind = call.fault = self._faults.strike(call)
             if self._is_out():
-                raise httpx.ConnectError("the platform is out")
+                if self.stranger is None:
+                    raise httpx.ConnectError("the platform is out")
+                kind = call.fault = self.stranger
             return await self._carry(request, call, kind, limits)
         except httpx.TransportError as error:
             call.heard = type(error).__name__
@@ -425,7 +428,8 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             if call.operation == "list":
                 call.listed = old
         headers = {"content-type": "application/json", **dict(kind.headers)}
-        call.usable = headers["content-type"] == "application/json" or status >= 400
+        is_plain = headers["content-type"] == "application/json" and not kind.garbled
+        call.usable = is_plain or status >= 400
         call.heard = str(status)
         return httpx.Response(status, headers=headers, content=body.encode(), request=request)
 

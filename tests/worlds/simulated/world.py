@@ -41,6 +41,7 @@ from tests.worlds.simulated.advised import follow_advice
 from tests.worlds.simulated.clockwork import run_in_time
 from tests.worlds.simulated.commanded import commands_in, use
 from tests.worlds.simulated.effects import Effects
+from tests.worlds.simulated.faults import Kind
 from tests.worlds.simulated.habits import KNOWN_KEYS, NO_HABITS, inhabit
 from tests.worlds.simulated.runtime import Behaviour, SimulatedRuntime, simulated_clock
 from tests.worlds.simulated.story import (
@@ -237,10 +238,14 @@ class World:
         retries: int | None = None,
         dies_at: tuple[int, bool] | None = None,
         outage: tuple[float, float] | None = None,
+        stranger: Kind | None = None,
         settings: Settings | None = None,
         command: Command | None = None,
     ) -> Run:
-        """Run the orchestrator until it ends, or dies; with a `command` the program's own."""
+        """Run the orchestrator until it ends, or dies; with a `command` the program's own.
+
+        In an `outage` (from, to) no connection is made, or a `stranger` answers.
+        """
         scenario = self.scenario
         release = scenario.release(deploy_id or f"0000000{name}"[-9:] + f"{name:x>7}"[-7:])
         told = Run(
@@ -252,7 +257,7 @@ class World:
         )
         self.story.runs.append(told)
         transport = self.transport(name, faults or NoFaults())
-        transport.dies_at, transport.outage = dies_at, outage
+        transport.dies_at, transport.outage, transport.stranger = dies_at, outage, stranger
         chosen = settings or self.settings
         over = anyio.Event()
 
