@@ -288,8 +288,9 @@ class Lookout:
         Where the list has a machine that a read does not find, neither is
         believed before the read is repeated: two reads it takes to call it gone, or
         one and the answer to its destroy. Nor is a read by which what we wrote is
-        not there any more, or that shows an earlier version than the list: a cache
-        may have answered it.
+        not there any more, or that shows an earlier version than the list, or another
+        end of a write of which nobody knows whether it happened: a cache may have
+        answered it.
         """
         found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
         unclear = [
@@ -312,8 +313,11 @@ class Lookout:
     def _is_unclear(self, read: Machine | None, listed: Machine | None) -> bool:
         if read is None:
             return listed is not None
-        is_earlier = listed is not None and time_ms(listed.version) > time_ms(read.version)
-        return is_earlier or self._memory.is_denied_by(read)
+        if listed is None:
+            return self._memory.is_denied_by(read)
+        is_earlier = time_ms(listed.version) > time_ms(read.version)
+        disagrees = self._memory.is_open_by(listed, read)
+        return is_earlier or disagrees or self._memory.is_denied_by(read)
 
     def _recognise_own(self, fleet: Fleet) -> None:
         """A machine that we made and do not know of, because the answer was lost."""

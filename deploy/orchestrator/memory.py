@@ -169,6 +169,11 @@ class Memory:
             found.cordoned,
         )
 
+    def is_open_by(self, one: Machine, other: Machine) -> bool:
+        """Whether two looks disagree about a write of ours of which nobody knows if it happened."""
+        ends = {(each.cordoned, _runs(each)) for each in (one, other)}
+        return one.id in self.unsure and one.version == other.version and len(ends) > 1
+
     def has_ended(self, machine_id: str) -> bool:
         """Whether our destroy of it was answered."""
         return machine_id in self.destroyed and machine_id not in self.known

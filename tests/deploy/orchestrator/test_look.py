@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import pytest
 
 from deploy.api.machine import Fleet
 from deploy.errors import CallFailed, Miscounted, NotInTime
+from deploy.local import state
 from deploy.local.requests import UpdateMachine
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.look import SharedList
@@ -195,6 +197,33 @@ def test_a_read_that_shows_an_earlier_version_than_the_list_is_repeated() -> Non
         bench.memory.not_told(one.id)
         fleet = await lookout.look()
         assert fleet.by_id[one.id].image == "new"
+        assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
+
+    on_bench(story, hits=[Hit("read", STALE, nth=1)])
+
+
+def cordoned(machine: state.Machine) -> None:
+    machine.cordoned = True
+
+
+def stopped(machine: state.Machine) -> None:
+    machine.state = "stopped"
+
+
+@pytest.mark.parametrize("carry_out", [cordoned, stopped])
+def test_a_read_that_shows_another_end_of_a_write_than_the_list_is_repeated(
+    carry_out: Callable[[state.Machine], None],
+) -> None:
+    """Nobody knows whether our last write happened, and the list says that it did."""
+
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        one = await bench.machine("web-1")
+        carry_out(bench.world.machines()[0])
+        bench.memory.not_told(one.id)
+        found = (await lookout.look()).by_id[one.id]
+        assert (found.cordoned, found.state) != (one.cordoned, one.state)
         assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
 
     on_bench(story, hits=[Hit("read", STALE, nth=1)])
