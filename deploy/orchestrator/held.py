@@ -252,7 +252,7 @@ class HeldLeases:
     async def _judge(self, machine_id: str, held: _Held, failure: DeployError) -> None:
         """After a refresh that failed: one that is refused is lost only if a read says so, too."""
         if is_refused(failure):
-            held.in_doubt = failure.meaning is Meaning.MISSING
+            held.in_doubt |= failure.meaning is Meaning.MISSING
             try:
                 found = await self._tools.client.read_lease(machine_id)
             except DeployError:

@@ -66,7 +66,10 @@ def it_ends_by_itself(story: Story) -> Iterator[str]:
 
 
 def it_converges_or_stands_still(story: Story) -> Iterator[str]:
-    """Exit 0 is wholly new, any other but 3 and 130 wholly as before; a rollback's 0 too."""
+    """Exit 0 is wholly new, any other but 3 and 130 wholly as before; a rollback's 0 too.
+
+    What had gone before this run began has others in its place.
+    """
     finished = story.run.finished
     if finished is None:
         return
@@ -75,7 +78,9 @@ def it_converges_or_stands_still(story: Story) -> Iterator[str]:
     elif finished.exit_code == 0:
         yield from (f"exit 0, but {why}" for why in not_new(story))
     elif finished.exit_code not in (3, 130) and not wire.was_shown_the_past(story, story.run):
-        yield from (f"exit {finished.exit_code}, but {why}" for why in not_old(story))
+        is_short = managed(story.before).keys() - managed(story.run.before).keys()
+        undone = not_as_old(story) if is_short else not_old(story)
+        yield from (f"exit {finished.exit_code}, but {why}" for why in undone)
 
 
 def what_was_left_is_found(story: Story) -> Iterator[str]:
@@ -101,7 +106,11 @@ def not_new(story: Story) -> Iterator[str]:
     finished = story.run.finished
     named = " ".join(finished.leftovers) if finished else ""
     told = finished.hint if finished else ""
-    there = {id_: m for id_, m in managed(story.after).items() if id_ not in named}
+    there = {
+        id_: m
+        for id_, m in managed(story.after).items()
+        if id_ not in named and not (_is_canary(m) and _died_before_naming(story, id_))
+    }
     for group in story.run.release.groups:
         mine = [machine for machine in there.values() if machine.group == group.name]
         digest = group_digest(story.run.release.image, group)
@@ -769,6 +778,17 @@ def _hit_by_the_dead(story: Story) -> set[str]:
         for call in wire.of_run(story, run)
         if call.operation in CHANGES and (call.applied_s or 0.0) > story.run.ended_s
     }
+
+
+def _died_before_naming(story: Story, machine_id: str) -> bool:
+    """Whether a run told that it could not destroy this one, took its mark off, and died."""
+    for run in story.runs:
+        calls = wire.of_run(story, run)
+        of_it = [c for c in calls if c.operation == "destroy" and c.machine == machine_id]
+        is_unmarked = any(c.operation == "unmark" and c.was_carried_out for c in calls)
+        if run.died and is_unmarked and of_it and not any(c.was_carried_out for c in of_it):
+            return True
+    return False
 
 
 def _put_back_in_the_dark(story: Story) -> set[str]:

@@ -420,7 +420,7 @@ def test_a_world_with_slow_destroys_that_once_broke_a_law_keeps_them_all(seed: i
     assert faults_of(weather, live_through(weather)) == [], weather
 
 
-@pytest.mark.parametrize("seed", [90020045, 110005952])
+@pytest.mark.parametrize("seed", [90020045, 110005952, 110021282, 120018037, 120020071])
 def test_a_world_of_the_fourth_drawing_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
     weather = draw_fourth(seed)
     assert faults_of(weather, live_through(weather)) == [], weather

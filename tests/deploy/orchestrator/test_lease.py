@@ -666,6 +666,27 @@ def test_a_refused_refresh_that_no_read_explains_keeps_writes_back_until_one_is_
     play(story)
 
 
+def test_another_refusal_does_not_make_a_lease_usable_that_a_refresh_did_not_find() -> None:
+    async def story(world: World) -> None:
+        (first, *_) = ids(world)
+        missing = Kind(name="404", status=404, body='{"error": "lease not found"}')
+        leased = BY_NAME["409 leased"]
+        hits = [
+            Hit("refresh", missing),
+            Hit("refresh", leased),
+            Hit("read lease", UNAVAILABLE, times=1),
+            Hit("read lease", BY_NAME["timed out before"]),
+        ]
+        async with holder(world, hits=hits) as held:
+            await held.take(first)
+            await anyio.sleep(TTL_S / 3 + 2)  # the second read is under way
+            assert len(calls(world, "refresh")) == 2
+            with pytest.raises(LeaseLost, match="may be lost: a refresh did not find it"):
+                held.leases.nonce(first)
+
+    play(story)
+
+
 def test_what_a_refresh_is_told_goes_for_a_lease_that_was_taken_anew_before_it_left() -> None:
     async def story(world: World) -> None:
         (first, *_) = ids(world)
