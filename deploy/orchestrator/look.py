@@ -313,11 +313,9 @@ class Lookout:
     def _is_unclear(self, read: Machine | None, listed: Machine | None) -> bool:
         if read is None:
             return listed is not None
-        if listed is None:
-            return self._memory.is_denied_by(read)
-        is_earlier = time_ms(listed.version) > time_ms(read.version)
-        disagrees = self._memory.is_open_by(listed, read)
-        return is_earlier or disagrees or self._memory.is_denied_by(read)
+        is_earlier = listed is not None and time_ms(listed.version) > time_ms(read.version)
+        is_open = self._memory.is_open_by(listed, read)
+        return is_earlier or is_open or self._memory.is_denied_by(read)
 
     def _recognise_own(self, fleet: Fleet) -> None:
         """A machine that we made and do not know of, because the answer was lost."""

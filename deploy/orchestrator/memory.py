@@ -169,10 +169,12 @@ class Memory:
             found.cordoned,
         )
 
-    def is_open_by(self, one: Machine, other: Machine) -> bool:
-        """Whether two looks disagree about a write of ours of which nobody knows if it happened."""
-        ends = {(each.cordoned, _runs(each)) for each in (one, other)}
-        return one.id in self.unsure and one.version == other.version and len(ends) > 1
+    def is_open_by(self, listed: Machine | None, read: Machine) -> bool:
+        """Whether a list and a read show two ends of a write of which we know none."""
+        if listed is None:
+            return read.id in self.unsure or read.id in self.destroyed
+        ends = {(each.cordoned, _runs(each)) for each in (listed, read)}
+        return read.id in self.unsure and listed.version == read.version and len(ends) > 1
 
     def has_ended(self, machine_id: str) -> bool:
         """Whether our destroy of it was answered."""

@@ -712,7 +712,7 @@ def _runs(story: Story, run: Run, machine: Snapshot) -> tuple[str, ...]:
         return ("new",)
     old = story.before.get(machine.id)
     if old is not None and own_config(old) == own_config(machine):
-        return ("old", "mixed") if _began_from_the_past(story, run) else ("old",)
+        return ("old", "mixed") if _began_from_the_past(story, run, machine.id) else ("old",)
     if any(_is_on(other.release, machine) for other in story.runs if other is not run):
         return "old", "mixed"  # what a rival, done before this one began, has put there
     if old is None and machine.image == story.scenario.old:
@@ -720,9 +720,15 @@ def _runs(story: Story, run: Run, machine: Snapshot) -> tuple[str, ...]:
     return ("mixed",)
 
 
-def _began_from_the_past(story: Story, run: Run) -> bool:
-    """Whether the last list before its first change was an old one."""
+def _began_from_the_past(story: Story, run: Run, machine_id: str) -> bool:
+    """Whether the last list before its first change was an old one.
+
+    So it was of one whose update is refused, where lists lag.
+    """
     calls = wire.of_run(story, run)
+    updates = (c for c in calls if c.operation == "update" and c.machine == machine_id)
+    if story.scenario.habits.list_lags_s and any(c.heard == "409" for c in updates):
+        return True
     first_s = min((c.sent_s for c in calls if c.operation in CHANGES), default=math.inf)
     lists = [c for c in calls if c.operation == "list" and c.is_good and c.sent_s < first_s]
     last = lists[-1].fault if lists else None

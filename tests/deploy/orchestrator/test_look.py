@@ -229,6 +229,21 @@ def test_a_read_that_shows_another_end_of_a_write_than_the_list_is_repeated(
     on_bench(story, hits=[Hit("read", STALE, nth=1)])
 
 
+def test_one_that_a_read_has_and_a_list_has_not_after_a_lost_destroy_is_read_twice() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        one = await bench.machine("web-1")
+        machine = bench.world.platform.apps["sim"].machines[one.id]
+        bench.world.platform.destroy(machine, force=True)
+        await anyio.sleep(5)
+        bench.memory.destroying(one.id)
+        assert one.id not in (await lookout.look()).by_id
+        assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
+
+    on_bench(story, hits=[Hit("read", STALE, nth=1)])
+
+
 def test_one_that_a_list_has_and_a_read_does_not_is_read_twice() -> None:
     async def story(bench: Bench) -> None:
         lookout = bench.deployment.lookout
