@@ -49,7 +49,6 @@ def _name(habits: Habits) -> str:
         Habits(refuses_release=(409,)),
         Habits(refuses_release=(412, 412)),
         Habits(paced=1),
-        Habits(closes_every=7),
         Habits(closes_every=20),
     ],
     ids=_name,
@@ -61,6 +60,16 @@ def test_a_deploy_ends_wholly_new_whatever_the_habit(habits: Habits, strategy: s
         assert (told.exit_code, stage.images) == (0, [NEW] * 3)
 
     on_stage(play, habits=habits)
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "bluegreen"])
+def test_where_every_seventh_answer_is_lost_five_retries_are_enough(strategy: str) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        told = await stage.deploy(strategy=strategy, retries=5)
+        assert (told.exit_code, stage.images) == (0, [NEW] * 3)
+
+    on_stage(play, habits=Habits(closes_every=7))
 
 
 @pytest.mark.parametrize("retries", [0, 5])
