@@ -42,6 +42,7 @@ from deploy.plan.steps import Gate
 
 _DRAIN_S = 2.0  # between leaving the rotation and the kill signal
 _STOP_TIMEOUT_S = 60.0
+_LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +113,23 @@ class Actions:
                 raise TypeError(f"no way to perform {action!r}")
 
     async def settle(self, machine_id: str) -> None:
-        """Read whether an update with an unknown outcome, if there was one, did not happen."""
+        """Read whether an update with an unknown outcome, if there was one, did not happen.
+
+        Two reads have to say so: a cache may answer one, and the place in the window of a
+        machine that is out after all would go to another.
+        """
         old_version = self._unsettled.pop(machine_id, None)
         if old_version is None:
             return
         with suppress(CallFailed):
-            machine = await self._tools.patience.ask(
-                lambda: self._tools.client.machine(machine_id), within_s=SETTLE_S
-            )
-            if machine.version == old_version:
-                self._memory.settled(machine_id)
+            for pause_s in (0.0, _LOOK_AGAIN_S):
+                await anyio.sleep(pause_s)
+                machine = await self._tools.patience.ask(
+                    lambda: self._tools.client.machine(machine_id), within_s=SETTLE_S
+                )
+                if machine.version != old_version:
+                    return
+            self._memory.settled(machine_id)
 
     async def _create(self, action: Create, see: _Sight) -> None:
         self._show(action, Phase.CREATING)

@@ -10,15 +10,26 @@ from typing import Any
 import anyio
 import pytest
 
-from deploy.errors import DeployError, LeaseLost
+from deploy.errors import CallFailed, DeployError, LeaseLost
 from deploy.orchestrator.one_off import RELEASE_COMMAND, remove
-from deploy.plan.actions import Action, Cordon, Create, Destroy, Start, Uncordon, Wait, where
+from deploy.plan.actions import (
+    Action,
+    Cordon,
+    Create,
+    Destroy,
+    Start,
+    Uncordon,
+    Update,
+    Wait,
+    where,
+)
 from deploy.plan.steps import Gate
 from tests.deploy.orchestrator.bench import Bench, on_bench
 from tests.worlds.simulated.faults import BY_NAME, Kind
 from tests.worlds.stage import NEW, OLD, Hit, Stage, on_stage, to
 
 LOST = BY_NAME["reply lost"]
+STALE = BY_NAME["stale"]
 GONE = Kind(name="gone", status=404, body='{"error":"machine not found"}')
 
 
@@ -190,6 +201,30 @@ def test_an_update_with_an_unknown_outcome_is_read_before_anything_is_written_ag
         assert reads
 
     on_stage(play)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cached", "is_in_doubt"), [("503 after", 1, True), ("503 before", 0, False)]
+)
+def test_two_reads_have_to_say_that_an_update_did_not_happen(
+    fault: str, cached: int, *, is_in_doubt: bool
+) -> None:
+    """Else the place of a machine that is out would go to another (110046820, drawn)."""
+
+    async def story(bench: Bench) -> None:
+        fleet = await bench.deployment.lookout.look()
+        await bench.deployment.leases.acquire(fleet.managed, app=fleet)
+        one = await bench.machine("web-1")
+        config = {**one.config, "image": NEW}
+        update = Update(**where(one), config=config, current_version=one.version, launch=True)
+        with pytest.raises(CallFailed):
+            await bench.deployment.actions.perform(update, Gate.NONE)
+        await bench.deployment.actions.settle(one.id)
+        assert (one.id in bench.memory.doubtful) == is_in_doubt
+        assert len(bench.calls("read")) == 3
+
+    stale = [Hit("read", STALE, nth=1)] * cached
+    on_bench(story, hits=[Hit("update", BY_NAME[fault]), *stale])
 
 
 # -- what is gone ------------------------------------------------------------------------
