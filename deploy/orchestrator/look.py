@@ -285,16 +285,18 @@ class Lookout:
     async def _read_the_odd(self, listed: Mapping[str, Machine]) -> dict[str, Machine | None]:
         """Machines that do not fit what we know, each by itself; None is gone.
 
-        Where the list has a machine that a read does not find, neither is
-        believed before the read is repeated: two reads it takes to call it gone, or
-        one and the answer to its destroy. Nor is a read by which what we wrote is
+        Where the list has a machine that a read does not find, or is empty, neither
+        is believed before the read is repeated: two reads it takes to call it gone,
+        or one and the answer to its destroy. Nor is a read by which what we wrote is
         not there any more, or that shows an earlier version than the list, or another
         end of a write of which nobody knows whether it happened: a cache may have
         answered it.
         """
         found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
         unclear = [
-            each for each, machine in found.items() if self._is_unclear(machine, listed.get(each))
+            each
+            for each, machine in found.items()
+            if self._is_unclear(machine, listed.get(each)) or (machine is None and not listed)
         ]
         if unclear:
             await anyio.sleep(_ODD_PAUSE_S)

@@ -288,6 +288,18 @@ def test_one_that_was_destroyed_is_gone_by_one_read_though_a_list_and_an_older_r
     on_bench(story, hits=[Hit("list", STALE, nth=1), Hit("read", STALE, nth=1)])
 
 
+def test_an_empty_list_and_one_read_do_not_make_a_machine_gone() -> None:
+    """Of its neighbours the reads say that the list is wrong."""
+
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        known = {machine.id for machine in (await lookout.look()).managed}
+        assert {machine.id for machine in (await lookout.look()).managed} == known
+        assert [call.heard for call in bench.calls("read")].count("404") == 1
+
+    on_bench(story, hits=[Hit("list", EMPTY, nth=1, times=3), Hit("read", NOT_FOUND)])
+
+
 def test_what_neither_a_list_nor_a_read_finds_is_gone_after_one_read() -> None:
     async def story(bench: Bench) -> None:
         lookout = bench.deployment.lookout
