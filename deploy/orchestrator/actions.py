@@ -23,7 +23,7 @@ from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.health import Expectation, Health
 from deploy.orchestrator.lease import Leases
 from deploy.orchestrator.machine_checks import MachineChecks
-from deploy.orchestrator.memory import SETTLE_S, Memory
+from deploy.orchestrator.memory import ODD_PAUSE_S, SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
 from deploy.plan.actions import (
@@ -42,7 +42,6 @@ from deploy.plan.steps import Gate
 
 _DRAIN_S = 2.0  # between leaving the rotation and the kill signal
 _STOP_TIMEOUT_S = 60.0
-_LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class Actions:
         if old_version is None:
             return
         with suppress(CallFailed):
-            for pause_s in (0.0, _LOOK_AGAIN_S):
+            for pause_s in (0.0, ODD_PAUSE_S):
                 await anyio.sleep(pause_s)
                 machine = await self._tools.patience.ask(
                     lambda: self._tools.client.machine(machine_id), within_s=SETTLE_S

@@ -21,7 +21,7 @@ from deploy.api.patience import Patience
 from deploy.errors import CallFailed, DeployError, Meaning, Miscounted, NotTheApi
 from deploy.orchestrator.bounded import for_each
 from deploy.orchestrator.halt import Cut
-from deploy.orchestrator.memory import SETTLE_S, Memory
+from deploy.orchestrator.memory import ODD_PAUSE_S, SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
 from deploy.plan.history import time_ms
 from deploy.plan.stamps import is_made_by
@@ -32,7 +32,6 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 1.0  # between two reads of one machine
 _GROWTH = 1.5
 _SOON_S = 5.0  # who was ready within this is looked at when the next one should be
 _EMPTY_LOOKS = 3  # an empty list is believed only when it is repeated
-_ODD_PAUSE_S = 1.0
 _JUST_NOW_S = 1.0
 
 
@@ -237,7 +236,7 @@ class Lookout:
             if is_shown or anyio.current_time() >= until:
                 self._listed = _corrected(listed, reads)
                 return
-            await anyio.sleep(_ODD_PAUSE_S)
+            await anyio.sleep(ODD_PAUSE_S)
 
     async def await_the_counted(self) -> None:
         """Wait for a list as long as the app counts: a create may have made what none shows yet."""
@@ -245,7 +244,7 @@ class Lookout:
             while self._memory.lost_creates:
                 if not await self._is_short(await self._list()):
                     return
-                await anyio.sleep(_ODD_PAUSE_S)
+                await anyio.sleep(ODD_PAUSE_S)
 
     async def _is_short(self, listed: Fleet) -> bool:
         """Whether the app counts more machines than are listed or known, if it may be read."""
@@ -294,12 +293,10 @@ class Lookout:
         """
         found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
         unclear = [
-            each
-            for each, machine in found.items()
-            if self._is_unclear(machine, listed.get(each)) or (machine is None and not listed)
+            each for each, machine in found.items() if self._is_unclear(machine, each, listed)
         ]
         if unclear:
-            await anyio.sleep(_ODD_PAUSE_S)
+            await anyio.sleep(ODD_PAUSE_S)
         again = {each: await self._read(each) for each in unclear}
         return found | {
             each: found[each] if self._is_doubted(machine, each, listed) else machine
@@ -312,11 +309,15 @@ class Lookout:
         """Whether the first read counts, and not the one that finds nothing."""
         return again is None and machine_id in listed and not self._memory.has_ended(machine_id)
 
-    def _is_unclear(self, read: Machine | None, listed: Machine | None) -> bool:
+    def _is_unclear(
+        self, read: Machine | None, machine_id: str, listed: Mapping[str, Machine]
+    ) -> bool:
+        """Whether the first read does not settle it."""
         if read is None:
-            return listed is not None
-        is_earlier = listed is not None and time_ms(listed.version) > time_ms(read.version)
-        is_open = self._memory.is_open_by(listed, read)
+            return machine_id in listed or not listed
+        shown = listed.get(machine_id)
+        is_earlier = shown is not None and time_ms(shown.version) > time_ms(read.version)
+        is_open = self._memory.is_open_by(shown, read)
         return is_earlier or is_open or self._memory.is_denied_by(read)
 
     def _recognise_own(self, fleet: Fleet) -> None:
@@ -361,7 +362,7 @@ async def _unless_empty(list_once: Callable[[], Awaitable[Fleet]]) -> Fleet:
     for _ in range(_EMPTY_LOOKS - 1):
         if fleet.managed:
             break
-        await anyio.sleep(_ODD_PAUSE_S)
+        await anyio.sleep(ODD_PAUSE_S)
         fleet = await list_once()
     return fleet
 

@@ -19,6 +19,7 @@ from deploy.plan.release import Release, next_number
 from deploy.plan.stamps import INTENT
 
 SETTLE_S = 10.0  # how long a write that timed out may take to show
+ODD_PAUSE_S = 1.0  # between two answers, where the first one is not believed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,7 @@ class Memory:
         )
 
     def is_open_by(self, listed: Machine | None, read: Machine) -> bool:
-        """Whether a list and a read show two ends of a write of which we know none."""
+        """Whether a list and a read disagree about a write of ours that may have happened."""
         if listed is None:
             return read.id in self.unsure or read.id in self.destroyed
         ends = {(each.cordoned, _runs(each)) for each in (listed, read)}

@@ -124,9 +124,14 @@ def draw(seed: int) -> Weather:
         weather = replace(weather, stranger=proxy.choice(STRANGERS))
     closes = random.Random(f"closes/{seed}")
     if closes.random() < 0.05:
-        habits = replace(weather.scenario.habits, closes_every=closes.choice((7, 20, 50)))
-        return replace(weather, scenario=replace(weather.scenario, habits=habits))
+        return _on_a_server(weather, closes_every=closes.choice((7, 20, 50)))
     return weather
+
+
+def _on_a_server(weather: Weather, **habits: Any) -> Weather:
+    """The same on a server that has these habits, too."""
+    all_of_them = replace(weather.scenario.habits, **habits)
+    return replace(weather, scenario=replace(weather.scenario, habits=all_of_them))
 
 
 def draw_fourth(seed: int) -> Weather:
@@ -136,9 +141,7 @@ def draw_fourth(seed: int) -> Weather:
     if lists.random() < 0.05:
         takes_up = weather.play == "death" and not weather.beside_another
         takes_up &= weather.what_follows != "deploy"  # which waits for what others are seen to do
-        lag_s = lists.choice((9.0, 15.0)) if takes_up else 9.0
-        habits = replace(weather.scenario.habits, list_lags_s=lag_s)
-        return replace(weather, scenario=replace(weather.scenario, habits=habits))
+        return _on_a_server(weather, list_lags_s=lists.choice((9.0, 15.0)) if takes_up else 9.0)
     return weather
 
 
@@ -147,8 +150,7 @@ def draw_third(seed: int) -> Weather:
     weather = draw_second(seed)
     ends = random.Random(f"ends/{seed}")
     if ends.random() < 0.1:
-        habits = replace(weather.scenario.habits, destroys_for_s=ends.choice((3.0, 12.0, 60.0)))
-        return replace(weather, scenario=replace(weather.scenario, habits=habits))
+        return _on_a_server(weather, destroys_for_s=ends.choice((3.0, 12.0, 60.0)))
     return weather
 
 
@@ -159,8 +161,7 @@ def draw_second(seed: int) -> Weather:
     if weather.play in ("rivals", "death") and more.random() < 0.3:
         return replace(weather, beside_another=True)
     if more.random() < 0.05:
-        habits = replace(weather.scenario.habits, **_more_habits(more))
-        return replace(weather, scenario=replace(weather.scenario, habits=habits))
+        return _on_a_server(weather, **_more_habits(more))
     return weather
 
 
