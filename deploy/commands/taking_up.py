@@ -17,7 +17,15 @@ from deploy.hints import Invocation, Left, ways_out
 from deploy.orchestrator.memory import TakenUp
 from deploy.orchestrator.tools import Tools
 from deploy.plan.base import Base, Versions, put_back, to_be_asked_for
-from deploy.plan.intent import BACK, Intent, carriers, overtaken_by, overtaker, read_intent
+from deploy.plan.intent import (
+    BACK,
+    Intent,
+    carriers,
+    is_outdated,
+    overtaken_by,
+    overtaker,
+    read_intent,
+)
 from deploy.plan.places import places_of
 from deploy.plan.stamps import deploy_of_lease, is_made_by, is_stamped
 
@@ -68,8 +76,7 @@ async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | Non
 async def _refuse_outdated(client: MachinesClient, fleet: Fleet) -> None:
     """Raise where the list, which shows no intent, is from before a run began or ended.
 
-    While that one is at it, its leases are held; of what it has done, the first and the last
-    writes are to the machines that carry its intent, and a read does not lag.
+    While that one is at it, its leases are held.
     """
     if holder := await _holder(client, fleet):
         raise LeaseHeld(
@@ -81,7 +88,7 @@ async def _refuse_outdated(client: MachinesClient, fleet: Fleet) -> None:
         read: Machine | None = listed
         with suppress(CallFailed):  # then the list is what there is
             read = await patience(_LAG_S).ask(partial(client.find_machine, machine_id))
-        if read is None or (read.version, read_intent(read)) != (listed.version, None):
+        if is_outdated(listed, read):
             raise Miscounted(
                 f"machine {machine_id} is not as the list of machines shows it",
                 hint="see https://status.flyio.net; nothing is done before the list is right",

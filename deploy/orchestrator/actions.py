@@ -92,6 +92,7 @@ class Actions:
                 await self._see(action, action.version, see)
             case Start():
                 self._show(action, Phase.STARTING)
+                self._memory.doubt({action.machine_id})
                 await self._ask_for_state(action, "start", self._tools.client.start)
                 self._memory.state_asked(action.machine_id, runs=True)
                 await self._see(action, action.version, see)
@@ -190,6 +191,7 @@ class Actions:
             raise Cut  # it only drained so far, and nothing new begins any more
         self._show(action, Phase.STOPPING)
         self._watch.forget(action.machine_id)
+        self._memory.doubt({action.machine_id})
         await self._ask_for_state(action, "stop", self._tools.client.stop)
         self._memory.state_asked(action.machine_id, runs=False)
         await self._health.stopped(action.machine_id, timeout_s=_STOP_TIMEOUT_S)

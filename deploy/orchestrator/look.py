@@ -24,6 +24,7 @@ from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.memory import ODD_PAUSE_S, SETTLE_S, Memory
 from deploy.orchestrator.tools import Tools
 from deploy.plan.history import time_ms
+from deploy.plan.intent import carriers, is_outdated
 from deploy.plan.stamps import is_made_by
 
 _LIST_EVERY_S = 1.0  # the platform's limit, whatever the size of the fleet
@@ -193,6 +194,28 @@ class Lookout:
         with self._tools.halt.cuts():
             return await self.look()
         raise Cut  # for the type checker: a block that is cut raises by itself
+
+    async def outdated(self, fleet: Fleet) -> set[str]:
+        """The machines which would carry an intent that a list shows otherwise than a read.
+
+        Where there are any, the list is from before what the last deploy has done. It is asked
+        for beside the reads, and the next look begins with it. What cannot be read says nothing.
+        """
+        client, patience = self._tools.client, self._tools.patience
+        read: dict[str, Machine | None] = {}
+
+        async def read_one(machine_id: str) -> None:
+            find = partial(client.find_machine, machine_id)
+            with suppress(DeployError):
+                read[machine_id] = await patience.ask(find, within_s=SETTLE_S)
+
+        with self._tools.halt.cuts():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(for_each, carriers(fleet), read_one)
+                with suppress(DeployError):  # the next look asks again
+                    self.listed(Fleet.of(await client.machines()))
+        there = (self._listed or fleet).by_id
+        return {m_id for m_id, found in read.items() if is_outdated(there.get(m_id), found)}
 
     async def look_after(self, wrote: AbstractSet[str]) -> Fleet:
         """The same, where somebody else `wrote` to these machines until just now.

@@ -227,7 +227,7 @@ class Memory:
         self._exits_ms[machine.id] = _last_exit_ms(machine)
 
     def doubt(self, machine_ids: Iterable[str]) -> None:
-        """What another deploy has brought there is not known to do well."""
+        """Not known to do well: what another deploy has brought there, or we stop or start."""
         self.doubtful |= set(machine_ids)
 
     def not_told(self, machine_id: str) -> None:

@@ -46,7 +46,7 @@ async def forward(deployment: Deployment, this: Pass) -> Outcome:
                 await anyio.sleep_until(deployment.memory.unanswered_at + SETTLE_S)
         fleet = await deployment.lookout.look_unless_halted()
         deployment.aim.selection.refuse_nothing(deployment.memory.release.app, fleet)
-        if not _is_there_already(deployment, fleet):
+        if not await _is_there_already(deployment, fleet):
             fleet = await _prepare(deployment, fleet)
         elif left_behind(fleet):
             await _hold(deployment, fleet)
@@ -70,7 +70,7 @@ async def back(deployment: Deployment, this: Pass) -> Outcome:
         deployment.marks.find_own(fleet)
         intent = Intent.of(deployment.memory.release).turned_back()
         await deployment.marks.announce(intent, fleet)
-        fleet = await _look_under_leases(deployment)
+        fleet = await _look_under_leases(deployment, fleet)
         await _remove_dead_one_offs(deployment, fleet)
         deployment.memory.forgive_exits(fleet)
         order = schedule_back(fleet, deployment.left_back(fleet))
@@ -120,7 +120,7 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
     await _create_app(deployment)
     await _hold(deployment, fleet)
     await _see_what_landed(deployment)
-    fleet = await _look_under_leases(deployment)
+    fleet = await _look_under_leases(deployment, fleet)
     if memory.base is None:
         marks.take_over(fleet)
         memory.doubt(unproved(fleet))
@@ -148,16 +148,17 @@ async def _remove_dead_one_offs(deployment: Deployment, fleet: Fleet) -> None:
             await remove(deployment.tools, machine.group, machine.id)
 
 
-def _is_there_already(deployment: Deployment, fleet: Fleet) -> bool:
+async def _is_there_already(deployment: Deployment, fleet: Fleet) -> bool:
     """Whether the first look shows nothing to do: then nothing is written, leases included.
 
-    Unless a killed deploy has left a one-off machine, which goes under leases.
+    Unless a killed deploy has left a one-off machine, which goes under leases; or the list is
+    from before what the last deploy has done.
     """
     memory = deployment.memory
     if memory.base is not None:
         return False
     memory.doubt(unproved(fleet))
-    if deployment.left(fleet):
+    if deployment.left(fleet) or await deployment.lookout.outdated(fleet):
         return False
     deployment.marks.take_over(fleet)
     memory.began(fleet)
@@ -200,13 +201,16 @@ async def _see_what_landed(deployment: Deployment) -> None:
     deployment.memory.knows_what_landed = True
 
 
-async def _look_under_leases(deployment: Deployment) -> Fleet:
+async def _look_under_leases(deployment: Deployment, fleet: Fleet) -> Fleet:
     """What only this look shows is leased as well, each once, and looked at again.
 
-    That is what we made, and what a deploy that we have waited for or go over did.
+    That is what we made, and what a deploy that we have waited for or go over did, or one
+    that was over before this one began, and that lists do not show yet.
     """
     asked: set[str] = set()
     others = deployment.leases.outwaited
+    if deployment.memory.base is None and not others:
+        others |= await deployment.lookout.outdated(fleet)
     while True:
         fleet = await deployment.lookout.look_after(others)
         unfinished = set() if deployment.memory.base else deployment.marks.others(fleet).keys()

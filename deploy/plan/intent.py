@@ -126,6 +126,16 @@ def carriers(fleet: Fleet) -> list[str]:
     return sorted(lowest.values())
 
 
+def is_outdated(listed: Machine | None, read: Machine | None) -> bool:
+    """Whether a list is from before the last deploy, by a machine that would carry its intent.
+
+    A deploy writes to these first and last, and a read does not lag.
+    """
+    if listed is None or read is None:
+        return listed is not read
+    return (listed.version, read_intent(listed)) != (read.version, read_intent(read))
+
+
 def carrying(fleet: Fleet, intent: Intent, machine_ids: set[str]) -> Fleet:
     """The fleet as it is after the intent was written, for plans made from an earlier look."""
     return Fleet(tuple(_carrying(m, intent) if m.id in machine_ids else m for m in fleet))

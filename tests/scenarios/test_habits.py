@@ -191,6 +191,7 @@ async def _settle_and_look(stage: Stage) -> None:
         ("rollback", OLD, 7),
         ("rollback", OLD, 15),
         ("deploy", NEWER, 7),
+        ("deploy", NEWER, 15),
     ],
 )
 @pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
@@ -225,6 +226,23 @@ def test_a_deploy_that_ended_just_now_is_taken_back_although_lists_lag(
         assert (await stage.deploy(strategy=strategy)).exit_code == 0
         told = await stage.rollback()
         assert (told.exit_code, stage.images) == (0, [OLD] * 3)
+
+    on_stage(play, habits=Habits(list_lags_s=lag_s))
+
+
+@pytest.mark.parametrize("image", [NEWER, OLD])
+@pytest.mark.parametrize("lag_s", [7, 15, 25])
+@pytest.mark.parametrize("strategy", ["rolling", "canary", "bluegreen"])
+def test_a_deploy_goes_over_one_that_ended_just_now_although_lists_lag(
+    strategy: str, lag_s: float, image: str
+) -> None:
+    """Where the lists show the app before it, its own image seems to be there already."""
+
+    async def play(stage: Stage) -> None:
+        await _settle_and_look(stage)
+        assert (await stage.deploy(strategy=strategy)).exit_code == 0
+        told = await stage.deploy(image, strategy=strategy)
+        assert (told.exit_code, stage.images, told.passes()) == (0, [image] * 3, 1)
 
     on_stage(play, habits=Habits(list_lags_s=lag_s))
 

@@ -710,6 +710,7 @@ def test_one_that_old_lists_led_to_mark_an_app_of_another_deploy_takes_its_mark_
         hits = [
             Hit("acquire", BY_NAME["timed out before"]),
             Hit("list", BY_NAME["stale"], times=2, nth=1),
+            Hit("read", BY_NAME["502 before"], times=12),
         ]
         second = await stage.deploy(NEWER, hits=hits)
         assert (first.exit_code, second.exit_code) == (0, 5), second.end

@@ -18,6 +18,7 @@ from deploy.plan.actions import (
     Create,
     Destroy,
     Start,
+    Stop,
     Uncordon,
     Update,
     Wait,
@@ -267,3 +268,23 @@ def test_what_asks_for_a_state_may_be_asked_twice(operation: str) -> None:
         assert (told.exit_code, stage.images, stage.serving) == (0, [NEW] * 2, 2)
 
     on_stage(play)
+
+
+@pytest.mark.parametrize("operation", ["start", "stop"])
+def test_who_was_stopped_or_started_is_in_doubt_until_seen_to_serve(operation: str) -> None:
+    """`started` says nothing of its checks: a green once went before its blue served again."""
+
+    async def story(bench: Bench) -> None:
+        fleet = await bench.deployment.lookout.look()
+        await bench.deployment.leases.acquire(fleet.managed, app=fleet)
+        one = await bench.machine("web-1")
+        perform = bench.deployment.actions.perform
+        start = Start(**where(one), version=one.version)
+        with pytest.raises(CallFailed):
+            await perform(start if operation == "start" else Stop(**where(one)), Gate.HEALTHY)
+        assert bench.memory.doubtful == {one.id}
+        await anyio.sleep(10)  # what it runs takes a while to end
+        await perform(start, Gate.HEALTHY)
+        assert bench.memory.doubtful == set()
+
+    on_bench(story, hits=[Hit(operation, BY_NAME["502 after"])])

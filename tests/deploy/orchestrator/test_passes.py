@@ -67,7 +67,7 @@ def test_an_app_that_is_there_already_gets_no_write_at_all() -> None:
     async def story(bench: Bench) -> None:
         outcome = await passes.forward(bench.deployment, ONLY_PASS)
         assert (outcome.done, outcome.left) == (0, 0)
-        assert {call.operation for call in bench.world.story.calls} == {"list"}
+        assert {call.operation for call in bench.world.story.calls} == {"list", "read"}
         assert bench.memory.base is not None
         assert bench.of(Planned)[0].unchanged == 2
 
