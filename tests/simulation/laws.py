@@ -101,7 +101,8 @@ def what_was_left_is_found(story: Story) -> Iterator[str]:
 def not_new(story: Story) -> Iterator[str]:
     """Why the app is not wholly on the release of the last run; leftovers that are named aside.
 
-    A machine whose host is lost does not serve, and is named.
+    A machine whose host is lost does not serve, and is named. For a cold one nobody waits, to
+    see whether the platform puts it back.
     """
     finished = story.run.finished
     named = " ".join(finished.leftovers) if finished else ""
@@ -116,7 +117,9 @@ def not_new(story: Story) -> Iterator[str]:
         digest = group_digest(story.run.release.image, group)
         for machine in mine:
             metadata = machine.config["metadata"]
-            if machine.image != story.run.release.image or metadata.get(DIGEST) != digest:
+            is_old = machine.image != story.run.release.image or metadata.get(DIGEST) != digest
+            is_cold = machine.state in _OFF
+            if is_old and not (is_cold and _was_put_back_unseen(story, story.run, machine.id)):
                 yield f"{machine.name} runs {machine.image} ({machine.state})"
             if _is_canary(machine):
                 yield f"{machine.name} is left over and not named"
@@ -452,11 +455,13 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
     A release that cannot do well is not finished by anybody: where the run could not know
     that, what goes on with it ends with 1 and the app as before, or with 3 where `immediate`
     has taken away what there was, a dead host keeps it or no version tells it, or where it is
-    everywhere and turns sick as the last look comes. Nor could it
+    everywhere and turns sick as the last look comes. Who goes back to what another run
+    had left of such a release may end with 3. Nor could it
     know of a host that was lost after its last look. After two deploys at once nobody can tell
     what the app is to be like: then it is not judged. What a server tells of earlier versions no
     run has asked before it advises; where that is too little to go back by, the command says so
-    and changes nothing.
+    and changes nothing. So it does where there was nothing to finish any more, and the list that
+    the run was shown lagged.
     """
     for advice, after in story.advised:
         run = after.run
@@ -472,11 +477,14 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
         codes = (1, 3) if may_be_stuck else (1,)
         is_apps = run.finished is not None and run.finished.cause is Cause.APP
         is_excused = finishes and is_apps and code in codes and _could_not_know(story)
+        is_excused |= not finishes and is_apps and code == 3 and _went_over_the_hopeless(story)
         amiss: Iterable[str] = ()
         if any(_was_lost_unseen(story, id_) for id_ in story.away):
             continue
         if _put_back_in_the_dark(story):
             continue  # with the mark that it carried
+        if run.refusal and _was_over_unseen(story):
+            continue
         if went_wrong and not is_excused:
             amiss = [went_wrong]
         elif judges_app and advice.promise and code != 3:
@@ -498,9 +506,34 @@ def _was_lost_unseen(story: Story, machine_id: str) -> bool:
 def _could_not_know(story: Story) -> bool:
     """Whether the run that gave the advice was kept from seeing what its release is like."""
     run = max(story.runs, key=lambda each: each.ended_s)
-    is_hopeless = _words(run.release.image) & (_BROKEN_WORDS | _UNSTEADY_WORDS | _SILENT_WORDS)
-    is_hopeless |= {story.scenario.machine_checks} & {"exit1"}
-    return bool(is_hopeless) and run.finished is not None and run.finished.cause is not Cause.APP
+    is_hopeless = _is_hopeless(run.release) or story.scenario.machine_checks == "exit1"
+    return is_hopeless and run.finished is not None and run.finished.cause is not Cause.APP
+
+
+def _went_over_the_hopeless(story: Story) -> bool:
+    """Whether another run had left a release unfinished that cannot do well."""
+    others = (run for run in story.runs if run is not story.run)
+    return any(_is_hopeless(run.release) and _left_unfinished(run) for run in others)
+
+
+def _left_unfinished(run: Run) -> bool:
+    return run.died or (run.finished is not None and run.finished.result is Result.IN_BETWEEN)
+
+
+def _is_hopeless(release: Release) -> bool:
+    return bool(_words(release.image) & (_BROKEN_WORDS | _UNSTEADY_WORDS | _SILENT_WORDS))
+
+
+def _was_over_unseen(story: Story) -> bool:
+    """Whether a mark was off when the run began, which lists showed still, and it got no lease."""
+    shown_s = story.run.started_s - story.scenario.habits.list_lags_s
+    took = (c for c in wire.of_run(story, story.run) if c.operation == "acquire" and c.is_good)
+    return not any(took) and any(
+        call.operation == "unmark"
+        and call.was_carried_out
+        and shown_s <= (call.applied_s or 0.0) <= story.run.started_s
+        for call in story.calls
+    )
 
 
 def _last_look_s(story: Story, call: Call) -> float:

@@ -34,7 +34,15 @@ from deploy.plan import base, configs
 from deploy.plan import forward as plan
 from tests.simulation.enumeration import unexpected
 from tests.simulation.laws import broken_laws
-from tests.simulation.weather import Weather, draw, draw_first, draw_fourth, faults_of, live_through
+from tests.simulation.weather import (
+    Weather,
+    draw,
+    draw_first,
+    draw_fourth,
+    draw_second,
+    faults_of,
+    live_through,
+)
 from tests.worlds.simulated.faults import BY_NAME, Rule, Spot
 from tests.worlds.simulated.world import BROKEN, NEW, Scenario, simulate
 
@@ -265,7 +273,7 @@ def keeps_its_plan_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leases_only_what_it_saw_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def just_look(deployment: deployment.Deployment) -> Fleet:
+    async def just_look(deployment: deployment.Deployment, _: Fleet) -> Fleet:
         return await deployment.lookout.look()
 
     monkeypatch.setattr(passes, "_look_under_leases", just_look)
@@ -362,7 +370,7 @@ MUTANTS = (
         name="done is said of what flaps",
         breaks=believes_its_own_done,
         law="done means serving",
-        scenario=Scenario(machines=3, new=f"{NEW}-flap"),
+        scenario=Scenario(machines=5, new=f"{NEW}-flap"),
     ),
     Mutant(
         name="an app that ends with 0 is waited for",
@@ -597,6 +605,17 @@ def test_a_rollback_that_believes_an_old_list_is_caught(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _is_caught(draw_fourth(seed), believes_any_list, "what was left is found", monkeypatch)
+
+
+def believes_the_first_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(*_: object) -> set[str]:
+        return set()
+
+    monkeypatch.setattr(look.Lookout, "outdated", none)
+
+
+def test_a_deploy_that_believes_an_old_list_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    _is_caught(draw_second(60006327), believes_the_first_list, "run2: leases are held", monkeypatch)
 
 
 def takes_any_page_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,16 +290,17 @@ class Inhabited:
         return [*shown, dict(ODD_MACHINE)] if habits.odd_machine else shown
 
     def _as_then(self, url: str, machines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The list as it was `list_lags_s` ago, as far as somebody asked anything around then."""
+        """The list as it was `list_lags_s` ago, as far as somebody asked anything around then.
+
+        Where nobody had yet, as it was when somebody first did, without what was made since then.
+        """
         then_s = self._clock() - self._habits.list_lags_s
-        earlier = [found for at_s, found in self._lists[url] if at_s <= then_s]
-        older = earlier[-1] if earlier else []
+        noted = self._lists[url]
+        older = next((found for at_s, found in reversed(noted) if at_s <= then_s), noted[0][1])
         gone = {machine["id"] for machine in older} - {machine["id"] for machine in machines}
         if not gone and all(_changed_s(machine) <= then_s for machine in machines):
             return machines  # it was noted late, and has been so for long
-        if earlier:
-            return list(older)
-        return [machine for machine in machines if _unix_s(machine["created_at"]) <= then_s]
+        return [machine for machine in older if _unix_s(machine["created_at"]) <= then_s]
 
     async def _note_lists(self, scope: Scope, url: str = "", content: Any = None) -> None:
         """Remember every list that was ever asked for, when it changes."""
