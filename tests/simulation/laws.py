@@ -357,7 +357,10 @@ def an_app_failure_is_not_retried(story: Story) -> Iterator[str]:
     words = _words(story.run.release.image)
     # Out, too slow, over its limit, or a connection that the server has closed.
     unheard = ("ConnectError", "ReadTimeout", "429", "RemoteProtocolError")
-    is_quiet = not story.lost and not any(c.fault or c.heard in unheard for c in story.calls)
+    is_quiet = not story.lost and not any(
+        c.fault or c.heard in unheard or (c.operation == "refresh" and not c.is_good)
+        for c in story.calls
+    )
     broken = (_BROKEN_WORDS | _UNSTEADY_WORDS) & BEHAVIOURS.keys()
     if not is_quiet or not (words & broken or story.scenario.machine_checks == "exit1"):
         return
