@@ -37,13 +37,14 @@ from deploy.orchestrator.deployment import Aim, Deployment, TakeUp
 from deploy.orchestrator.halt import Halt
 from deploy.orchestrator.health import Health, HealthTerms
 from deploy.orchestrator.lease import Leases, LeaseTerms, holding
-from deploy.orchestrator.look import Lookout, SharedList
+from deploy.orchestrator.look import Lookout
 from deploy.orchestrator.machine_checks import MachineChecks
 from deploy.orchestrator.marks import Marks
 from deploy.orchestrator.memory import Memory, TakenUp
 from deploy.orchestrator.outcome import Ending
 from deploy.orchestrator.passes import await_unanswered, remove_one_offs, tidy
 from deploy.orchestrator.release_command import ReleaseCommand, ReleaseCommandRun
+from deploy.orchestrator.shared_list import SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
 from deploy.plan.planners import Planner

@@ -14,8 +14,8 @@ from deploy.api.machine import Machine
 from deploy.errors import CallFailed, LeaseHeld, Meaning, NotInTime
 from deploy.orchestrator.halt import Cut
 from deploy.orchestrator.lease import Leases
-from deploy.orchestrator.look import SharedList
 from deploy.orchestrator.memory import SETTLE_S, Memory
+from deploy.orchestrator.shared_list import SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.plan.actions import Create
 from deploy.plan.stamps import is_made_by

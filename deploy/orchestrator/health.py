@@ -24,7 +24,7 @@ from deploy.errors import (
     NotInTime,
     TakenBack,
 )
-from deploy.orchestrator.look import Awaited, SharedList
+from deploy.orchestrator.shared_list import Awaited, SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
 from deploy.plan.steps import Gate

@@ -15,7 +15,7 @@ import anyio
 from deploy.api.machine import Fleet, Machine
 from deploy.errors import AppFailed, CallFailed
 from deploy.orchestrator.bounded import for_each
-from deploy.orchestrator.look import SharedList
+from deploy.orchestrator.shared_list import SharedList
 
 RELAPSE_S = 3.0  # for so long a machine has to be sick before that is believed
 _LOOK_AGAIN_S = 1.0

@@ -19,8 +19,8 @@ from deploy.local.state import Machine
 from deploy.orchestrator.create import Creator
 from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.lease import LeaseTerms, holding
-from deploy.orchestrator.look import SharedList
 from deploy.orchestrator.memory import SETTLE_S, Memory
+from deploy.orchestrator.shared_list import SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.plan.actions import Create
 from deploy.plan.configs import created_config

@@ -18,7 +18,7 @@ from deploy.local.lifecycle import Stop
 from deploy.local.runtime import Ended
 from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.health import Expectation, Health, HealthTerms
-from deploy.orchestrator.look import SharedList
+from deploy.orchestrator.shared_list import SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
 from deploy.plan.steps import Gate

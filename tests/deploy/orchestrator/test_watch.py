@@ -11,7 +11,7 @@ import pytest
 from deploy.api.machine import Check, Exit, Fleet, Machine
 from deploy.errors import AppFailed, Meaning
 from deploy.local.runtime import CheckStatus
-from deploy.orchestrator.look import SharedList
+from deploy.orchestrator.shared_list import SharedList
 from deploy.orchestrator.watch import RELAPSE_S, Watch, relapse
 from tests.deploy.orchestrator.bench import Bench, on_bench
 from tests.worlds.fleets import group, machine
