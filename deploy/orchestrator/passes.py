@@ -205,7 +205,8 @@ async def _look_under_leases(deployment: Deployment, fleet: Fleet) -> Fleet:
     """What only this look shows is leased as well, each once, and looked at again.
 
     That is what we made, and what a deploy that we have waited for or go over did, or one
-    that was over before this one began, and that lists do not show yet.
+    that was over before this one began, and that lists do not show yet. `fleet` is what the
+    look before the leases showed.
     """
     asked: set[str] = set()
     others = deployment.leases.outwaited

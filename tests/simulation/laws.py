@@ -112,13 +112,14 @@ def not_new(story: Story) -> Iterator[str]:
         for id_, m in managed(story.after).items()
         if id_ not in named and not (_is_canary(m) and _died_before_naming(story, id_))
     }
+    was_cold = {id_ for id_, machine in story.before.items() if machine.state in _OFF}
     for group in story.run.release.groups:
         mine = [machine for machine in there.values() if machine.group == group.name]
         digest = group_digest(story.run.release.image, group)
         for machine in mine:
             metadata = machine.config["metadata"]
             is_old = machine.image != story.run.release.image or metadata.get(DIGEST) != digest
-            is_cold = machine.state in _OFF
+            is_cold = machine.id in was_cold
             if is_old and not (is_cold and _was_put_back_unseen(story, story.run, machine.id)):
                 yield f"{machine.name} runs {machine.image} ({machine.state})"
             if _is_canary(machine):
@@ -458,13 +459,12 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
     A release that cannot do well is not finished by anybody: where the run could not know
     that, what goes on with it ends with 1 and the app as before, or with 3 where `immediate`
     has taken away what there was, a dead host keeps it or no version tells it, or where it is
-    everywhere and turns sick as the last look comes. Who goes back to what another run
-    had left of such a release may end with 3. Nor could it
-    know of a host that was lost after its last look. After two deploys at once nobody can tell
-    what the app is to be like: then it is not judged. What a server tells of earlier versions no
-    run has asked before it advises; where that is too little to go back by, the command says so
-    and changes nothing. So it does where there was nothing to finish any more, and the list that
-    the run was shown lagged.
+    everywhere and turns sick as the last look comes. Who goes back to what another deploy had
+    left of such a release may end with 3. Nor could it know of a host that was lost after its
+    last look. After two deploys at once nobody can tell what the app is to be like: then it is
+    not judged. What a server tells of earlier versions no run has asked before it advises; where
+    that is too little to go back by, the command says so and changes nothing. So it does where
+    there was nothing to finish any more, and the list that the run was shown lagged.
     """
     for advice, after in story.advised:
         run = after.run
@@ -514,8 +514,9 @@ def _could_not_know(story: Story) -> bool:
 
 
 def _went_over_the_hopeless(story: Story) -> bool:
-    """Whether another run had left a release unfinished that cannot do well."""
-    others = (run for run in story.runs if run is not story.run)
+    """Whether another deploy had left a release unfinished that cannot do well."""
+    ours = story.run.release.deploy_id
+    others = (run for run in story.runs if run.release.deploy_id != ours)
     return any(_is_hopeless(run.release) and _left_unfinished(run) for run in others)
 
 
