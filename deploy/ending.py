@@ -145,9 +145,9 @@ def _unseen(evidence: Evidence) -> _Verdict:
             EXIT_INTERRUPTED,
             f"{evidence.cause}: {said}",
             hint=_next(evidence) if written else "",
-            is_settled=False,
+            is_settled=not written,
         )
-    return _in_between(evidence) if written else _as_before(evidence, is_settled=False)
+    return _in_between(evidence) if written else _as_before(evidence)
 
 
 def _arrived(evidence: Evidence) -> _Verdict:
@@ -237,7 +237,7 @@ def _returned(evidence: Evidence) -> _Verdict:
     )
 
 
-def _as_before(evidence: Evidence, *, is_settled: bool = True) -> _Verdict:
+def _as_before(evidence: Evidence) -> _Verdict:
     cause = evidence.cause
     code = cause.exit_code if cause else EXIT_FAILED
     is_theirs = isinstance(cause, Overtaken)
@@ -248,7 +248,6 @@ def _as_before(evidence: Evidence, *, is_settled: bool = True) -> _Verdict:
         code,
         f"{cause}; {said}" if cause else said,
         hint=_next(evidence) if is_theirs else hint,
-        is_settled=is_settled,
     )
 
 

@@ -58,13 +58,14 @@ async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | Non
     Raises LeaseHeld or Miscounted where that does not end.
     """
     until = anyio.current_time() + _LAG_S
+    reads: dict[str, Machine | None] = {}
     while True:
         try:
             fleet = await read_fleet(client)
             intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
             if intents:
                 return fleet, max(intents, key=lambda i: (i.deploy, i.direction == BACK))
-            await _refuse_outdated(client, fleet)
+            await _refuse_outdated(client, fleet, reads)
         except (LeaseHeld, Miscounted):
             if anyio.current_time() >= until:
                 raise
@@ -73,10 +74,13 @@ async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | Non
             return fleet, None
 
 
-async def _refuse_outdated(client: MachinesClient, fleet: Fleet) -> None:
+async def _refuse_outdated(
+    client: MachinesClient, fleet: Fleet, reads: dict[str, Machine | None]
+) -> None:
     """Raise where the list, which shows no intent, is from before a run began or ended.
 
-    While that one is at it, its leases are held.
+    While that one is at it, its leases are held. `reads` are what machines were when each
+    was last read by itself: one that cannot be read now is no older than that.
     """
     if holder := await _holder(client, fleet):
         raise LeaseHeld(
@@ -85,10 +89,10 @@ async def _refuse_outdated(client: MachinesClient, fleet: Fleet) -> None:
         )
     for machine_id in carriers(fleet):
         listed = fleet.by_id[machine_id]
-        read: Machine | None = listed
-        with suppress(CallFailed):  # then the list is what there is
-            read = await patience(_LAG_S).ask(partial(client.find_machine, machine_id))
-        if is_outdated(listed, read):
+        with suppress(CallFailed):  # then the list is what there is, and what was read before
+            find = partial(client.find_machine, machine_id)
+            reads[machine_id] = await patience(_LAG_S).ask(find)
+        if is_outdated(listed, reads.get(machine_id, listed)):
             raise Miscounted(
                 f"machine {machine_id} is not as the list of machines shows it",
                 hint="see https://status.flyio.net; nothing is done before the list is right",

@@ -258,7 +258,10 @@ class Actions:
         )
         if see.gate is Gate.TRIED:
             await self._checks.pass_on(action.machine_id, action.group)
-        self._memory.settled(action.machine_id)
+        if see.gate in (Gate.HEALTHY, Gate.TRIED):
+            self._memory.seen_well(action.machine_id)
+        else:
+            self._memory.settled(action.machine_id)
         self._show(action, Phase.BACK if back else Phase.DONE)
 
     def _show(self, action: Action, phase: Phase) -> None:

@@ -198,7 +198,7 @@ class Executor:
     def _note(self, failure: Failure) -> None:
         self._failures.append(failure)
         if isinstance(failure.error, TakenBack):
-            self._memory.taken_back.add(failure.error.machine_id)
+            self._memory.was_put_back(failure.error.machine_id)
         tell_hiccup(self._tools, self._memory, failure)
         if self._is_decisive(failure.error):
             self._tools.halt.set(failure.error)

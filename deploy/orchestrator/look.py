@@ -190,9 +190,8 @@ class Lookout:
     async def _read_the_odd(self, listed: Mapping[str, Machine]) -> dict[str, Machine | None]:
         """Machines that do not fit what we know, each by itself; None is gone.
 
-        Where the list has a machine that a read does not find, or is empty, neither
-        is believed before the read is repeated: two reads it takes to call it gone,
-        or one and the answer to its destroy. Nor is a read by which what we wrote is
+        One that a read does not find is read again: two reads it takes to call a
+        machine gone, or one and a destroy of ours. Nor is a read by which what we wrote is
         not there any more, or that shows an earlier version than the list, or another
         end of a write of which nobody knows whether it happened: a cache may have
         answered it.
@@ -220,7 +219,8 @@ class Lookout:
     ) -> bool:
         """Whether the first read does not settle it."""
         if read is None:
-            return machine_id in listed or not listed
+            is_ours = machine_id in self._memory.destroyed
+            return machine_id in listed or not listed or not is_ours
         shown = listed.get(machine_id)
         is_earlier = shown is not None and time_ms(shown.version) > time_ms(read.version)
         is_open = self._memory.is_open_by(shown, read)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from deploy.api.machine import Fleet
-from deploy.errors import DeployError
+from deploy.errors import DeployError, Meaning
 from deploy.events import Noticed
 from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.tools import Tools
@@ -54,10 +54,18 @@ class Marks:
         if self._announced == intent:
             return
         for machine_id in sorted(self._carried or otherwise):
-            if machine_id in self._memory.known:
+            if not self._memory.has_ended(machine_id):
                 self._carried.add(machine_id)
-                await self._write(intent, machine_id, fleet)
+                await self._if_there(machine_id, self._write(intent, machine_id, fleet))
         self._announced = intent
+
+    async def _if_there(self, machine_id: str, write: Awaitable[None]) -> None:
+        """Of a machine that reads did not find: it may be there all the same, and carry a mark."""
+        try:
+            await write
+        except DeployError as failure:
+            if failure.meaning is not Meaning.MISSING or machine_id in self._memory.known:
+                raise
 
     async def _write(self, intent: Intent, machine_id: str, fleet: Fleet) -> None:
         machine = fleet.by_id.get(machine_id)
@@ -124,14 +132,16 @@ class Marks:
         self.find_own(fleet)
         client = self._tools.client
         marked = self._carried | self._memory.born_marked
-        for machine_id in sorted(marked & self._memory.known.keys()):
+        for machine_id in sorted(marked):
+            if self._memory.has_ended(machine_id):
+                continue
             write = partial(client.delete_metadata, machine_id, INTENT)
             if machine_id in self._theirs and is_kept is not None and is_kept(machine_id):
                 before = self._theirs[machine_id]
                 write = partial(client.write_metadata, machine_id, INTENT, before)
             await clean_up(
                 self._tools,
-                self._tools.patience.ask(write),
+                self._if_there(machine_id, self._tools.patience.ask(write)),
                 f"the mark of this deploy stays on {machine_id}",
                 "it does no harm: the next deploy writes over it",
             )

@@ -59,11 +59,13 @@ class Memory:
     taken_back: set[str] = field(default_factory=set)  # that the platform has put back since
     cordons: dict[str, bool] = field(default_factory=dict)  # last written or read, in no version
     runs: dict[str, bool] = field(default_factory=dict)  # last asked for or read, in none
+    well: set[str] = field(default_factory=set)  # seen to do well, by more than a list
     ids: dict[str, str] = field(default_factory=dict)  # name -> id of what we created
     own: set[str] = field(default_factory=set)  # those ids
     inherited: set[str] = field(default_factory=set)  # what an earlier run of this deploy created
     born_marked: set[str] = field(default_factory=set)  # of our own, those born with the intent
     destroyed: set[str] = field(default_factory=set)  # that we may have destroyed
+    missed: set[str] = field(default_factory=set)  # that reads did not find, and nobody destroyed
     refused: set[str] = field(default_factory=set)  # whose host will not take an update
     lost_creates: dict[str, float] = field(default_factory=dict)  # name -> when the answer was lost
     unanswered_at: float = -math.inf  # when an update was last left without an answer
@@ -123,21 +125,31 @@ class Memory:
         """Asked for by itself, the machine is so, or there is none; a later list may lag behind."""
         self.unsure.discard(machine_id)
         if found is None:
-            self.gone(machine_id)
+            self.missing(machine_id)
             return
+        self.missed.discard(machine_id)
         self.known[machine_id] = found.version
         self.cordons[machine_id] = found.cordoned
         self.runs[machine_id] = _runs(found)
+        if found.is_well:
+            self.well.add(machine_id)
+        else:
+            self.well.discard(machine_id)
 
-    def gone(self, machine_id: str) -> None:
-        """A read found no such machine.
+    def missing(self, machine_id: str) -> None:
+        """Reads found no such machine: it counts as gone, and is read again where a list has it.
 
         Of a machine as new as one of this very run's that may be too early to say.
         """
-        self.doubtful.discard(machine_id)
+        self.missed.add(machine_id)
         self.known.pop(machine_id, None)
         if machine_id in self.inherited:
             self.own.discard(machine_id)
+
+    def gone(self, machine_id: str) -> None:
+        """Our destroy of it was answered."""
+        self.doubtful.discard(machine_id)
+        self.known.pop(machine_id, None)
 
     def contradicted_by(self, listed: Mapping[str, Machine]) -> list[str]:
         """The ids of which a list of machines tells other than what we last saw or wrote.
@@ -151,7 +163,7 @@ class Memory:
             for machine_id, version in expected.items()
             if not self._fits(version, listed.get(machine_id))
         ]
-        risen = self.destroyed & listed.keys() - set(amiss)
+        risen = (self.destroyed | self.missed) & listed.keys() - set(amiss)
         amiss += sorted(each for each in risen if not listed[each].is_going)
         return amiss + sorted(self.unsure - set(amiss))
 
@@ -184,15 +196,16 @@ class Memory:
     def _fits(self, version: str, seen: Machine | None) -> bool:
         if seen is None or version not in ("", seen.version):
             return False
+        as_well = seen.is_well or seen.is_out_of_reach or seen.id not in self.well
         as_cordoned = self.cordons.get(seen.id, seen.cordoned) == seen.cordoned
-        return as_cordoned and self.runs.get(seen.id, _runs(seen)) == _runs(seen)
+        return as_well and as_cordoned and self.runs.get(seen.id, _runs(seen)) == _runs(seen)
 
     # -- writes ----------------------------------------------------------------------
 
     def updating(self, machine_id: str) -> None:
         """An update of this machine is about to leave."""
         self.touching(machine_id)
-        self.doubtful.add(machine_id)
+        self.doubt({machine_id})
         self.taken_back.discard(machine_id)
 
     def touching(self, machine_id: str) -> None:
@@ -220,7 +233,7 @@ class Memory:
     def wrote(self, machine: Machine) -> None:
         """The platform confirmed a write."""
         self.written.add(machine.id)
-        self.doubtful.add(machine.id)
+        self.doubt({machine.id})
         self.known[machine.id] = machine.version
         self.unsure.discard(machine.id)
         self.runs.pop(machine.id, None)  # a version says it
@@ -228,7 +241,14 @@ class Memory:
 
     def doubt(self, machine_ids: Iterable[str]) -> None:
         """Not known to do well: what another deploy has brought there, or we stop or start."""
-        self.doubtful |= set(machine_ids)
+        found = set(machine_ids)
+        self.doubtful |= found
+        self.well -= found
+
+    def was_put_back(self, machine_id: str) -> None:
+        """The machine is not as we wrote it: how it is now, a read has to say."""
+        self.taken_back.add(machine_id)
+        self.unsure.add(machine_id)
 
     def not_told(self, machine_id: str) -> None:
         """A write has failed, and nobody knows whether it happened."""
@@ -237,6 +257,11 @@ class Memory:
     def settled(self, machine_id: str) -> None:
         """The machine is known to be as it was, or seen to serve."""
         self.doubtful.discard(machine_id)
+
+    def seen_well(self, machine_id: str) -> None:
+        """It was waited for until it did well; a list of before must not say otherwise."""
+        self.settled(machine_id)
+        self.well.add(machine_id)
 
     def cordon_written(self, machine_id: str, *, cordoned: bool) -> None:
         self.cordons[machine_id] = cordoned

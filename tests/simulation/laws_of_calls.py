@@ -81,9 +81,11 @@ def _without_arbiter(calls: list[Call]) -> Iterator[str]:
     """Who holds nothing asks for one lease alone: the lowest in a list of the app that it saw.
 
     One that it has asked for already may be gone: then the next is it. What it made and read
-    by itself counts although no list shows it yet.
+    by itself counts although no list shows it yet. For what it has just made it may ask while
+    the arbiter's lease has run out: nobody else asks for that first.
     """
     held: dict[str, float] = {}
+    made = _all_made(calls)
     asked: list[Call] = []
     lists: list[set[str]] = []
     for _, is_answer, call in sorted(_moments(calls), key=lambda moment: moment[0]):
@@ -98,11 +100,16 @@ def _without_arbiter(calls: list[Call]) -> Iterator[str]:
             held.pop(call.machine, None)
         elif call.operation == "acquire":
             at_once = sum(1 for each in asked if each.heard_s is None or each.heard_s > call.sent_s)
-            if not any(until > call.sent_s for until in held.values()):
+            is_held = any(until > call.sent_s for until in held.values())
+            if not is_held and call.machine not in made:
                 yield from _not_the_arbiter(call, at_once, {each.machine for each in asked}, lists)
             if at_once >= _AT_ONCE:
                 yield f"more than {_AT_ONCE} leases asked for at once: {call.line()}"
             asked.append(call)
+
+
+def _all_made(calls: list[Call]) -> set[str]:
+    return {_made(call) for call in calls if call.operation == "create" and call.is_good}
 
 
 def _not_the_arbiter(
@@ -186,10 +193,11 @@ def every_write_is_owned(story: Story) -> Iterator[str]:
         nonces: dict[str, set[str]] = {}
         until: dict[str, float] = {}
         since: dict[str, float] = {}  # when the lease in hand was asked for
+        in_hand: dict[str, str] = {}  # its nonce
         for call in sorted(_moments(of_run(story, run)), key=lambda moment: moment[0]):
             _, is_answer, each = call
             if is_answer:
-                _learn(each, nonces, until, since)
+                _learn(each, nonces, until, since, in_hand)
             elif each.operation in GUARDED and not _needs_no_lease(story, each):
                 yield from _not_owned(each, nonces, until)
 
@@ -214,11 +222,16 @@ def _moments(calls: list[Call]) -> Iterator[tuple[tuple[float, int], bool, Call]
 
 
 def _learn(
-    call: Call, nonces: dict[str, set[str]], until: dict[str, float], since: dict[str, float]
+    call: Call,
+    nonces: dict[str, set[str]],
+    until: dict[str, float],
+    since: dict[str, float],
+    in_hand: dict[str, str],
 ) -> None:
     is_gone = call.operation in ("refresh", "read lease") and call.heard == "404"
     is_of_this = since.get(call.machine, 0.0) <= call.sent_s  # not of the lease before it
-    if is_of_this and (is_gone or _shows_another(call, nonces)):
+    is_of_old = call.operation == "refresh" and call.nonce != in_hand.get(call.machine, call.nonce)
+    if is_of_this and not is_of_old and (is_gone or _shows_another(call, nonces)):
         until[call.machine] = 0.0  # told plainly that it is lost; a refusal alone may be anything
     if not call.is_good:
         return
@@ -227,6 +240,7 @@ def _learn(
         if isinstance(answer, dict) and "data" in answer:
             nonces.setdefault(call.machine, set()).add(answer["data"]["nonce"])
             if is_of_this:
+                in_hand[call.machine] = answer["data"]["nonce"]
                 since[call.machine] = call.sent_s
                 until[call.machine] = call.sent_s + _usable_s(_granted_s(call))
     elif call.operation == "create" and isinstance(call.answer, dict):

@@ -181,8 +181,11 @@ def _is_over_and_not_done(run: Run) -> Iterator[str]:
 
 
 def _turn_begins_s(story: Story, run: Run) -> float:
-    """With its mark, or its first change where there is nothing to mark."""
-    return next(c.sent_s for c in of_run(story, run) if c.operation in CHANGES | {"mark"})
+    """With its mark, or its first change where there is nothing to mark; not with one that was
+    refused, since its lease may have been lost, and the other's turn have come, before the next.
+    """
+    calls = [c for c in of_run(story, run) if c.operation in CHANGES | {"mark"}]
+    return next(c.sent_s for c in calls if c.was_carried_out)
 
 
 def _turn_ends_s(story: Story, run: Run) -> float:
@@ -196,13 +199,23 @@ def _unfair(story: Story) -> Iterator[str]:
     lost = [run for run in story.runs if run.finished and run.finished.exit_code == _LEASED]
     for run in lost:
         is_undone = run.finished is not None and run.finished.result is Result.ROLLED_BACK
-        touched = [c for c in _changes(story, run) if c.machine in story.before]
+        touched = [
+            c
+            for c in _changes(story, run)
+            if c.machine in story.before and not _has_started_nothing(run, c)
+        ]
         has_touched = any(call.was_carried_out for call in touched)
         if has_touched and not is_undone and not _was_overtaken(story, run):
             yield f"rivals: {run.name} lost, and has written"
     had_no_turn = [run for run in lost if not has_written(story, run)]
     if len(had_no_turn) == len(story.runs) and not any(map(_spoils_the_order, story.calls)):
         yield "rivals: both lost"
+
+
+def _has_started_nothing(run: Run, call: Call) -> bool:
+    """Whether it asked for a start of what cannot start: that leaves the app as it is."""
+    machine = run.after.get(call.machine)
+    return call.operation == "start" and machine is not None and not machine.serves
 
 
 def _was_overtaken(story: Story, run: Run) -> bool:

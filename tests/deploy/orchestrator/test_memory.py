@@ -137,7 +137,8 @@ def test_a_machine_that_no_read_finds_is_known_no_more_but_one_of_ours_stays_our
         memory.read(machine_id, None)
     assert memory.own == {"m8"}  # as new as that it may be too early to say
     assert memory.known == {}
-    assert memory.doubtful == set()
+    assert memory.doubtful == {"m8"}  # nor has anybody seen it serve
+    assert memory.contradicted_by({"m8": replace(SEEN, id="m8")}) == ["m8"]  # a list has it
 
 
 # -- the app at first --------------------------------------------------------------------
