@@ -457,13 +457,11 @@ ROWS = [
         "unseen, before anything was written",
         evidence(None, failed(Outage("silence")), written=NOTHING),
         *(Result.OUTAGE, 6, "silence; the app is as it was before"),
-        is_settled=False,
     ),
     Row(
         "unseen and interrupted before anything was written",
         interrupted(None, NOT_BEGUN, written=NOTHING),
         *(Result.INTERRUPTED, 130, "nothing was changed"),
-        is_settled=False,
     ),
     Row(
         "unseen and interrupted, after writes",
@@ -477,14 +475,12 @@ ROWS = [
         "refused before the first look under leases",
         evidence(BEFORE, failed(UsageProblem("no image", hint=TOLD)), base=None, written=NOTHING),
         *(Result.REFUSED, 2, "no image"),
-        is_settled=False,
         has_hint=True,
     ),
     Row(
         "nothing is known at all",
         evidence(None, None, base=None, written=NOTHING),
         *(Result.FAILED, 1, "the app is as it was before"),
-        is_settled=False,
     ),
 ]
 

@@ -204,6 +204,9 @@ ONCE_STRUCK_THERE = (
     Rule(Spot("read", "web other", "clear"), 0, BY_NAME["timed out before"], 2),
     Rule(Spot("read", "web other", "clear"), 1, BY_NAME["timed out before"], 2),
     Rule(Spot("read", "web other", "clear"), 1, BY_NAME["404"], 2),
+    Rule(Spot("read", "web first", "work"), 0, BY_NAME["404"], 2),
+    Rule(Spot("read", "web first", "work"), 1, BY_NAME["404"], 2),
+    Rule(Spot("read", "web other", "work"), 0, BY_NAME["404"], 2),
 )
 QUIET = [
     *fleets(),

@@ -235,6 +235,35 @@ def test_an_empty_list_and_one_read_do_not_make_a_machine_gone() -> None:
     on_bench(story, hits=[Hit("list", EMPTY, nth=1, times=3), Hit("read", NOT_FOUND)])
 
 
+def test_a_list_without_a_machine_and_one_read_do_not_make_it_gone() -> None:
+    """The list may be from before it was made."""
+
+    async def story(bench: Bench) -> None:
+        await bench.deployment.lookout.look()
+        config = created_config(release_for(), release_for().groups[0])
+        made = bench.world.create("web-3", config)
+        bench.memory.created(await bench.machine("web-3"))
+        assert made.id in (await bench.deployment.lookout.look()).by_id
+        assert [call.heard for call in bench.calls("read")] == ["200", "404", "200"]
+
+    on_bench(story, hits=[Hit("list", STALE, nth=1), Hit("read", NOT_FOUND, nth=1)])
+
+
+def test_what_reads_did_not_find_is_read_again_where_a_list_has_it() -> None:
+    """An old list would be believed of it."""
+
+    async def story(bench: Bench) -> None:
+        lookout, first = bench.deployment.lookout, bench.id("web-1")
+        await lookout.look()
+        bench.memory.wrote(replace(await bench.machine("web-1"), version="01WRITTEN"))
+        assert first not in (await lookout.look()).by_id
+        assert first in (await lookout.look()).by_id
+        assert [call.heard for call in bench.calls("read")[1:]] == ["404", "404", "200"]
+        assert first in bench.memory.known
+
+    on_bench(story, hits=[Hit("read", NOT_FOUND, nth=1, times=2)])
+
+
 def test_what_neither_a_list_nor_reads_find_is_gone_after_two() -> None:
     async def story(bench: Bench) -> None:
         lookout = bench.deployment.lookout

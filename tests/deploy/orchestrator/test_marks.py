@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from deploy.api.machine import Fleet
@@ -236,6 +237,32 @@ def test_one_that_was_born_with_a_mark_loses_it_though_the_last_look_failed() ->
         bench.memory.created(await bench.machine("web-3"))
         await bench.deployment.marks.remove(Fleet())
         assert await _carriers(bench) == {}
+
+    on_bench(story)
+
+
+def test_a_machine_that_reads_did_not_find_loses_its_mark_all_the_same() -> None:
+    async def story(bench: Bench) -> None:
+        fleet = await _look(bench)
+        await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-1")])
+        bench.memory.read(bench.id("web-1"), None)
+        await bench.deployment.marks.announce(MINE.turned_back(), fleet)
+        assert await _carriers(bench) == {"web-1": MINE.turned_back()}
+        await bench.deployment.marks.remove(Fleet())
+        assert await _carriers(bench) == {}
+
+    on_bench(story)
+
+
+def test_of_a_machine_that_others_removed_no_mark_is_said_to_stay() -> None:
+    async def story(bench: Bench) -> None:
+        fleet, first = await _look(bench), bench.id("web-1")
+        await bench.deployment.marks.announce(MINE, fleet, [first])
+        bench.world.platform.destroy(bench.world.platform.apps["sim"].machines[first], force=True)
+        await anyio.sleep(5)
+        await bench.deployment.marks.remove(await _look(bench))
+        assert [call.heard for call in bench.calls("unmark")] == ["404"]
+        assert bench.of(Noticed) == []
 
     on_bench(story)
 

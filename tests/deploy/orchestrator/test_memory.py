@@ -106,6 +106,30 @@ def test_a_machine_that_was_stopped_and_seems_to_run_is_odd_until_a_read_says_so
     assert memory.contradicted_by({"m1": stopped}) == ["m1"]
 
 
+def test_a_machine_that_did_well_is_odd_where_a_list_shows_it_otherwise(memory: Memory) -> None:
+    """It is from before, and would have the place in the window of one that is out."""
+    earlier, lost = replace(SEEN, state="replacing"), replace(SEEN, host_status="unreachable")
+    memory.wrote(SEEN)
+    assert memory.contradicted_by({"m1": earlier}) == []
+    memory.seen_well("m1")
+    assert memory.contradicted_by({"m1": earlier}) == ["m1"]
+    assert memory.contradicted_by({"m1": lost}) == []  # which a read would not be answered of
+    memory.read("m1", earlier)
+    assert memory.contradicted_by({"m1": earlier}) == []
+    memory.read("m1", SEEN)
+    assert memory.contradicted_by({"m1": earlier}) == ["m1"]
+    memory.wrote(SEEN)
+    assert memory.contradicted_by({"m1": earlier}) == []
+
+
+def test_a_machine_that_was_put_back_is_odd_until_a_read_says_how_it_is(memory: Memory) -> None:
+    """A list may show it as we wrote it."""
+    memory.was_put_back("m1")
+    assert memory.contradicted_by({"m1": SEEN}) == ["m1"]
+    memory.read("m1", replace(SEEN, version="the one before"))
+    assert memory.contradicted_by({"m1": SEEN}) == ["m1"]
+
+
 def test_a_machine_that_was_destroyed_is_odd_unless_it_is_on_its_way_out(memory: Memory) -> None:
     memory.destroying("m1")
     memory.gone("m1")
