@@ -191,10 +191,10 @@ class Lookout:
         """Machines that do not fit what we know, each by itself; None is gone.
 
         One that a read does not find is read again: two reads it takes to call a
-        machine gone, or one and a destroy of ours. Nor is a read by which what we wrote is
-        not there any more, or that shows an earlier version than the list, or another
-        end of a write of which nobody knows whether it happened: a cache may have
-        answered it.
+        machine gone, or one and a destroy of ours. So is one by which what we wrote is
+        not there any more, or that a read shows in an earlier version than the list, or
+        at another end of a write of which nobody knows whether it happened: a cache may
+        have answered it.
         """
         found = {each: await self._read(each) for each in self._memory.contradicted_by(listed)}
         unclear = [

@@ -22,6 +22,7 @@ class Marks:
         self._memory = memory
         self._carried: set[str] = set()
         self._theirs: dict[str, str] = {}  # machine id -> the mark that was there before ours
+        self._gone_over: set[str] = set()  # the deploys that these were of
         self._announced: Intent | None = None
 
     def took_up(self, machine_ids: Iterable[str]) -> None:
@@ -94,6 +95,7 @@ class Marks:
         others = self.others(fleet)
         self._carried |= others.keys()
         self._theirs |= {id_: fleet.by_id[id_].metadata[INTENT] for id_ in others}
+        self._gone_over |= {left.deploy for left in others.values()}
         for deploy, image in {(left.deploy, left.image): None for left in others.values()}:
             message = f"taking over deploy {deploy} of {image}, which was not finished"
             self._tools.emit(Noticed(message=message))
@@ -102,7 +104,8 @@ class Marks:
         """The deploy is left unfinished: who takes it up has to find it. Whether that is so.
 
         The platform may have put the machines that carried its mark back to what they
-        were. Only where no mark is left, and on machines that our leases keep others from.
+        were, with the mark of a deploy that this one has gone over. Only where no other mark
+        is left, and on machines that our leases keep others from.
         Where nothing can be seen any more (None), what was seen of them before counts.
         """
         ours = self._announced
@@ -111,17 +114,20 @@ class Marks:
             if not gone:
                 return True
             fleet = Fleet.of(m for m in self._memory.known_base.machines if m.id in gone)
-        if ours is None or any(map(read_intent, fleet.managed)):
+        intents = {machine.id: read_intent(machine) for machine in fleet.managed}
+        marked = {id_: intent.deploy for id_, intent in intents.items() if intent is not None}
+        if ours is None or not self._gone_over.issuperset(marked.values()):
             return True
-        held = carriers(Fleet.of(machine for machine in fleet if leased(machine.id)))
+        held = Fleet.of(machine for machine in fleet if leased(machine.id))
+        to_mark = {*carriers(held), *(marked.keys() & held.by_id.keys())}
         try:
-            for machine_id in held:
+            for machine_id in sorted(to_mark):
                 await self._tools.patience.ask(partial(self._write, ours, machine_id, fleet))
         except DeployError as failure:
             what = "the mark of this deploy is gone, and could not be written again"
             self._tools.emit(Noticed(message=f"{what}: {failure}"))
             return False
-        return bool(held)
+        return bool(to_mark)
 
     async def remove(self, fleet: Fleet, is_kept: Callable[[str], bool] | None = None) -> None:
         """The deploy is over, either way. What fails is said, and changes nothing about that.

@@ -65,7 +65,7 @@ class Memory:
     inherited: set[str] = field(default_factory=set)  # what an earlier run of this deploy created
     born_marked: set[str] = field(default_factory=set)  # of our own, those born with the intent
     destroyed: set[str] = field(default_factory=set)  # that we may have destroyed
-    missed: set[str] = field(default_factory=set)  # that reads did not find, and nobody destroyed
+    missed: set[str] = field(default_factory=set)  # that reads did not find
     refused: set[str] = field(default_factory=set)  # whose host will not take an update
     lost_creates: dict[str, float] = field(default_factory=dict)  # name -> when the answer was lost
     unanswered_at: float = -math.inf  # when an update was last left without an answer

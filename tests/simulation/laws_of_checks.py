@@ -77,5 +77,6 @@ def _has_to_try(story: Story, run: Run) -> bool:
     """Whether it has changed the app, or found a deploy that may not have come to its checks."""
     app = (machine for machine in story.before.values() if machine.group in _APP)
     is_unfinished = any(INTENT in machine.config["metadata"] for machine in app)
-    changes = (call for call in of_run(story, run) if call.operation in CHANGES)
+    brings = CHANGES - {"destroy"}  # what a finished deploy could not remove proves nothing
+    changes = (call for call in of_run(story, run) if call.operation in brings)
     return is_unfinished or any(not is_about_check(call) for call in changes)

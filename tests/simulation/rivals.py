@@ -23,7 +23,7 @@ _BY_OTHERS = ("409 leased", "lease stolen")  # faults that make it look leased b
 def broken_by_rivals(story: Story) -> list[str]:
     """The laws that two runs break, each for itself and between them."""
     found = list(_unfair(story))
-    writers = [run for run in story.runs if has_written(story, run)]
+    writers = [run for run in story.runs if _had_a_turn(story, run)]
     if len(writers) < 2:
         story.runs.sort(key=writers.__contains__)  # the last is the one whose app it is
         return found + broken_laws(story)
@@ -210,6 +210,13 @@ def _unfair(story: Story) -> Iterator[str]:
     had_no_turn = [run for run in lost if not has_written(story, run)]
     if len(had_no_turn) == len(story.runs) and not any(map(_spoils_the_order, story.calls)):
         yield "rivals: both lost"
+
+
+def _had_a_turn(story: Story, run: Run) -> bool:
+    """Whether it changed a machine, or left its mark and cannot tell whether it did."""
+    is_left = run.finished is not None and run.finished.result is Result.IN_BETWEEN
+    marks = (c for c in of_run(story, run) if c.operation == "mark" and c.was_carried_out)
+    return has_written(story, run) or (is_left and any(marks))
 
 
 def _has_started_nothing(run: Run, call: Call) -> bool:

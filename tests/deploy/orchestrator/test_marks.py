@@ -82,6 +82,24 @@ def test_a_mark_that_the_platform_took_back_is_written_again_for_who_takes_it_up
     on_bench(story)
 
 
+def test_a_mark_of_a_deploy_that_we_went_over_and_that_came_back_is_written_over_again() -> None:
+    """The platform has put the machine back to what it was, and the mark with it."""
+
+    async def story(bench: Bench) -> None:
+        marks = bench.deployment.marks
+        await _leave_theirs(bench, "web-2")
+        fleet = await _look(bench)
+        marks.take_over(fleet)
+        await marks.announce(MINE, fleet)
+        await _leave_theirs(bench, "web-2")
+        assert await marks.renew(await _look(bench), lambda _: True)
+        carried = await _carriers(bench)
+        assert carried["web-2"] == MINE
+        assert set(carried.values()) == {MINE}
+
+    on_bench(story)
+
+
 @pytest.mark.parametrize("taken_back", ["web-1", "web-2"])
 def test_a_mark_that_went_with_what_was_written_is_renewed_though_no_look_shows_it(
     taken_back: str,
