@@ -104,24 +104,19 @@ def _newest_deploy(app: str, fleet: Fleet) -> Intent | None:
     Raises UsageProblem where another tool wrote last, which leaves no way back. What the
     platform put back to an earlier release is newer than the deploy, and not what it did.
     """
-    newest = max(
-        fleet.managed,
-        key=lambda m: (time_ms(m.version), *reversed(fly_release(m))),
-        default=None,
-    )
-    if newest is None:
+    if not fleet.managed:
         return None
-    deploy_id, number = fly_release(newest)
-    if not is_stamped(newest, deploy_id):
-        raise UsageProblem(
-            f"release {number or deploy_id or newest.image} was made by another tool, "
-            "which left no note of what ran before it",
-            hint=f"{Invocation(app=app).history()} shows the releases, "
-            "`deploy rollback --to RELEASE` brings one back",
-        )
-    ours = (m for m in fleet.managed if is_stamped(m, fly_release(m)[0]))
-    newest = max(ours, key=lambda m: (fly_release(m)[1], time_ms(m.version)))
-    deploy_id, number = fly_release(newest)
+    last = max(fleet.managed, key=lambda m: (time_ms(m.version), *reversed(fly_release(m))))
+    newest = max(fleet.managed, key=lambda m: (fly_release(m)[1], time_ms(m.version)))
+    for machine in (last, newest):
+        deploy_id, number = fly_release(machine)
+        if not is_stamped(machine, deploy_id):
+            raise UsageProblem(
+                f"release {number or deploy_id or machine.image} was made by another tool, "
+                "which left no note of what ran before it",
+                hint=f"{Invocation(app=app).history()} shows the releases, "
+                "`deploy rollback --to RELEASE` brings one back",
+            )
     others = Fleet.of(m for m in fleet.managed if fly_release(m)[0] != deploy_id)
     number = max(number, next_number(others))  # what a scale made has that of its siblings
     return Intent(deploy=deploy_id, digest="", image=newest.image, strategy=DEFAULT, number=number)

@@ -54,20 +54,22 @@ async def find_unfinished(
 async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | None]:
     """The machines, and the intent that they carry.
 
-    A list may lag behind a run that died or ended just now, and show nothing of it yet.
+    A list may lag behind a run that died or ended just now, and show nothing of it yet: one
+    that is asked for after 20 s is believed also where machines cannot be read.
     Raises LeaseHeld or Miscounted where that does not end.
     """
     until = anyio.current_time() + _LAG_S
     reads: dict[str, Machine | None] = {}
     while True:
+        is_late = anyio.current_time() >= until
         try:
             fleet = await read_fleet(client)
             intents = [intent for m in fleet.managed if (intent := read_intent(m)) is not None]
             if intents:
                 return fleet, max(intents, key=lambda i: (i.deploy, i.direction == BACK))
-            await _refuse_outdated(client, fleet, reads)
+            await _refuse_outdated(client, fleet, reads, is_late=is_late)
         except (LeaseHeld, Miscounted):
-            if anyio.current_time() >= until:
+            if is_late:
                 raise
             await anyio.sleep(_LOOK_EVERY_S)
         else:
@@ -75,12 +77,13 @@ async def _look_until_known(client: MachinesClient) -> tuple[Fleet, Intent | Non
 
 
 async def _refuse_outdated(
-    client: MachinesClient, fleet: Fleet, reads: dict[str, Machine | None]
+    client: MachinesClient, fleet: Fleet, reads: dict[str, Machine | None], *, is_late: bool
 ) -> None:
     """Raise where the list, which shows no intent, is from before a run began or ended.
 
     While that one is at it, its leases are held. `reads` are what machines were when each
-    was last read by itself: one that cannot be read now is no older than that.
+    was last read by itself: one that cannot be read now is no older than that, and one that
+    never could says nothing of a list that `is_late`.
     """
     if holder := await _holder(client, fleet):
         raise LeaseHeld(
@@ -89,10 +92,12 @@ async def _refuse_outdated(
         )
     for machine_id in carriers(fleet):
         listed = fleet.by_id[machine_id]
-        with suppress(CallFailed):  # then the list is what there is, and what was read before
+        with suppress(CallFailed):
             find = partial(client.find_machine, machine_id)
             reads[machine_id] = await patience(_LAG_S).ask(find)
-        if is_outdated(listed, reads.get(machine_id, listed)):
+        if machine_id not in reads and is_late:
+            continue
+        if machine_id not in reads or is_outdated(listed, reads[machine_id]):
             raise Miscounted(
                 f"machine {machine_id} is not as the list of machines shows it",
                 hint="see https://status.flyio.net; nothing is done before the list is right",

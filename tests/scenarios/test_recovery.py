@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import anyio
+import msgspec
 import pytest
 
 from deploy.commands.deploy import deploy_app
 from deploy.errors import Overtaken, UsageProblem
 from deploy.events import Noticed, Result
+from deploy.local.requests import UpdateMachine
 from deploy.plan.selection import Selection
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.stage import (
@@ -439,6 +441,27 @@ def test_after_another_tools_deploy_rollback_says_so_and_names_to(is_killed: boo
         assert told.writes == []
         assert (await stage.rollback("1")).exit_code == 0
         assert stage.images == [OLD] * 2
+
+    on_stage(play)
+
+
+def test_a_machine_put_back_since_another_tools_deploy_is_not_the_newest_deploy() -> None:
+    """Undone, it would be the deploy that made the machine, and the machine would go."""
+
+    async def play(stage: Stage) -> None:
+        await stage.settle(3)
+        before = stage.machine("web-2").raw
+        await anyio.sleep(60)
+        stage.deploy_elsewhere(NEWER, release=9)
+        await anyio.sleep(60)
+        request = msgspec.convert({"config": before}, UpdateMachine)
+        stage.world.platform.update(stage.machine("web-2"), request, owner="the platform")
+        await anyio.sleep(60)
+        told = await stage.rollback()
+        assert isinstance(told.error, UsageProblem)
+        assert "release 9 was made by another tool" in told.error.message
+        assert told.writes == []
+        assert len(stage.fleet) == 3
 
     on_stage(play)
 

@@ -86,6 +86,7 @@ def it_converges_or_stands_still(story: Story) -> Iterator[str]:
 def what_was_left_is_found(story: Story) -> Iterator[str]:
     """Who finds nothing to finish has a finished app before it, or one that nothing was done to;
     who finds nothing to undo has it as it was. Unless the platform has put back who was marked.
+    A run that was done leaves nothing to finish, also where it could not remove all that is old.
     """
     run = story.run
     marked = {call.machine for call in story.calls if call.operation == "mark"}
@@ -94,7 +95,8 @@ def what_was_left_is_found(story: Story) -> Iterator[str]:
     if not run.had_nothing_to_do or run.refusal or story.scenario.habits.versions_without_config:
         return
     changed = list(not_old(story))
-    if changed and (run.is_rollback or any(not_new(story))):
+    is_done = any(each.finished and each.finished.exit_code == 0 for each in story.runs[:-1])
+    if changed and (run.is_rollback or (not is_done and any(not_new(story)))):
         yield f"{run.name} found nothing to do, but {changed[0]}"
 
 
@@ -868,11 +870,17 @@ def _was_changed_unseen(story: Story, run: Run, machine_id: str) -> bool:
 
 
 def _last_seen_s(story: Story, run: Run, machine_id: str) -> float:
-    """The last moment of which the run was shown the machine: a list may lag."""
+    """The last moment of which the run was shown the machine: a list may lag.
+
+    One that does shows what the server was like when it was last asked anything before then.
+    """
     calls, lag_s = wire.of_run(story, run), story.scenario.habits.list_lags_s
     seen = [c.applied_s or 0.0 for c in calls if (c.operation, c.machine) == ("read", machine_id)]
-    seen += [(c.applied_s or 0.0) - lag_s for c in calls if c.operation == "list"]
-    return max(seen, default=math.inf)
+    listed = [(c.applied_s or 0.0) - lag_s for c in calls if c.operation == "list"]
+    if lag_s and listed:
+        noted = (c.applied_s for c in story.calls if c.applied_s is not None)
+        listed = [max((at_s for at_s in noted if at_s <= max(listed)), default=0.0)]
+    return max([*seen, *listed], default=math.inf)
 
 
 def _starts(run: Run) -> list[tuple[float, PassStarted]]:
