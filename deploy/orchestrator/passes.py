@@ -105,11 +105,14 @@ async def tidy(deployment: Deployment) -> None:
 async def remove_one_offs(deployment: Deployment, fleet: Fleet, *, is_settled: bool) -> None:
     """With the run its machine checks are over, with the deploy its release command is.
 
-    What a killed run had asked for may have landed since this one has begun to work.
+    What a killed run had asked for may have landed since this one has begun to work. Of a first
+    deploy another may be one, too: there was nothing to lease yet.
     """
+    base = deployment.memory.base
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(deployment.machine_checks.clean_up, fleet)
-        tasks.start_soon(_remove_dead_one_offs, deployment, fleet)
+        if base is not None and base.machines:
+            tasks.start_soon(_remove_dead_one_offs, deployment, fleet)
         if is_settled and deployment.release_command is not None:
             tasks.start_soon(deployment.release_command.clean_up)
 

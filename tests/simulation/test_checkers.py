@@ -331,7 +331,7 @@ def believes_any_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(taking_up, "_refuse_outdated", _nothing)
 
 
-async def _nothing(*_: object) -> None:
+async def _nothing(*_: object, **__: object) -> None:
     return
 
 
