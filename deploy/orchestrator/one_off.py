@@ -30,6 +30,7 @@ _PREFIXES = {RELEASE_COMMAND: "release-command", MACHINE_CHECK: "machine-check"}
 _LOOK_S = 0.5
 _SLICE_S = 10.0
 _REMOVED_WITHIN_S = 8.0
+_UNKNOWN_FOR_S = 3.0  # how long a new machine may not be found, although it was made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +120,18 @@ async def remove(tools: Tools, group: str, machine_id: str) -> None:
 
 
 async def _destroy(tools: Tools, machine_id: str) -> None:
-    """One that has gone already is fine: a list may lag."""
-    await tools.client.turn_to_write("destroy", machine_id)
-    try:
-        await tools.client.destroy(machine_id, nonce="")
-    except CallFailed as failure:
-        if failure.status != 404:
-            raise
+    """One that has gone already is fine: a list may lag. But a new one may not be known yet."""
+    until = anyio.current_time() + _UNKNOWN_FOR_S
+    while True:
+        await tools.client.turn_to_write("destroy", machine_id)
+        try:
+            return await tools.client.destroy(machine_id, nonce="")
+        except CallFailed as failure:
+            if failure.status != 404:
+                raise
+        if anyio.current_time() >= until:
+            return None
+        await anyio.sleep(_LOOK_S)
 
 
 class OneOffRun:
