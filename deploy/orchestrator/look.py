@@ -202,17 +202,21 @@ class Lookout:
         ]
         if unclear:
             await anyio.sleep(ODD_PAUSE_S)
-        again = {each: await self._read(each) for each in unclear}
-        return found | {
-            each: found[each] if self._is_doubted(machine, each, listed) else machine
-            for each, machine in again.items()
-        }
+        return found | {each: await self._read_again(found[each], each, listed) for each in unclear}
 
-    def _is_doubted(
-        self, again: Machine | None, machine_id: str, listed: Mapping[str, Machine]
-    ) -> bool:
-        """Whether the first read counts, and not the one that finds nothing."""
-        return again is None and machine_id in listed and not self._memory.has_ended(machine_id)
+    async def _read_again(
+        self, first: Machine | None, machine_id: str, listed: Mapping[str, Machine]
+    ) -> Machine | None:
+        """What counts after a first read that did not settle it.
+
+        That a machine is gone which a list and the first read show, one more read has to say
+        where we may have destroyed it; else these two count.
+        """
+        again = await self._read(machine_id)
+        is_open = again is None and machine_id in listed and not self._memory.has_ended(machine_id)
+        if first is None or not is_open:
+            return again
+        return await self._read(machine_id) if machine_id in self._memory.destroyed else first
 
     def _is_unclear(
         self, read: Machine | None, machine_id: str, listed: Mapping[str, Machine]
@@ -224,6 +228,7 @@ class Lookout:
         shown = listed.get(machine_id)
         is_earlier = shown is not None and time_ms(shown.version) > time_ms(read.version)
         is_open = self._memory.is_open_by(shown, read)
+        is_open |= machine_id in self._memory.destroyed and not read.is_going
         return is_earlier or is_open or self._memory.is_denied_by(read)
 
     def _recognise_own(self, fleet: Fleet) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from deploy.api.machine import Fleet
-from deploy.errors import Miscounted, NotInTime
+from deploy.errors import CallFailed, Miscounted, NotInTime
 from deploy.local import state
 from deploy.local.requests import UpdateMachine
 from deploy.orchestrator.halt import Cut
@@ -221,6 +221,32 @@ def test_one_that_was_destroyed_is_gone_by_one_read_though_a_list_and_an_older_r
         assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
 
     on_bench(story, hits=[Hit("list", STALE, nth=1), Hit("read", STALE, nth=1)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reads", "is_there"),
+    [
+        ("500 after", [STALE, None, None], False),
+        ("500 before", [None, NOT_FOUND, None], True),
+    ],
+    ids=["done", "not done"],
+)
+def test_of_a_machine_that_may_be_destroyed_the_third_read_decides_between_two(
+    answer: str, reads: list[Kind | None], is_there: bool
+) -> None:
+    """The list is from before, as one of the reads may be."""
+
+    async def story(bench: Bench) -> None:
+        lookout, one = bench.deployment.lookout, await bench.machine("web-1")
+        fleet = await lookout.look()
+        await bench.deployment.leases.acquire([one], app=fleet)
+        with pytest.raises(CallFailed):
+            await bench.deployment.actions.perform(Destroy(**where(one)), Gate.NONE)
+        assert (one.id in (await lookout.look()).by_id) is is_there
+        assert [call.fault for call in bench.calls("read")][1:] == reads
+
+    struck = [Hit("read", kind, nth=nth) for nth, kind in enumerate(reads, 1) if kind]
+    on_bench(story, hits=[Hit("destroy", BY_NAME[answer]), Hit("list", STALE, nth=1), *struck])
 
 
 def test_an_empty_list_and_one_read_do_not_make_a_machine_gone() -> None:
