@@ -65,6 +65,7 @@ class Memory:
     inherited: set[str] = field(default_factory=set)  # what an earlier run of this deploy created
     born_marked: set[str] = field(default_factory=set)  # of our own, those born with the intent
     destroyed: set[str] = field(default_factory=set)  # that we may have destroyed
+    removed: set[str] = field(default_factory=set)  # other deploys' one-off machines, by us
     missed: set[str] = field(default_factory=set)  # that reads did not find
     refused: set[str] = field(default_factory=set)  # whose host will not take an update
     lost_creates: dict[str, float] = field(default_factory=dict)  # name -> when the answer was lost
@@ -217,9 +218,10 @@ class Memory:
         """A create is about to leave."""
         self.writes += 1
 
-    def removing(self) -> None:
+    def removing(self, machine_id: str) -> None:
         """A destroy of a machine that is no part of the app is about to leave."""
         self.writes += 1
+        self.removed.add(machine_id)
 
     def created(self, machine: Machine) -> None:
         """A machine of our making exists."""

@@ -112,7 +112,8 @@ async def remove_one_offs(deployment: Deployment, fleet: Fleet, *, is_settled: b
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(deployment.machine_checks.clean_up, fleet)
         if base is not None and base.machines:
-            tasks.start_soon(_remove_dead_one_offs, deployment, fleet)
+            tried = frozenset(deployment.memory.removed)
+            tasks.start_soon(_remove_dead_one_offs, deployment, fleet, tried)
         if is_settled and deployment.release_command is not None:
             tasks.start_soon(deployment.release_command.clean_up)
 
@@ -140,7 +141,9 @@ async def _prepare(deployment: Deployment, fleet: Fleet) -> Fleet:
     return marks.carried_by(fleet, intent)
 
 
-async def _remove_dead_one_offs(deployment: Deployment, fleet: Fleet) -> None:
+async def _remove_dead_one_offs(
+    deployment: Deployment, fleet: Fleet, but: Set[str] = frozenset()
+) -> None:
     """The one-off machines of killed deploys; this run's are kept until its end.
 
     So is that of our release command. Only where our leases keep every other deploy away.
@@ -150,8 +153,9 @@ async def _remove_dead_one_offs(deployment: Deployment, fleet: Fleet) -> None:
     ours = deployment.memory.release.deploy_id if deployment.release_command else ""
     for machine in left_behind(fleet):
         is_command = machine.group == RELEASE_COMMAND and machine.metadata[DEPLOY] == ours
-        if not is_command and not deployment.machine_checks.is_own(machine):
-            deployment.memory.removing()
+        is_ours = is_command or deployment.machine_checks.is_own(machine)
+        if not is_ours and machine.id not in but:
+            deployment.memory.removing(machine.id)
             await remove(deployment.tools, machine.group, machine.id)
 
 

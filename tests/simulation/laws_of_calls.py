@@ -196,7 +196,7 @@ def every_write_is_owned(story: Story) -> Iterator[str]:
     for run in story.runs:
         nonces: dict[str, set[str]] = {}
         until: dict[str, float] = {}
-        since: dict[str, float] = {}  # when the lease in hand was asked for
+        since: dict[str, float] = {}  # when the lease in hand was granted, or kept
         in_hand: dict[str, str] = {}  # its nonce
         for call in sorted(_moments(of_run(story, run)), key=lambda moment: moment[0]):
             _, is_answer, each = call
@@ -233,7 +233,8 @@ def _learn(
     in_hand: dict[str, str],
 ) -> None:
     is_gone = call.operation in ("refresh", "read lease") and call.heard == "404"
-    is_of_this = since.get(call.machine, 0.0) <= call.sent_s  # not of the lease before it
+    when_s = call.sent_s if call.applied_s is None else call.applied_s
+    is_of_this = since.get(call.machine, 0.0) <= when_s  # not of the lease before it
     is_of_old = call.operation == "refresh" and call.nonce != in_hand.get(call.machine, call.nonce)
     if is_of_this and not is_of_old and (is_gone or _shows_another(call, nonces)):
         until[call.machine] = 0.0  # told plainly that it is lost; a refusal alone may be anything
@@ -245,7 +246,7 @@ def _learn(
             nonces.setdefault(call.machine, set()).add(answer["data"]["nonce"])
             if is_of_this:
                 in_hand[call.machine] = answer["data"]["nonce"]
-                since[call.machine] = call.sent_s
+                since[call.machine] = when_s
                 until[call.machine] = call.sent_s + _usable_s(_granted_s(call))
     elif call.operation == "create" and isinstance(call.answer, dict):
         id_ = _made(call)
