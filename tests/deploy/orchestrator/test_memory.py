@@ -231,7 +231,7 @@ def test_a_write_without_a_version_puts_nothing_in_doubt(memory: Memory) -> None
     assert (memory.has_written, memory.written, memory.doubtful) == (True, {"m1"}, set())
 
 
-@pytest.mark.parametrize("send", [Memory.creating, Memory.removing])
+@pytest.mark.parametrize("send", [Memory.creating, lambda memory: memory.removing("m9")])
 def test_a_create_and_the_removal_of_a_one_off_machine_count_as_written(
     send: Callable[[Memory], None],
 ) -> None:
