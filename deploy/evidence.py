@@ -14,7 +14,7 @@ from deploy.plan.base import Base
 from deploy.plan.intent import BACK, FORWARD
 from deploy.plan.places import places_of
 from deploy.plan.release import Release
-from deploy.plan.stamps import is_made_by, is_stamped
+from deploy.plan.stamps import is_made_by, is_stamped, role_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ class Evidence:
             for action in self.left_back
             if not (isinstance(action, Wait) and action.machine_id in serving)
         ]
-        return self.traces.knows_what_landed and not self._unseen and not to_undo
+        return self.traces.knows_what_landed and not (self._unseen or self._removed or to_undo)
 
     @property
     def is_anothers(self) -> bool:
@@ -188,6 +188,16 @@ class Evidence:
         deploy, now = self.release.deploy_id, self.fleet.managed
         is_left = any(is_stamped(m, deploy) or is_made_by(m, deploy) for m in now)
         return not is_left and not self._unseen
+
+    @property
+    def _removed(self) -> frozenset[str]:
+        """What was there before and this run has destroyed, but for what a deploy had left over."""
+        if self.fleet is None or self.base is None:
+            return frozenset()
+        stays = {machine.id for machine in self.fleet if not machine.is_going}
+        before = self.base.machines
+        own = {machine.id for machine in before if role_of(machine) is None} | self.base.serving
+        return frozenset(self.traces.destroyed & own - stays)
 
     @property
     def _unseen(self) -> frozenset[str]:

@@ -172,6 +172,30 @@ ROWS = [
     ),
     # forward, and it is not
     Row(
+        "nothing can be undone any more: a machine from before was destroyed",
+        evidence(
+            Fleet.of([BEFORE.by_id["m1"]]),
+            failed(APP),
+            left_back=(),
+            traces={"destroyed": frozenset({"m2"})},
+        ),
+        *(Result.IN_BETWEEN, 3),
+        is_settled=False,
+        has_hint=True,
+    ),
+    Row(
+        "what a deploy before had left over was destroyed, and all else is as before",
+        evidence(
+            BEFORE,
+            failed(APP),
+            base=Base.of(Fleet.of([*BEFORE, BIRD])),
+            left_back=(),
+            traces={"destroyed": frozenset({"m9"})},
+        ),
+        *(Result.FAILED, 1, "as it was before"),
+        has_hint=True,
+    ),
+    Row(
         "all is new, and no machine check has passed",
         evidence(
             AFTER,
