@@ -850,16 +850,17 @@ def _put_back_in_the_dark(story: Story) -> set[str]:
 def _was_changed_unseen(story: Story, run: Run, machine_id: str) -> bool:
     """Whether another run changed it later than any look shows of one that never had its lease.
 
-    Who is kept out tells what the last list shows, and that lags; who has the lease knows that
-    nobody else changes it any more, and can wait for what is shown to be true.
+    Who is kept out, by the lease of one machine, tells what the last list shows, and that lags;
+    who has them knows that nobody else changes it any more, and can wait for what is shown to be
+    true.
     """
-    takes = ("acquire", "refresh")
-    had_lease = any(
-        call.operation in takes and call.machine == machine_id and call.is_good
-        for call in wire.of_run(story, run)
-    )
+    calls, takes = wire.of_run(story, run), ("acquire", "refresh")
+    had_lease = any(c.operation in takes and c.machine == machine_id and c.is_good for c in calls)
+    has_begun = any(call.operation in CHANGES | {"mark"} for call in calls)
+    is_leased = run.finished is not None and run.finished.cause is Cause.LEASED
+    is_kept_out = not had_lease or (is_leased and not has_begun)
     seen_s = _last_seen_s(story, run, machine_id)
-    return not had_lease and any(
+    return is_kept_out and any(
         call.run != run.name
         and call.machine == machine_id
         and call.operation in CHANGES
