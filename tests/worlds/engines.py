@@ -111,10 +111,13 @@ def ours(address: str, state_home: Path) -> list[str]:
 
 
 def write_context(directory: Path, *, files: Mapping[str, str] | None = None) -> None:
-    """What `deploy --build` builds the same image from."""
+    """What `deploy --build` builds the same image from, and no other test the same layers.
+
+    Two that did at once would each have one, and the next build could go on from either.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copy(busybox(), directory / "busybox")
-    (directory / "app").write_text(APP)
+    (directory / "app").write_text(f"{APP}# of {directory}\n")
     (directory / "Dockerfile").write_text(DOCKERFILE)
     for name, text in (files or {}).items():
         (directory / name).write_text(text)
@@ -122,10 +125,10 @@ def write_context(directory: Path, *, files: Mapping[str, str] | None = None) ->
 
 DOCKERFILE = """\
 FROM scratch
+COPY app /app
 COPY busybox /bin/busybox
 COPY busybox /bin/sh
 COPY busybox /bin/httpd
-COPY app /app
 ARG RELEASE=v1
 ENV RELEASE=$RELEASE
 CMD ["/bin/sh", "/app"]
