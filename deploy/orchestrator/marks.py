@@ -55,9 +55,9 @@ class Marks:
         if self._announced == intent:
             return
         for machine_id in sorted(self._carried or otherwise):
-            if not self._memory.has_ended(machine_id):
+            if machine_id in self._memory.known:
                 self._carried.add(machine_id)
-                await self._if_there(machine_id, self._write(intent, machine_id, fleet))
+                await self._write(intent, machine_id, fleet)
         self._announced = intent
 
     async def _if_there(self, machine_id: str, write: Awaitable[None]) -> None:

@@ -264,8 +264,6 @@ def test_a_machine_that_reads_did_not_find_loses_its_mark_all_the_same() -> None
         fleet = await _look(bench)
         await bench.deployment.marks.announce(MINE, fleet, [bench.id("web-1")])
         bench.memory.read(bench.id("web-1"), None)
-        await bench.deployment.marks.announce(MINE.turned_back(), fleet)
-        assert await _carriers(bench) == {"web-1": MINE.turned_back()}
         await bench.deployment.marks.remove(Fleet())
         assert await _carriers(bench) == {}
 
