@@ -101,8 +101,9 @@ async def rollback_app(
 def _newest_deploy(app: str, fleet: Fleet) -> Intent | None:
     """The newest deploy, finished or not, as what is to be undone.
 
-    Raises UsageProblem where another tool wrote last, which leaves no way back. What the
-    platform put back to an earlier release is newer than the deploy, and not what it did.
+    Raises UsageProblem where another tool wrote last, or the newest release, which leaves no
+    way back. What the platform put back to an earlier release is newer than the deploy, and
+    not what it did.
     """
     if not fleet.managed:
         return None
@@ -117,6 +118,7 @@ def _newest_deploy(app: str, fleet: Fleet) -> Intent | None:
                 hint=f"{Invocation(app=app).history()} shows the releases, "
                 "`deploy rollback --to RELEASE` brings one back",
             )
+    deploy_id, number = fly_release(newest)
     others = Fleet.of(m for m in fleet.managed if fly_release(m)[0] != deploy_id)
     number = max(number, next_number(others))  # what a scale made has that of its siblings
     return Intent(deploy=deploy_id, digest="", image=newest.image, strategy=DEFAULT, number=number)

@@ -879,8 +879,9 @@ def _last_seen_s(story: Story, run: Run, machine_id: str) -> float:
     seen = [c.applied_s or 0.0 for c in calls if (c.operation, c.machine) == ("read", machine_id)]
     listed = [(c.applied_s or 0.0) - lag_s for c in calls if c.operation == "list"]
     if lag_s and listed:
+        shown_s = max(listed)
         noted = (c.applied_s for c in story.calls if c.applied_s is not None)
-        listed = [max((at_s for at_s in noted if at_s <= max(listed)), default=0.0)]
+        listed = [max((at_s for at_s in noted if at_s <= shown_s), default=0.0)]
     return max([*seen, *listed], default=math.inf)
 
 

@@ -223,8 +223,8 @@ def _had_a_turn(story: Story, run: Run) -> bool:
 
 def _has_started_nothing(run: Run, call: Call) -> bool:
     """Whether it asked for a start of what cannot start: that leaves the app as it is."""
-    machine = run.after.get(call.machine)
-    return call.operation == "start" and machine is not None and not machine.serves
+    ends = [run.before.get(call.machine), run.after.get(call.machine)]
+    return call.operation == "start" and not any(end is None or end.serves for end in ends)
 
 
 def _was_overtaken(story: Story, run: Run) -> bool:

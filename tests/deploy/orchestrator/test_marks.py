@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import anyio
 import pytest
 
 from deploy.api.machine import Fleet
 from deploy.errors import CallFailed
 from deploy.events import Noticed
-from deploy.orchestrator.marks import clean_up
+from deploy.orchestrator.marks import Marks, clean_up
 from deploy.plan.base import Base
 from deploy.plan.configs import created_config
 from deploy.plan.intent import Intent, read_intent
@@ -37,6 +36,16 @@ async def _carriers(bench: Bench) -> dict[str, Intent]:
 async def _leave_theirs(bench: Bench, name: str) -> None:
     client = bench.tools.client
     await client.write_metadata(bench.id(name), INTENT, THEIRS.dump())
+
+
+async def _gone_over(bench: Bench) -> Marks:
+    """The marks of a deploy that goes over one which was left unfinished on web-2."""
+    marks = bench.deployment.marks
+    await _leave_theirs(bench, "web-2")
+    fleet = await _look(bench)
+    marks.take_over(fleet)
+    await marks.announce(MINE, fleet)
+    return marks
 
 
 def test_an_intent_is_written_once_on_the_machines_that_are_named() -> None:
@@ -86,11 +95,7 @@ def test_a_mark_of_a_deploy_that_we_went_over_and_that_came_back_is_written_over
     """The platform has put the machine back to what it was, and the mark with it."""
 
     async def story(bench: Bench) -> None:
-        marks = bench.deployment.marks
-        await _leave_theirs(bench, "web-2")
-        fleet = await _look(bench)
-        marks.take_over(fleet)
-        await marks.announce(MINE, fleet)
+        marks = await _gone_over(bench)
         await _leave_theirs(bench, "web-2")
         assert await marks.renew(await _look(bench), lambda _: True)
         carried = await _carriers(bench)
@@ -198,11 +203,7 @@ def test_what_was_unfinished_before_a_deploy_that_is_undone_is_so_again(
     is_undone: bool, is_leased: bool, carriers: dict[str, Intent]
 ) -> None:
     async def story(bench: Bench) -> None:
-        marks = bench.deployment.marks
-        await _leave_theirs(bench, "web-2")
-        fleet = await _look(bench)
-        marks.take_over(fleet)
-        await marks.announce(MINE, fleet)
+        marks = await _gone_over(bench)
         await marks.remove(await _look(bench), (lambda _: is_leased) if is_undone else None)
         assert await _carriers(bench) == carriers
 
@@ -211,11 +212,7 @@ def test_what_was_unfinished_before_a_deploy_that_is_undone_is_so_again(
 
 def test_what_was_unfinished_is_not_so_again_when_another_has_overtaken_us() -> None:
     async def story(bench: Bench) -> None:
-        marks = bench.deployment.marks
-        await _leave_theirs(bench, "web-2")
-        fleet = await _look(bench)
-        marks.take_over(fleet)
-        await marks.announce(MINE, fleet)
+        marks = await _gone_over(bench)
         await marks.lost()
         await marks.remove(await _look(bench), lambda _: True)
         assert await _carriers(bench) == {}
@@ -275,7 +272,7 @@ def test_of_a_machine_that_others_removed_no_mark_is_said_to_stay() -> None:
         fleet, first = await _look(bench), bench.id("web-1")
         await bench.deployment.marks.announce(MINE, fleet, [first])
         bench.world.platform.destroy(bench.world.platform.apps["sim"].machines[first], force=True)
-        await anyio.sleep(5)
+        await bench.tools.client.wait(first, state="destroyed", version="", timeout_s=30)
         await bench.deployment.marks.remove(await _look(bench))
         assert [call.heard for call in bench.calls("unmark")] == ["404"]
         assert bench.of(Noticed) == []
