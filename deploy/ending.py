@@ -131,8 +131,12 @@ def _seen(evidence: Evidence) -> _Verdict:
 
 
 def _unseen(evidence: Evidence) -> _Verdict:
-    """There was no last look: each machine was seen in its turn, or it is in between."""
+    """There was no last look: each machine was seen in its turn, or it is in between.
+
+    So it is where the look broke off at a machine that a read showed otherwise.
+    """
     was_seen = evidence.base is not None and not evidence.is_interrupted
+    was_seen &= not evidence.traces.has_disputed
     if was_seen and evidence.forward.is_complete:
         return _returned(evidence) if evidence.goal == BACK else _arrived(evidence)
     if was_seen and evidence.ending and evidence.ending.last.is_complete:

@@ -24,7 +24,8 @@ class Traces:
     `own` it has made, under the `names` (id -> name); `healthy` it has seen to be
     healthy. `may_have_written` is whether anything may have been changed by it or
     by the run that it took up, `knows_what_landed` whether the latter is told apart
-    from what is yet to come.
+    from what is yet to come. `has_disputed`: a read showed a machine otherwise than it was
+    written, and no other has settled it.
     """
 
     written: frozenset[str] = frozenset()
@@ -35,6 +36,7 @@ class Traces:
     names: Mapping[str, str] = field(default_factory=dict)
     has_written: bool = False
     has_lost_creates: bool = False
+    has_disputed: bool = False
     knows_what_landed: bool = True
 
     @property

@@ -271,6 +271,7 @@ def _evidence(
             names={machine_id: name for name, machine_id in memory.ids.items()},
             has_written=memory.has_written,
             has_lost_creates=bool(memory.lost_creates),
+            has_disputed=bool(memory.disputed),
             knows_what_landed=memory.knows_what_landed,
         ),
         base=memory.base,

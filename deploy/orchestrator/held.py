@@ -80,6 +80,7 @@ class HeldLeases:
         self._least_ttl_s = least_ttl_s
         self._held: dict[str, _Held] = {}
         self._nonces: set[str] = set()
+        self._untold: set[str] = set()  # machines with a lease that may be ours: no answer said
         self._wanted = 0
         self._longest_s = math.inf  # what the platform grants, where that is less than asked for
         self._queue: list[tuple[float, int, str, _Held]] = []  # by when each is due
@@ -103,6 +104,7 @@ class HeldLeases:
         """A lease was granted to the request that was sent then, and asked for `ttl_s`."""
         self._held[machine_id] = held = _Held(lease.nonce, sent, self._granted_s(lease, ttl_s))
         self._nonces.add(lease.nonce)
+        self._untold.discard(machine_id)
         self._put(machine_id, held, held.due)
         self._tell()
 
@@ -112,9 +114,14 @@ class HeldLeases:
         self._held[machine_id] = _Held(lease.nonce, sent=-math.inf, ttl_s=0.0)
         self._nonces.add(lease.nonce)
 
+    def suspect(self, machine_id: str, *, may_be_ours: bool) -> None:
+        """A lease without a description may have come of a request of ours without an answer."""
+        (self._untold.add if may_be_ours else self._untold.discard)(machine_id)
+
     def forget(self, machine_id: str) -> None:
         """The machine is gone, and its lease with it."""
         self._held.pop(machine_id, None)
+        self._untold.discard(machine_id)
         self._tell()
 
     async def late(self, machine_id: str) -> None:
@@ -289,6 +296,8 @@ class HeldLeases:
         for machine_id in self._held:
             why = self._held[machine_id].unreleased
             self._tell_unreleased(machine_id, why or "there was no time to ask for it")
+        for machine_id in sorted(self._untold - self._held.keys()):
+            self._tell_unreleased(machine_id, "the answer that told its nonce was lost")
         self._held.clear()
 
     async def _release(self, machine_id: str) -> None:
@@ -325,7 +334,11 @@ class HeldLeases:
             except CallFailed as failure:
                 if not is_refused(failure) or anyio.current_time() >= until:
                     raise
+                refused = failure
             found = await patience.ask(partial(client.read_lease, machine_id))
+            is_denied = found is None and refused.meaning is not Meaning.MISSING
+            if is_denied and await patience.ask(partial(client.find_machine, machine_id)) is None:
+                raise refused  # who does not know of the machine yet knows nothing of its lease
             if found is None or not self.is_ours(found):
                 return None
             held.nonce = found.nonce

@@ -333,10 +333,12 @@ class Leases:
         may have left.
         """
         may_be_ours = self._may_be_ours(machine_id, held, meaning)
+        was_asked = meaning is Meaning.UNSETTLED and not held.description
         longest_s = max(self._terms.doubt_s, float(self.ttl_s)) + _LOOK_AGAIN_S
         stands_still_until = anyio.current_time() + longest_s
         while True:
             is_alive = not may_be_ours or anyio.current_time() >= stands_still_until
+            self._held.suspect(machine_id, may_be_ours=was_asked and not is_alive)
             if is_alive and anyio.current_time() >= this.give_up:
                 raise _held_by_another(machine_id, held)
             await self._pause(this)
@@ -344,6 +346,7 @@ class Leases:
                 lambda: self._tools.client.read_lease(machine_id)
             )
             if now_held is None:
+                self._held.suspect(machine_id, may_be_ours=False)
                 self.outwaited.add(machine_id)
                 return
             may_be_ours = may_be_ours and now_held.expires_at == held.expires_at

@@ -142,14 +142,16 @@ class Marks:
             if self._memory.has_ended(machine_id):
                 continue
             write = partial(client.delete_metadata, machine_id, INTENT)
+            harm = "it does no harm: the next deploy writes over it"
             if machine_id in self._theirs and is_kept is not None and is_kept(machine_id):
                 before = self._theirs[machine_id]
                 write = partial(client.write_metadata, machine_id, INTENT, before)
+                harm = "the deploy that this one took over may not be found: deploy anew to end it"
             await clean_up(
                 self._tools,
                 self._if_there(machine_id, self._tools.patience.ask(write)),
                 f"the mark of this deploy stays on {machine_id}",
-                "it does no harm: the next deploy writes over it",
+                harm,
             )
         self._carried.clear()
 

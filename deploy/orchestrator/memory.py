@@ -67,6 +67,7 @@ class Memory:
     destroyed: set[str] = field(default_factory=set)  # that we may have destroyed
     removed: set[str] = field(default_factory=set)  # other deploys' one-off machines, by us
     missed: set[str] = field(default_factory=set)  # that reads did not find
+    disputed: set[str] = field(default_factory=set)  # that a read shows otherwise, and none settled
     refused: set[str] = field(default_factory=set)  # whose host will not take an update
     lost_creates: dict[str, float] = field(default_factory=dict)  # name -> when the answer was lost
     unanswered_at: float = -math.inf  # when an update was last left without an answer
@@ -118,6 +119,7 @@ class Memory:
     def looked(self, fleet: Fleet) -> None:
         """The app's machines were seen; versions and last exits of new ones are remembered."""
         self.has_looked = True
+        self.disputed.clear()
         for machine in fleet:
             self.known.setdefault(machine.id, machine.version)
             self._exits_ms.setdefault(machine.id, _last_exit_ms(machine))
@@ -146,6 +148,10 @@ class Memory:
         self.known.pop(machine_id, None)
         if machine_id in self.inherited:
             self.own.discard(machine_id)
+
+    def dispute(self, machine_ids: Iterable[str]) -> None:
+        """A read shows these otherwise than a list, or than we wrote them: another settles it."""
+        self.disputed |= set(machine_ids)
 
     def gone(self, machine_id: str) -> None:
         """Our destroy of it was answered."""

@@ -459,6 +459,13 @@ ROWS = [
         has_hint=True,
     ),
     Row(
+        "unseen, for a machine that had come back was read otherwise, and not again",
+        evidence(None, failed(APP), DONE, traces={"has_disputed": True}),
+        *(Result.IN_BETWEEN, 3),
+        is_settled=False,
+        has_hint=True,
+    ),
+    Row(
         "unseen, and it was to go back and did",
         evidence(None, DONE, goal=BACK),
         *(Result.DONE, 0),

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from deploy.api.machine import TRANSIENT
-from deploy.events import Cause, HiccupMet, PassStarted, Planned, Result
+from deploy.events import Cause, HiccupMet, Noticed, PassStarted, Planned, Result
 from deploy.plan.release import Release, group_digest
 from deploy.plan.stamps import DEPLOY, DIGEST, INTENT, ROLE, WAS, read_was
 from tests.simulation import laws_of_calls as wire
@@ -34,6 +34,7 @@ _DEPLOYED = ("web", "worker")
 _UNSTEADY_WORDS = frozenset({"late", "flap", "crash"})  # healthy once, and not for long
 _BROKEN_WORDS = frozenset({"bad", "exit1", "oom", "exitzero", "nopull", "noimage"})
 _SILENT_WORDS = frozenset({"silent", "stuck", "slow"})  # which may be the platform's doing
+_STAYS = "the mark of this deploy stays on"
 _UNTOLD = "the platform does not tell the configuration"
 _DRAIN_S = 2.0  # between the last look and the call that stops
 
@@ -153,7 +154,7 @@ def not_old(story: Story) -> Iterator[str]:
     Nor does anybody hear of what a dead run had sent, and that lands when all is over.
     """
     before, after = managed(story.before), managed(story.after)
-    for extra in sorted(after.keys() - before.keys()):
+    for extra in sorted(after.keys() - before.keys() - _denied_twice(story)):
         yield f"{after[extra].name} ({extra}) was not there before"
     for gone in sorted(before.keys() - after.keys()):
         yield f"{before[gone].name} ({gone}) is gone"
@@ -218,7 +219,7 @@ def no_duplicates_no_orphans(story: Story) -> Iterator[str]:
             yield f"{call.name} is created in a group that has its machines: {call.line()}"
     if story.run.finished is not None and not shown_the_past:
         told = {machine.machine_id for machine in story.run.finished.machines}
-        for id_ in sorted(managed(story.run.after).keys() - told):
+        for id_ in sorted(managed(story.run.after).keys() - told - _denied_twice(story)):
             is_shown = not _is_others_and_unlisted(story, story.run.after[id_].name)
             if is_shown and any(m.state != "unknown" for m in story.run.finished.machines):
                 yield f"{story.run.after[id_].name} ({id_}) is in nobody's report"
@@ -399,7 +400,7 @@ def _seen_to_serve(story: Story, run: Run) -> set[str]:
     """Who served when the last list was answered, or when it was read by itself after that.
 
     A list that lags shows of an app that flaps how it was then, as far as somebody had asked
-    for anything.
+    for anything; an old answer to a read, how it was at any time before.
     """
     flaps = is_unsteady(run.release.image)
     lag_s = 2 * story.scenario.habits.list_lags_s if flaps else 0.0
@@ -415,6 +416,13 @@ def _seen_to_serve(story: Story, run: Run) -> set[str]:
             is_list = call.operation == "list"
             served = _served_between(story, at - lag_s if is_list else at, at)
             seen |= served if is_list else served & {call.machine}
+    if flaps:
+        old = (c for c in wire.of_run(story, run) if c.fault and c.fault.answer is Answer.STALE)
+        heard = [(call.heard_s or 0.0, call.machine) for call in old if call.operation == "read"]
+        began_s = min((at for at, _ in looks), default=0.0)
+        seen |= {
+            id_ for at, id_ in heard if at > last_s and id_ in _served_between(story, began_s, at)
+        }
     return seen
 
 
@@ -466,8 +474,12 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
     last look. After two deploys at once nobody can tell what the app is to be like: then it is
     not judged. What a server tells of earlier versions no run has asked before it advises; where
     that is too little to go back by, the command says so and changes nothing. So it does where
-    there was nothing to finish any more, and the list that the run was shown lagged.
+    there was nothing to finish any more, and the list that the run was shown lagged. Where a
+    rival could not take its mark off again, and said so, that deploy is the newest.
     """
+    rivals = [run for run in story.runs if run is not story.run]
+    if any(_STAYS in e.message for r in rivals for _, e in r.events if isinstance(e, Noticed)):
+        return
     for advice, after in story.advised:
         run = after.run
         code = run.finished.exit_code if run.finished is not None else 0
@@ -786,6 +798,14 @@ def _is_on(release: Release, machine: Snapshot) -> bool:
 def _is_lie(call: Call) -> bool:
     """Asked for by its id, a machine that is there is said not to be: who can know better?"""
     return call.operation == "read" and call.fault is not None and call.heard == "404"
+
+
+def _denied_twice(story: Story) -> set[str]:
+    """Of which two reads of the last look have said that it is not there, and were wrong."""
+    calls = wire.of_run(story, story.run)
+    last_s = max((c.sent_s for c in calls if c.operation == "list" and c.is_good), default=0.0)
+    lies = Counter(call.machine for call in calls if call.sent_s > last_s and _is_lie(call))
+    return {machine_id for machine_id, count in lies.items() if count > 1}
 
 
 def _is_others_and_unlisted(story: Story, name: str) -> bool:

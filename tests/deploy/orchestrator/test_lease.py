@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +27,7 @@ from deploy.orchestrator.tools import Tools
 from tests.contract.clocks import BACKENDS, run_on
 from tests.worlds.fleets import release
 from tests.worlds.simulated.faults import BY_NAME, Answer, Kind
+from tests.worlds.simulated.habits import NO_HABITS, Habits
 from tests.worlds.simulated.story import USUAL_LATENCY_S
 from tests.worlds.simulated.transport import Call, SimulatedTransport
 from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World
@@ -113,8 +115,9 @@ def play(
     *,
     machines: int = 4,
     latency_s: tuple[float, float] = USUAL_LATENCY_S,
+    habits: Habits = NO_HABITS,
 ) -> World:
-    world = World(Scenario(machines=machines, latency_s=latency_s))
+    world = World(Scenario(machines=machines, latency_s=latency_s, habits=habits))
 
     async def main() -> None:
         async with world:
@@ -941,6 +944,41 @@ def test_a_release_that_is_refused_for_ever_is_told_within_the_bound(
         assert all(said in notice.message for notice in held.notices)
 
     play(story)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_refused_release_is_told_where_the_platform_denies_the_machine_too(
+    is_known: bool,
+) -> None:
+    """Who does not know of a new machine yet does not know whether it is leased."""
+    refusal = Kind(name="412", status=412, body='{"error": "aborted: try later"}')
+    hits = [Hit("release", refusal, times=9), Hit("read lease", BY_NAME["404"], times=9)]
+    hits += [] if is_known else [Hit("read", BY_NAME["404"], times=9)]
+
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        async with holder(world, hits=hits) as held:
+            await held.take(first)
+        said = f"the lease on {first} could not be released"
+        assert [said in notice.message for notice in held.notices] == [True] * (not is_known)
+
+    play(story)
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_lease_that_a_request_without_an_answer_may_have_left_is_told(is_cut: bool) -> None:
+    """Nothing says whose it is, and nobody has waited for its end."""
+
+    async def story(world: World) -> None:
+        first = ids(world)[0]
+        async with holder(world, hits=[Hit("acquire", BY_NAME["503 after"])]) as held:
+            with anyio.move_on_after(3 if is_cut else math.inf):
+                await held.take(first)
+            assert held.leases.holds(first) != is_cut
+        said = f"the lease on {first} could not be released: the answer that told its nonce"
+        assert [said in notice.message for notice in held.notices] == [True] * is_cut
+
+    play(story, habits=Habits(lease_hides_description=True))
 
 
 def test_no_release_is_sent_while_a_refresh_is_under_way() -> None:

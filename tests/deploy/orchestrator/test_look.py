@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from deploy.api.machine import Fleet
-from deploy.errors import CallFailed, Miscounted, NotInTime
+from deploy.errors import CallFailed, DeployError, Miscounted, NotInTime
 from deploy.local import state
 from deploy.local.requests import UpdateMachine
 from deploy.orchestrator.halt import Cut
@@ -117,6 +117,22 @@ def test_a_read_that_does_not_show_what_we_wrote_is_repeated() -> None:
         assert [call.fault for call in bench.calls("read")] == [None, STALE, None]
 
     on_bench(story, hits=[Hit("list", STALE, nth=1), Hit("read", STALE, nth=1)])
+
+
+def test_a_look_that_breaks_off_at_an_odd_machine_leaves_it_disputed_until_the_next() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        one = await bench.machine("web-1")
+        bench.memory.known[one.id] = "as we wrote it"
+        with pytest.raises(DeployError, match="not like that"):
+            await lookout.look()
+        assert bench.memory.disputed == {one.id}
+        await lookout.look()
+        assert bench.memory.disputed == set()
+
+    refusal = Kind(name="rejected", status=400, body='{"error": "not like that"}')
+    on_bench(story, hits=[Hit("read", refusal, nth=2)])
 
 
 def test_a_read_that_shows_an_earlier_version_than_the_list_is_repeated() -> None:

@@ -316,6 +316,16 @@ def test_a_mark_of_ours_on_what_has_overtaken_us_is_taken_off_though_it_counts_f
     on_bench(story)
 
 
+def test_a_mark_that_was_there_before_and_cannot_be_put_back_is_said_to_be_missing() -> None:
+    async def story(bench: Bench) -> None:
+        marks = await _gone_over(bench)
+        await marks.remove(await _look(bench), lambda _: True)
+        told = [n.hint for n in bench.of(Noticed) if "mark of this deploy stays on" in n.message]
+        assert ["may not be found" in hint for hint in told] == [True]
+
+    on_bench(story, hits=[Hit("mark", BY_NAME["412"], nth=2, times=99)])
+
+
 def test_a_mark_that_cannot_be_taken_off_is_said_to_do_no_harm() -> None:
     async def story(bench: Bench) -> None:
         fleet = await _look(bench)
