@@ -201,7 +201,7 @@ class Lookout:
             each for each, machine in found.items() if self._is_unclear(machine, each, listed)
         ]
         if unclear:
-            self._memory.dispute(unclear)
+            self._memory.dispute(set(unclear) - self._memory.destroyed)  # some take long to go
             await anyio.sleep(ODD_PAUSE_S)
         return found | {each: await self._read_again(found[each], each, listed) for each in unclear}
 
