@@ -24,8 +24,8 @@ class Traces:
     `own` it has made, under the `names` (id -> name); `healthy` it has seen to be
     healthy. `may_have_written` is whether anything may have been changed by it or
     by the run that it took up, `knows_what_landed` whether the latter is told apart
-    from what is yet to come. `has_disputed`: a read showed a machine otherwise than it was
-    written, and no other has settled it.
+    from what is yet to come. `has_disputed`: a read showed a machine otherwise than a
+    list, or than it was written, and no other has settled it.
     """
 
     written: frozenset[str] = frozenset()

@@ -80,7 +80,7 @@ class HeldLeases:
         self._least_ttl_s = least_ttl_s
         self._held: dict[str, _Held] = {}
         self._nonces: set[str] = set()
-        self._untold: set[str] = set()  # machines with a lease that may be ours: no answer said
+        self._untold: set[str] = set()  # machines with a lease that may be ours, its nonce unknown
         self._wanted = 0
         self._longest_s = math.inf  # what the platform grants, where that is less than asked for
         self._queue: list[tuple[float, int, str, _Held]] = []  # by when each is due
@@ -113,10 +113,14 @@ class HeldLeases:
         lives, so that nothing is written under it before a refresh of it is granted."""
         self._held[machine_id] = _Held(lease.nonce, sent=-math.inf, ttl_s=0.0)
         self._nonces.add(lease.nonce)
+        self._untold.discard(machine_id)
 
     def suspect(self, machine_id: str, *, may_be_ours: bool) -> None:
         """A lease without a description may have come of a request of ours without an answer."""
-        (self._untold.add if may_be_ours else self._untold.discard)(machine_id)
+        if may_be_ours:
+            self._untold.add(machine_id)
+        else:
+            self._untold.discard(machine_id)
 
     def forget(self, machine_id: str) -> None:
         """The machine is gone, and its lease with it."""
@@ -296,7 +300,7 @@ class HeldLeases:
         for machine_id in self._held:
             why = self._held[machine_id].unreleased
             self._tell_unreleased(machine_id, why or "there was no time to ask for it")
-        for machine_id in sorted(self._untold - self._held.keys()):
+        for machine_id in sorted(self._untold):
             self._tell_unreleased(machine_id, "the answer that told its nonce was lost")
         self._held.clear()
 
@@ -345,6 +349,7 @@ class HeldLeases:
             await anyio.sleep(_AGAIN_S)
 
     def _tell_unreleased(self, machine_id: str, why: str) -> None:
+        self._untold.discard(machine_id)
         self._tools.emit(
             Noticed(
                 message=f"the lease on {machine_id} could not be released: {why}",

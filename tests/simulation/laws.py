@@ -34,7 +34,7 @@ _DEPLOYED = ("web", "worker")
 _UNSTEADY_WORDS = frozenset({"late", "flap", "crash"})  # healthy once, and not for long
 _BROKEN_WORDS = frozenset({"bad", "exit1", "oom", "exitzero", "nopull", "noimage"})
 _SILENT_WORDS = frozenset({"silent", "stuck", "slow"})  # which may be the platform's doing
-_STAYS = "the mark of this deploy stays on"
+_UNFOUND = "the deploy that this one took over may not be found"
 _UNTOLD = "the platform does not tell the configuration"
 _DRAIN_S = 2.0  # between the last look and the call that stops
 
@@ -475,10 +475,10 @@ def every_hint_comes_true(story: Story, *, judges_app: bool = True) -> Iterator[
     not judged. What a server tells of earlier versions no run has asked before it advises; where
     that is too little to go back by, the command says so and changes nothing. So it does where
     there was nothing to finish any more, and the list that the run was shown lagged. Where a
-    rival could not take its mark off again, and said so, that deploy is the newest.
+    rival went over it and could not put its mark back, and said so, it may not be found.
     """
     rivals = [run for run in story.runs if run is not story.run]
-    if any(_STAYS in e.message for r in rivals for _, e in r.events if isinstance(e, Noticed)):
+    if any(_UNFOUND in e.hint for r in rivals for _, e in r.events if isinstance(e, Noticed)):
         return
     for advice, after in story.advised:
         run = after.run
