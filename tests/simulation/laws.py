@@ -432,7 +432,8 @@ def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
     """When a blue is stopped or destroyed, the last look before has shown every green serving.
 
     A green whose host is lost, or that is gone, says nothing about the app, nor does who was made
-    for such a one afterwards; `immediate` looks at nobody's health.
+    for such a one afterwards; `immediate` looks at nobody's health. A list that lags shows of an
+    app that flaps how it was then.
     """
     if story.scenario.strategy == "immediate":
         return
@@ -440,12 +441,14 @@ def nothing_old_goes_while_the_new_is_sick(story: Story) -> Iterator[str]:
         (at for run in story.runs for at, p in _starts(run) if p.direction == "back"),
         default=math.inf,
     )
+    flaps = "flap" in _words(story.run.release.image)
+    lag_s = 2 * story.scenario.habits.list_lags_s if flaps else 0.0
     blues = {id_: m.group for id_, m in managed(story.before).items() if m.serves}
     for call in story.calls:
         is_end = call.operation in ("stop", "destroy") and call.was_carried_out
         if not is_end or call.machine not in blues or call.sent_s >= turned_s:
             continue
-        seen = _served_between(story, _last_look_s(story, call), call.sent_s)
+        seen = _served_between(story, _last_look_s(story, call) - lag_s, call.sent_s)
         greens = {
             id_
             for id_ in story.after

@@ -205,6 +205,7 @@ def _unfair(story: Story) -> Iterator[str]:
             c
             for c in _changes(story, run)
             if c.machine in story.before and not _has_started_nothing(run, c)
+            if not _was_put_back(c)
         ]
         has_touched = any(call.was_carried_out for call in touched)
         if has_touched and not is_undone and not _was_overtaken(story, run):
@@ -225,6 +226,11 @@ def _has_started_nothing(run: Run, call: Call) -> bool:
     """Whether it asked for a start of what cannot start: that leaves the app as it is."""
     ends = [run.before.get(call.machine), run.after.get(call.machine)]
     return call.operation == "start" and not any(end is None or end.serves for end in ends)
+
+
+def _was_put_back(call: Call) -> bool:
+    """Whether the platform itself has undone it, which leaves the app as it was."""
+    return call.fault is not None and call.fault.effect.startswith("revert")
 
 
 def _was_overtaken(story: Story, run: Run) -> bool:
