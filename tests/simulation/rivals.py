@@ -142,7 +142,8 @@ def broken_after_another(story: Story, *, goes_over: bool) -> list[str]:
     ours, theirs = story.run, story.others[0]
     if goes_over:
         landed = {id_: one for id_, one in ours.before.items() if id_ not in theirs.after}
-        before = {**theirs.after, **landed}  # a create of the dead run, since then
+        left = _as_looked_at(story, ours, theirs) if has_written(story, ours) else theirs.after
+        before = {**left, **landed}  # a create of the dead run, since then
         turn = replace(story, runs=[ours], calls=of_run(story, ours), before=before)
         hints = every_hint_comes_true(story, judges_app=False)
         return broken_laws(replace(turn, advised=[])) + list(hints)
