@@ -61,7 +61,9 @@ class Lookout:
             self._memory.looked(Fleet())
             return Fleet()
         listed = dict((await self._list()).by_id)
-        for machine_id, again in (await self._read_the_odd(listed)).items():
+        found = await self._read_the_odd(listed)
+        await self._raise_if_counted(listed, found)
+        for machine_id, again in found.items():
             if again is not None:
                 listed[machine_id] = again
             elif machine_id in listed and not listed[machine_id].is_going:
@@ -205,6 +207,30 @@ class Lookout:
             await anyio.sleep(ODD_PAUSE_S)
         return found | {each: await self._read_again(found[each], each, listed) for each in unclear}
 
+    async def _raise_if_counted(
+        self, listed: Mapping[str, Machine], found: Mapping[str, Machine | None]
+    ) -> None:
+        """Raises Miscounted for a listed machine that reads deny, and the app counts.
+
+        Were it taken for gone, another would be made beside it.
+        """
+        denied = {
+            each
+            for each, again in found.items()
+            if again is None and each in listed and not listed[each].is_going
+        } - self._memory.destroyed
+        if not denied:
+            return
+        counted = await _counted(self._tools.client, self._tools.patience)
+        there = {**listed, **{each: again for each, again in found.items() if again is not None}}
+        alive = {each for each, machine in there.items() if machine.state not in TERMINAL}
+        if counted > len(alive - denied):
+            raise Miscounted(
+                f"machine {min(denied)} is listed, and not found by itself,"
+                f" and the app has {counted} machines",
+                hint="see https://status.flyio.net; nothing is done before they agree",
+            )
+
     async def _read_again(
         self, first: Machine | None, machine_id: str, listed: Mapping[str, Machine]
     ) -> Machine | None:
@@ -280,16 +306,19 @@ async def _unless_empty(list_once: Callable[[], Awaitable[Fleet]]) -> Fleet:
 
 
 def _corrected(listed: Fleet, reads: Mapping[str, Machine | None]) -> Fleet:
-    """The list, with later versions that were read, those it lacks, and without what is gone.
+    """The list, with later versions that were read, and those it lacks.
 
-    Of the same version either may be the older one: a look reads it again.
+    Of the same version either may be the older one: a look reads it again. So it does where
+    reads deny what is listed.
     """
-    by_id: dict[str, Machine | None] = dict(listed.by_id)
+    by_id = dict(listed.by_id)
     for machine_id, read in reads.items():
         known = by_id.get(machine_id)
-        if read is None or known is None or time_ms(known.version) < time_ms(read.version):
+        if read is None:
+            continue
+        if known is None or time_ms(known.version) < time_ms(read.version):
             by_id[machine_id] = read
-    return Fleet.of(machine for machine in by_id.values() if machine is not None)
+    return Fleet.of(by_id.values())
 
 
 def _is_so(listed: Machine | None, read: Machine | None) -> bool:

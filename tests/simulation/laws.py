@@ -598,19 +598,19 @@ def the_report_tells_the_truth(story: Story) -> Iterator[str]:
     """About every machine: what it runs, and whether the run did anything.
 
     As far as it was shown: a list that lags, or a read that denies the machine, and another that
-    is old, too, leave nothing to go by.
+    is old, too, leave nothing to go by; nor do two reads that are old, which count for more than
+    a list.
     """
     run = story.run
     if run.finished is None or wire.was_shown_the_past(story, run):
         return
-    last = {c.machine: c for c in wire.of_run(story, run) if c.operation in ("read", "destroy")}
-    shown_old = {
-        id_
-        for id_, c in last.items()
-        if c.operation == "read" and c.fault and c.fault.answer is Answer.STALE
-    }
+    asked = [c for c in wire.of_run(story, run) if c.operation in ("read", "destroy")]
+    last = {c.machine: c for c in asked}
+    before_last = {c.machine: c for c in asked if c is not last[c.machine] and c.is_good}
+    shown_old = {id_ for id_, c in last.items() if _is_old(c)}
+    twice_old = {id_ for id_, c in before_last.items() if _is_old(c)} & shown_old
     denied = {call.machine for call in wire.of_run(story, run) if _is_lie(call)}
-    unseen = shown_old if story.scenario.habits.list_lags_s else shown_old & denied
+    unseen = shown_old if story.scenario.habits.list_lags_s else shown_old & denied | twice_old
     listed = {machine.machine_id: machine for machine in run.finished.machines}
     for id_, machine in sorted(managed(run.after).items()):
         said = listed.get(id_)
@@ -663,6 +663,12 @@ LAWS: Mapping[str, Law] = {
 
 
 # -- helpers ---------------------------------------------------------------------------
+
+
+def _is_old(call: Call) -> bool:
+    """Whether a read was answered with how the machine was before."""
+    fault = call.fault if call.operation == "read" else None
+    return fault is not None and fault.answer is Answer.STALE
 
 
 def _words(image: str) -> set[str]:

@@ -27,6 +27,7 @@ EMPTY = BY_NAME["empty list"]
 STALE = BY_NAME["stale"]
 UNAVAILABLE = BY_NAME["503 before"]
 FORBIDDEN = Kind(name="forbidden", status=403, body='{"error":"not allowed"}')
+NO_COUNT = Kind(name="no count", status=200, body='{"name":"sim","status":"deployed"}')
 NOT_FOUND = Kind(name="not found", status=404, body='{"error":"machine not found"}')
 
 
@@ -210,6 +211,19 @@ def test_one_that_a_list_has_and_a_read_does_not_is_read_twice() -> None:
     on_bench(story, hits=[Hit("read", NOT_FOUND, nth=1)])
 
 
+def test_one_that_a_list_has_and_the_app_counts_is_not_gone_whatever_reads_say() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        bench.memory.was_put_back(bench.id("web-1"))  # so that it is read
+        with pytest.raises(Miscounted, match="not found by itself, and the app has 4 machines"):
+            await lookout.look()
+        assert bench.id("web-1") in bench.memory.disputed
+        assert bench.id("web-1") in (await lookout.look()).by_id
+
+    on_bench(story, hits=[Hit("read", NOT_FOUND, times=2)])
+
+
 def test_one_read_takes_nothing_away_that_a_list_and_another_read_have_shown() -> None:
     """Another tool has made a version, so that it is read, and the read is repeated."""
 
@@ -303,7 +317,21 @@ def test_what_reads_did_not_find_is_read_again_where_a_list_has_it() -> None:
         assert [call.heard for call in bench.calls("read")[1:]] == ["404", "404", "200"]
         assert first in bench.memory.known
 
-    on_bench(story, hits=[Hit("read", NOT_FOUND, nth=1, times=2)])
+    on_bench(story, hits=[Hit("read", NOT_FOUND, nth=1, times=2), Hit("read app", NO_COUNT)])
+
+
+def test_what_an_old_list_shows_and_the_app_does_not_count_is_gone() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        machine = bench.world.platform.apps["sim"].machines[bench.id("web-1")]
+        bench.world.platform.destroy(machine, force=True)
+        await anyio.sleep(5)
+        bench.memory.was_put_back(machine.id)  # so that it is read
+        assert machine.id not in (await lookout.look()).by_id
+        assert len(bench.calls("read app")) == 1
+
+    on_bench(story, hits=[Hit("list", STALE, nth=1)])
 
 
 def test_what_neither_a_list_nor_reads_find_is_gone_after_two() -> None:
