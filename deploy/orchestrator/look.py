@@ -62,7 +62,7 @@ class Lookout:
             return Fleet()
         listed = dict((await self._list()).by_id)
         found = await self._read_the_odd(listed)
-        await self._raise_if_counted(listed, found)
+        found |= await self._read_the_counted(listed, found)
         for machine_id, again in found.items():
             if again is not None:
                 listed[machine_id] = again
@@ -207,12 +207,13 @@ class Lookout:
             await anyio.sleep(ODD_PAUSE_S)
         return found | {each: await self._read_again(found[each], each, listed) for each in unclear}
 
-    async def _raise_if_counted(
+    async def _read_the_counted(
         self, listed: Mapping[str, Machine], found: Mapping[str, Machine | None]
-    ) -> None:
-        """Raises Miscounted for a listed machine that reads deny, and the app counts.
+    ) -> dict[str, Machine | None]:
+        """Listed machines that reads deny, and the app counts: by one more read, they are there.
 
-        Were it taken for gone, another would be made beside it.
+        Raises Miscounted where that denies them, too: were one taken for gone, another would be
+        made beside it.
         """
         denied = {
             each
@@ -220,16 +221,23 @@ class Lookout:
             if again is None and each in listed and not listed[each].is_going
         } - self._memory.destroyed
         if not denied:
-            return
+            return {}
         counted = await _counted(self._tools.client, self._tools.patience)
         there = {**listed, **{each: again for each, again in found.items() if again is not None}}
         alive = {each for each, machine in there.items() if machine.state not in TERMINAL}
-        if counted > len(alive - denied):
-            raise Miscounted(
-                f"machine {min(denied)} is listed, and not found by itself,"
-                f" and the app has {counted} machines",
-                hint="see https://status.flyio.net; nothing is done before they agree",
-            )
+        if counted <= len(alive - denied):
+            return {}
+        await anyio.sleep(ODD_PAUSE_S)
+        again: dict[str, Machine | None] = {}
+        for machine_id in sorted(denied):
+            again[machine_id] = await self._read(machine_id)
+            if again[machine_id] is None:
+                raise Miscounted(
+                    f"machine {machine_id} is listed, and not found by itself,"
+                    f" and the app has {counted} machines",
+                    hint="see https://status.flyio.net; nothing is done before they agree",
+                )
+        return again
 
     async def _read_again(
         self, first: Machine | None, machine_id: str, listed: Mapping[str, Machine]

@@ -211,17 +211,30 @@ def test_one_that_a_list_has_and_a_read_does_not_is_read_twice() -> None:
     on_bench(story, hits=[Hit("read", NOT_FOUND, nth=1)])
 
 
-def test_one_that_a_list_has_and_the_app_counts_is_not_gone_whatever_reads_say() -> None:
+def test_one_that_a_list_has_and_the_app_counts_is_read_once_more_after_two_reads_without_it() -> (
+    None
+):
     async def story(bench: Bench) -> None:
         lookout = bench.deployment.lookout
         await lookout.look()
         bench.memory.was_put_back(bench.id("web-1"))  # so that it is read
+        assert bench.id("web-1") in (await lookout.look()).by_id
+        assert [call.heard for call in bench.calls("read")] == ["404", "404", "200"]
+
+    on_bench(story, hits=[Hit("read", NOT_FOUND, times=2)])
+
+
+def test_it_is_not_gone_whatever_reads_say() -> None:
+    async def story(bench: Bench) -> None:
+        lookout = bench.deployment.lookout
+        await lookout.look()
+        bench.memory.was_put_back(bench.id("web-1"))
         with pytest.raises(Miscounted, match="not found by itself, and the app has 4 machines"):
             await lookout.look()
         assert bench.id("web-1") in bench.memory.disputed
         assert bench.id("web-1") in (await lookout.look()).by_id
 
-    on_bench(story, hits=[Hit("read", NOT_FOUND, times=2)])
+    on_bench(story, hits=[Hit("read", NOT_FOUND, times=3)])
 
 
 def test_one_read_takes_nothing_away_that_a_list_and_another_read_have_shown() -> None:
