@@ -170,7 +170,7 @@ def _deployment(
         min_healthy_s=settings.min_healthy_s,
     )
     watch = Watch(machines)
-    health = Health(tools, machines, watch, terms)
+    health = Health(tools, memory, machines, watch, terms)
     creator = Creator(tools, memory, leases, machines)
     checks = MachineChecks(tools, memory, run_id=leases.run_id, timeout_s=settings.wait_timeout_s)
     command = settings.release_command

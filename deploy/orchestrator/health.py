@@ -24,6 +24,7 @@ from deploy.errors import (
     NotInTime,
     TakenBack,
 )
+from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.shared_list import Awaited, SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
@@ -68,9 +69,10 @@ class Health:
     """Waits for machines on behalf of one run."""
 
     def __init__(
-        self, tools: Tools, machines: SharedList, watch: Watch, terms: HealthTerms
+        self, tools: Tools, memory: Memory, machines: SharedList, watch: Watch, terms: HealthTerms
     ) -> None:
         self._tools = tools
+        self._memory = memory
         self._machines = machines
         self._watch = watch
         self._terms = terms
@@ -110,6 +112,7 @@ class Health:
         while (failure := await self._poll(expected, length_s, deadline)) is not None:
             machine = await self._machines.machine(expected.machine_id)
             if machine is not None and machine.version != expected.version:
+                self._memory.shown_otherwise(machine.id)
                 others_seen += 1  # once may be a stale answer, since ours was not seen yet
                 if others_seen > 1:
                     raise _taken_back(machine, expected)

@@ -54,7 +54,7 @@ class Memory:
     goal: str = FORWARD
     written: set[str] = field(default_factory=set)  # that we may have written to
     doubtful: set[str] = field(default_factory=set)  # of those, not seen to serve since
-    unsure: set[str] = field(default_factory=set)  # of those, not read since a write of ours failed
+    unsure: set[str] = field(default_factory=set)  # of those, whose last write is in doubt
     known: dict[str, str] = field(default_factory=dict)  # the version we last saw or wrote
     taken_back: set[str] = field(default_factory=set)  # that the platform has put back since
     cordons: dict[str, bool] = field(default_factory=dict)  # last written or read, in no version
@@ -256,6 +256,10 @@ class Memory:
     def was_put_back(self, machine_id: str) -> None:
         """The machine is not as we wrote it: how it is now, a read has to say."""
         self.taken_back.add(machine_id)
+        self.unsure.add(machine_id)
+
+    def shown_otherwise(self, machine_id: str) -> None:
+        """One read has shown another version than we wrote, and the next may not come."""
         self.unsure.add(machine_id)
 
     def not_told(self, machine_id: str) -> None:

@@ -18,11 +18,13 @@ from deploy.local.lifecycle import Stop
 from deploy.local.runtime import Ended
 from deploy.orchestrator.halt import Cut, Halt
 from deploy.orchestrator.health import Expectation, Health, HealthTerms
+from deploy.orchestrator.memory import Memory
 from deploy.orchestrator.shared_list import SharedList
 from deploy.orchestrator.tools import Tools
 from deploy.orchestrator.watch import Watch
 from deploy.plan.steps import Gate
 from tests.contract.clocks import BACKENDS, run_on
+from tests.deploy.orchestrator.bench import release_for
 from tests.worlds.simulated.faults import BY_NAME
 from tests.worlds.simulated.world import ADDRESS, APP, Scenario, World
 from tests.worlds.stage import WEB as CHECKED
@@ -38,6 +40,7 @@ class Bench:
 
     world: World
     health: Health
+    memory: Memory
     halt: Halt
     machine_id: str
 
@@ -76,10 +79,11 @@ def play(
                     wait_timeout_s=wait_s, smoke_s=smoke_s, min_healthy_s=min_healthy_s
                 )
                 machines = SharedList(tools)
-                health = Health(tools, machines, Watch(machines), terms)
+                memory = Memory(release_for())
+                health = Health(tools, memory, machines, Watch(machines), terms)
                 asked = config or dict(group_of(CHECKED).config)
                 machine = world.create("web-1", {**asked, "image": image})
-                await story(Bench(world, health, halt, machine.id))
+                await story(Bench(world, health, memory, halt, machine.id))
 
     run_on(backend, main)
 
@@ -244,6 +248,25 @@ def test_who_does_well_is_watched_from_then_on() -> None:
         assert bench.machine_id not in bench.health._watch.ids
         await bench.health.until(bench.expect())
         assert bench.machine_id in bench.health._watch.ids
+
+    play(story)
+
+
+def test_who_is_cut_after_a_read_with_another_version_leaves_it_in_doubt() -> None:
+    """The platform may have put it back, and a list that lags would not say so."""
+
+    async def story(bench: Bench) -> None:
+        async def cut() -> None:
+            while not bench.memory.unsure:  # noqa: ASYNC110 - a set has no event to wait for
+                await anyio.sleep(0.1)
+            assert bench.asked("read") == 1
+            bench.halt.set(NotInTime("enough"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cut)
+            with pytest.raises(Cut):
+                await bench.health.until(bench.expect(Gate.STARTED, version="01NOTTHERE"))
+        assert bench.memory.unsure == {bench.machine_id}
 
     play(story)
 
