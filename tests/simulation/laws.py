@@ -419,8 +419,8 @@ def _seen_to_serve(story: Story, run: Run) -> set[str]:
             served = _served_between(story, at - lag_s if is_list else at, at)
             seen |= served if is_list else served & {call.machine}
     if flaps:
-        old = (c for c in wire.of_run(story, run) if c.fault and c.fault.answer is Answer.STALE)
-        heard = [(call.heard_s or 0.0, call.machine) for call in old if call.operation == "read"]
+        old = (call for call in wire.of_run(story, run) if _is_old(call))
+        heard = [(call.heard_s or 0.0, call.machine) for call in old]
         began_s = min((at for at, _ in looks), default=0.0)
         seen |= {
             id_ for at, id_ in heard if at > last_s and id_ in _served_between(story, began_s, at)

@@ -111,9 +111,7 @@ def _as_looked_at(story: Story, run: Run, other: Run) -> dict[str, Snapshot]:
     back = {
         call.machine
         for call in of_run(story, other)
-        if call.fault is not None
-        and call.fault.effect.startswith("revert")
-        and (call.applied_s or math.inf) + REVERTED_AFTER_S <= looked_s
+        if _was_put_back(call) and (call.applied_s or math.inf) + REVERTED_AFTER_S <= looked_s
     }
     left = {id_: story.before[id_] if id_ in back else one for id_, one in other.after.items()}
     return _serving_at(story, looked_s, left)

@@ -31,6 +31,14 @@ NO_COUNT = Kind(name="no count", status=200, body='{"name":"sim","status":"deplo
 NOT_FOUND = Kind(name="not found", status=404, body='{"error":"machine not found"}')
 
 
+async def destroyed_by_others(bench: Bench) -> str:
+    """The id of web-1, once the platform has it no more."""
+    machine = bench.world.platform.apps[APP].machines[bench.id("web-1")]
+    bench.world.platform.destroy(machine, force=True)
+    await anyio.sleep(5)
+    return machine.id
+
+
 def test_a_look_tells_what_is_there_and_is_remembered() -> None:
     async def story(bench: Bench) -> None:
         fleet = await bench.deployment.lookout.look()
@@ -337,11 +345,9 @@ def test_what_an_old_list_shows_and_the_app_does_not_count_is_gone() -> None:
     async def story(bench: Bench) -> None:
         lookout = bench.deployment.lookout
         await lookout.look()
-        machine = bench.world.platform.apps["sim"].machines[bench.id("web-1")]
-        bench.world.platform.destroy(machine, force=True)
-        await anyio.sleep(5)
-        bench.memory.was_put_back(machine.id)  # so that it is read
-        assert machine.id not in (await lookout.look()).by_id
+        gone = await destroyed_by_others(bench)
+        bench.memory.was_put_back(gone)  # so that it is read
+        assert gone not in (await lookout.look()).by_id
         assert len(bench.calls("read app")) == 1
 
     on_bench(story, hits=[Hit("list", STALE, nth=1)])
@@ -351,12 +357,10 @@ def test_what_neither_a_list_nor_reads_find_is_gone_after_two() -> None:
     async def story(bench: Bench) -> None:
         lookout = bench.deployment.lookout
         await lookout.look()
-        machine = bench.world.platform.apps["sim"].machines[bench.id("web-1")]
-        bench.world.platform.destroy(machine, force=True)
-        await anyio.sleep(5)
+        gone = await destroyed_by_others(bench)
         fleet = await lookout.look()
-        assert machine.id not in fleet.by_id
-        assert machine.id not in bench.memory.known
+        assert gone not in fleet.by_id
+        assert gone not in bench.memory.known
         assert len(bench.calls("read")) == 2
 
     on_bench(story)
